@@ -1,0 +1,70 @@
+# Every command a contributor or a first user needs. `make` alone lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test real lint bench format requirements clean
+
+help: ## List the commands.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: .venv/run.stamp .env ## Set up on the first run, then serve on 127.0.0.1:8084.
+	@$(BIN)/python manage.py setup
+	@exec $(BIN)/python manage.py serve
+
+test: .venv/dev.stamp ## Run the whole suite on SQLite. ARGS='-k name' for less.
+	$(BIN)/python -m pytest -m "not real" $(ARGS)
+
+real: .venv/dev.stamp ## Install the real peers (Claude Code, SDKs, PostgreSQL) and test against them.
+	$(BIN)/python -m tests.real.install
+	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(ARGS)
+
+lint: .venv/dev.stamp ## Format, rules, types, layers, file sizes, missing migrations.
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary .
+	$(BIN)/lint-imports --no-logo 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
+	@git ls-files -co --exclude-standard '*.py' | grep -v /migrations/ | xargs wc -l | \
+		awk '$$2 != "total" && $$1 > 300 { print $$2 " has " $$1 " lines; 300 is the bound"; bad = 1 } END { exit bad }'
+	@DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: .venv/dev.stamp ## Measure ours, the raw floor and LiteLLM's proxy in one run. ARGS='--quick' for less.
+	$(BIN)/python -m bench $(ARGS)
+
+format: .venv/dev.stamp ## Bring the code into its form.
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/ruff format --quiet .
+
+requirements: .venv/dev.stamp ## Pin what requirements*.in ask for, with hashes.
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q requirements-dev.in -c requirements.txt -o requirements-dev.txt
+
+clean: ## Remove what the other commands made, but never the data in var/*.sqlite3 or .env.
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test var/real var/bench
+
+.env: .venv/run.stamp
+	@$(BIN)/python -m opscenter.first_env
+
+.venv/run.stamp: requirements.txt | .venv/bin/python
+	@echo "Installing what the server needs ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt | .venv/bin/python
+	@echo "Installing what the tests need ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@ .venv/run.stamp
+
+# Debian keeps venv in a package of its own. As root we add it; anybody else is told how.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Ops-Center needs Python 3.11 or newer. Say which: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && \
+		apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } || \
+		{ echo "Python's venv is missing. Install it: sudo apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+SHELL := /bin/bash

@@ -1,0 +1,1 @@
+"""Who is calling: organizations, members, API keys and the Principal they become."""

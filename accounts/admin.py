@@ -1,0 +1,290 @@
+"""Organizations, people, API keys and the audit trail in the admin."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from accounts import audit, keys
+from accounts.models import ApiKey, AuditEntry, Membership, Organization
+from accounts.principal import CALLBACK, MESSAGES, SCOPES
+
+CLOSED_AT_ONCE = 200  # two pages of the list; all at once is a job for a script
+# Each shows a secret on the next page. As many messages as this travel in the browser's cookie;
+# more would be put into the session, and so a plaintext into the database.
+ROTATED_AT_ONCE = 5
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfold has no types
+    """People."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Groups of staff."""
+
+
+class Members(TabularInline):  # type: ignore[misc]  # unfold has no types
+    """Who belongs to the organization."""
+
+    model = Membership
+    autocomplete_fields = ["user"]
+    extra = 0
+
+
+@admin.register(Organization)
+class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Tenants and their members."""
+
+    list_display = ["name", "plan", "id", "created_at"]
+    list_filter = ["plan"]
+    search_fields = ["name"]
+    readonly_fields = ["id", "created_at"]
+    inlines = [Members]
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Keys that open something, and keys that no longer do."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status, status) for status in ("active", "expired", "revoked")]
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        over = Q(expires_at__lte=timezone.now())
+        match self.value():
+            case "active":
+                return rows.filter(Q(expires_at__isnull=True) | ~over, revoked_at__isnull=True)
+            case "expired":
+                return rows.filter(over, revoked_at__isnull=True)
+            case "revoked":
+                return rows.filter(revoked_at__isnull=False)
+            case _:
+                return rows
+
+
+class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django itself is not generic
+    """What a new key needs; its secret is made by us."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope, scope) for scope in SCOPES],
+        initial=[MESSAGES, CALLBACK],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        user, organization, end = (data.get(k) for k in ("user", "organization", "expires_at"))
+        if user and organization and not organization.memberships.filter(user=user).exists():
+            self.add_error("user", f"{user} is not a member of {organization}.")
+        if end and end <= timezone.now():
+            self.add_error("expires_at", "This moment has passed.")
+        return data
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Keys: made, renamed, rotated and revoked here, but never deleted and never read again."""
+
+    list_display = [
+        "name",
+        "prefix",
+        "organization",
+        "user",
+        "scope_names",
+        "status",
+        "last_used_at",
+        "created_at",
+    ]
+    list_filter = [StatusFilter, "created_at", "last_used_at"]
+    list_select_related = ["organization", "user"]
+    search_fields = ["name", "id", "organization__name", "user__username"]
+    search_help_text = "Name, id, organization or user"
+    ordering = ["-created_at", "-id"]
+    autocomplete_fields = ["organization", "user"]
+    actions = ["rotate_selected", "revoke_selected"]
+    new_fields = ["organization", "user", "name", "scopes", "expires_at"]
+    shown_fields = [
+        "prefix",
+        "organization",
+        "user",
+        "scope_names",
+        "status",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "rotated_at",
+        "former_until",
+        "revoked_at",
+    ]
+
+    @admin.display(description="scopes")
+    def scope_names(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
+
+    @admin.display(description="status")
+    def status(self, key: ApiKey) -> str:
+        return key.status(now=timezone.now())
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
+        return ["name", *self.shown_fields] if obj else self.new_fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
+        return self.shown_fields if obj else []
+
+    def get_form(
+        self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **more: Any
+    ) -> Any:
+        return super().get_form(
+            request, obj, change, **more if obj else more | {"form": NewKeyForm}
+        )
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return False  # usage and the audit trail point at keys; revoking is what ends one
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            # The name alone: the rest of the row may have changed since the form was opened.
+            ApiKey.objects.filter(id=obj.id).update(name=obj.name)
+            _record(audit.KEY_RENAMED, request, obj, name=obj.name)
+            return
+        key, plaintext = keys.issue(
+            obj.organization, obj.user, obj.name, obj.scopes, obj.expires_at
+        )
+        obj.id = key.id  # the form's object stands for the stored row from here on
+        _record(audit.KEY_CREATED, request, key, name=key.name, scopes=key.scopes)
+        _show_once(request, key, plaintext)
+
+    @admin.action(description="Revoke…", permissions=["change"])
+    def revoke_selected(
+        self, request: HttpRequest, chosen: QuerySet[ApiKey]
+    ) -> HttpResponse | None:
+        text = "These keys stop working within seconds, for good."
+        if ask := self._ask(request, chosen, "revoke_selected", text, most=CLOSED_AT_ONCE):
+            return ask
+        self._each(request, chosen, _revoke, "revoked")
+        return None
+
+    @admin.action(description="Rotate…", permissions=["change"])
+    def rotate_selected(
+        self, request: HttpRequest, chosen: QuerySet[ApiKey]
+    ) -> HttpResponse | None:
+        text = f"New secrets are shown once; the present ones work {keys.GRACE_HOURS} hours more."
+        if ask := self._ask(request, chosen, "rotate_selected", text, most=ROTATED_AT_ONCE):
+            return ask
+        self._each(request, chosen, _rotate, "rotated")
+        return None
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        chosen: QuerySet[ApiKey],
+        action: str,
+        text: str,
+        *,
+        most: int,
+    ) -> HttpResponse | None:
+        """The page that asks first; None when the answer has come."""
+        rows = list(chosen[: most + 1])
+        if len(rows) > most:
+            self.message_user(request, f"Choose at most {most} keys.", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        if request.POST.get("confirmed") == "yes":
+            return None
+        page = {
+            **self.admin_site.each_context(request),
+            "title": "Are you sure?",
+            "opts": self.opts,
+            "rows": rows,
+            "text": text,
+            "action": action,
+        }
+        return TemplateResponse(request, "admin/accounts/apikey/confirm.html", page)
+
+    def _each(
+        self,
+        request: HttpRequest,
+        chosen: QuerySet[ApiKey],
+        act: Callable[[HttpRequest, ApiKey], bool],
+        done: str,
+    ) -> None:
+        outcomes = [act(request, key) for key in chosen]
+        self.message_user(request, f"{sum(outcomes)} {done}.", messages.SUCCESS)
+        if late := outcomes.count(False):
+            self.message_user(request, f"{late} left alone: not active any more.", messages.WARNING)
+
+
+def _revoke(request: HttpRequest, key: ApiKey) -> bool:
+    with transaction.atomic():
+        if not keys.revoke(key):
+            return False
+        _record(audit.KEY_REVOKED, request, key, name=key.name)
+    return True
+
+
+def _rotate(request: HttpRequest, key: ApiKey) -> bool:
+    try:
+        with transaction.atomic():
+            plaintext = keys.rotate(key, timedelta(hours=keys.GRACE_HOURS))
+            _record(audit.KEY_ROTATED, request, key, name=key.name, grace_hours=keys.GRACE_HOURS)
+    except keys.ClosedKeyError:
+        return False
+    _show_once(request, key, plaintext)
+    return True
+
+
+def _record(action: str, request: HttpRequest, key: ApiKey, **details: Any) -> None:
+    assert request.user.pk is not None  # noqa: S101  (the admin lets only signed-in people in)
+    actor = audit.user(request.user.pk)
+    audit.record(action, audit.key(key.id), actor, key.organization, details)
+
+
+def _show_once(request: HttpRequest, key: ApiKey, plaintext: str) -> None:
+    text = format_html(
+        "The key of “{}” is shown only now, copy it: <code>{}</code>", key.name, plaintext
+    )
+    messages.warning(request, text)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """The trail. To be read only."""
+
+    list_display = ["at", "actor", "action", "subject", "organization"]
+    list_filter = ["action", "at"]
+    list_select_related = ["organization"]
+    search_fields = ["actor", "subject", "organization__name"]
+    ordering = ["-at", "-id"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return False

@@ -1,0 +1,35 @@
+"""The trail of what operators and keys did. Lines are added, never changed."""
+
+from typing import Any
+
+from accounts.models import AuditEntry, Organization
+
+KEY_CREATED = "key.created"
+KEY_RENAMED = "key.renamed"
+KEY_ROTATED = "key.rotated"
+KEY_REVOKED = "key.revoked"
+
+SYSTEM = "system"  # the actor when somebody works at the server's own command line
+
+
+def user(user_id: int) -> str:
+    """A signed-in person as the actor of a line."""
+    return f"user:{user_id}"
+
+
+def key(key_id: str) -> str:
+    """An API key as the actor or the subject of a line."""
+    return f"key:{key_id}"
+
+
+def record(
+    action: str,
+    subject: str,
+    actor: str,
+    organization: Organization | None,
+    details: dict[str, Any],
+) -> None:
+    """Add a line. Call it in the transaction of what it tells, so that both happen or neither."""
+    AuditEntry.objects.create(
+        action=action, subject=subject, actor=actor, organization=organization, details=details
+    )

@@ -1,0 +1,149 @@
+"""Header values in, `Principal` out, or a named refusal; the same for HTTP and for the tunnel."""
+
+import hmac
+import secrets
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from uuid import UUID
+
+from django.utils import timezone
+
+from accounts import keys
+from accounts.principal import Principal
+
+CREDENTIAL_CHARS = 200  # three times a key of ours; more is somebody else's token or an attack
+WRITES_WAITING = 10_000  # uses not yet written down; with a slow database the rest go unwritten
+
+# `compare_digest` needs something to compare with when there is nothing: this matches no key.
+NO_DIGEST = secrets.token_bytes(32)
+NO_KEY = keys.KnownKey(
+    digest=NO_DIGEST,
+    former_digest=None,
+    former_until=None,
+    expires_at=None,
+    revoked_at=None,
+    user_active=False,
+    user_belongs=False,
+    principal=Principal(
+        organization_id=UUID(int=0), user_id=0, key_id="", scopes=frozenset(), plan=""
+    ),
+)
+
+MISSING = (
+    f"No API key: set ANTHROPIC_AUTH_TOKEN to a key that starts with {keys.PREFIX},"
+    " or send it as `Authorization: Bearer` or as `x-api-key`"
+)
+TOO_LONG = (
+    f"Unknown API key: it is longer than {CREDENTIAL_CHARS} characters,"
+    f" and keys of this gateway are {keys.KEY_CHARS} long"
+)
+NOT_OURS = (
+    f"Unknown API key: a key of this gateway starts with {keys.PREFIX}"
+    f" and is {keys.KEY_CHARS} characters long; check that it was copied whole"
+)
+UNKNOWN = "Unknown API key: check that it was copied whole, or create a new one"
+
+
+class CredentialError(Exception):
+    """Nobody can be told from these headers. The text says what to do and holds no credential."""
+
+
+class ClosedError(CredentialError):
+    """The secret is right, so its owner may hear why the key opens nothing any more."""
+
+
+class ScopeError(Exception):
+    """The key is good, but not for this."""
+
+
+async def identify(authorization: str, x_api_key: str) -> Principal:
+    """Who sent these headers. When both hold a credential, one good one is enough."""
+    refusals: list[CredentialError] = []
+    # A dict keeps the order and drops the second of two equal ones; Authorization goes first.
+    for header in dict.fromkeys((authorization, x_api_key)):
+        if not header:
+            continue
+        try:
+            return await _owner(_credential(header))
+        except CredentialError as refusal:
+            refusals.append(refusal)
+    # The key that was right once helps its owner more than the one that never was.
+    refusals.sort(key=lambda refusal: not isinstance(refusal, ClosedError))
+    raise refusals[0] if refusals else CredentialError(MISSING)
+
+
+def require(principal: Principal, scope: str) -> None:
+    """Refuse a key that was not made for `scope`."""
+    if scope not in principal.scopes:
+        has = ", ".join(sorted(principal.scopes)) or "none"
+        raise ScopeError(f"This API key lacks the scope {scope}; its scopes are: {has}")
+
+
+def _credential(header: str) -> str:
+    """The key in `Bearer <key>`, `bearer <key>` or `<key>`, whichever header it came in.
+
+    An earlier guide told people to set `x-api-key: Bearer <key>`, and a client that adds its own
+    scheme to such a value sends it twice.
+    """
+    if len(header) > CREDENTIAL_CHARS:
+        raise CredentialError(TOO_LONG)
+    words = header.split()
+    while words and words[0].lower() == "bearer":
+        del words[0]
+    if not words:
+        raise CredentialError(MISSING)
+    return " ".join(words)
+
+
+async def _owner(credential: str) -> Principal:
+    key_id = keys.id_of(credential)
+    if key_id is None:
+        raise CredentialError(NOT_OURS)
+    known = await keys.find(key_id)
+    now = timezone.now()
+    # An id that does not exist is judged like any other, so that the time taken does not tell.
+    principal = judge(known or NO_KEY, keys.digest(credential), now=now)
+    if keys.used(key_id, now):
+        _write_down(key_id, now)
+    return principal
+
+
+def judge(known: keys.KnownKey, digest: bytes, *, now: datetime) -> Principal:
+    """The key's owner, if `digest` is that of its secret and nothing has ended by `now`."""
+    is_present = hmac.compare_digest(digest, known.digest)
+    is_former = hmac.compare_digest(digest, known.former_digest or NO_DIGEST)
+    if not is_present and not is_former:
+        raise CredentialError(UNKNOWN)
+    if reason := _closed(known, is_former, now):
+        raise ClosedError(f"This API key {reason}")
+    return known.principal
+
+
+def _closed(known: keys.KnownKey, is_former: bool, now: datetime) -> str | None:
+    """Why a key with the right secret opens nothing, if so."""
+    if known.revoked_at is not None:
+        return f"was revoked on {known.revoked_at:%Y-%m-%d}"
+    if known.expires_at is not None and known.expires_at <= now:
+        return f"expired on {known.expires_at:%Y-%m-%d}"
+    if is_former and known.former_until is not None and known.former_until <= now:
+        return f"was rotated; its former secret ended on {known.former_until:%Y-%m-%d}"
+    if not known.user_active:
+        return "belongs to a user who is deactivated"
+    if not known.user_belongs:
+        return "belongs to a user who left its organization"
+    return None
+
+
+# One thread: SQLite has one writer, and nobody waits for these.
+_writer = ThreadPoolExecutor(1, thread_name_prefix="key-use")
+_under_way: set[Future[None]] = set()
+
+
+def _write_down(key_id: str, now: datetime) -> None:
+    if len(_under_way) >= WRITES_WAITING:
+        return
+    # A future of the thread pool, not a task of the loop: a sync page's loop ends with its answer
+    # and would take the task along.
+    writing = _writer.submit(keys.write_use, key_id, now)
+    _under_way.add(writing)
+    writing.add_done_callback(_under_way.discard)

@@ -1,0 +1,232 @@
+"""Issue, hash, rotate, revoke and look up API keys."""
+
+import hmac
+import logging
+import secrets
+import string
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import Error, close_old_connections, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from accounts.memory import Memory
+from accounts.models import ApiKey, Membership, Organization
+from accounts.principal import SCOPES, Principal
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "sk-uc-"
+ID_ALPHABET = string.digits + string.ascii_lowercase
+ID_CHARS = 12  # 62 bits: enough never to meet another key's id, short enough to read out
+SECRET_ALPHABET = string.digits + string.ascii_letters  # no "-", so a double click selects it whole
+SECRET_CHARS = 43  # 256 bits, the strength of the HMAC it is stored under
+KEY_CHARS = len(PREFIX) + ID_CHARS + len("-") + SECRET_CHARS
+
+NAME_CHARS = 100  # the column's width
+DAYS_MOST = 3650  # ten years; who wants longer wants a key without an end
+GRACE_HOURS = 24  # time to bring a rotated key to every machine that uses it
+GRACE_HOURS_MOST = 168  # a week; a former secret that lives longer was never really rotated
+
+KEYS_IN_MEMORY = 20_000  # about 20 MB; beyond it the longest unused key is read again
+READERS = 2  # made-up ids can keep this many threads and connections busy, and no more
+USED_EVERY = timedelta(minutes=1)  # how exact "last used" is; each use more exact is one more write
+
+
+class ClosedKeyError(Exception):
+    """The key is not active, or somebody else changed it first. Nothing was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownKey:
+    """What the hot path must know of a key to judge a credential without the database."""
+
+    digest: bytes
+    former_digest: bytes | None
+    former_until: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    user_active: bool
+    user_belongs: bool  # still a member of the organization that the key acts for
+    principal: Principal
+
+
+def digest(key: str) -> bytes:
+    """The HMAC under which `key` is stored. It covers the whole key, not just the secret."""
+    return hmac.digest(settings.KEY_PEPPER.encode(), key.encode(), "sha256")
+
+
+def id_of(key: str) -> str | None:
+    """The public id inside `key`; None when it cannot be a key of ours."""
+    dash = len(PREFIX) + ID_CHARS
+    # ASCII only: the id goes into a query, and PostgreSQL refuses some characters with an error.
+    if len(key) != KEY_CHARS or not key.isascii() or not key.startswith(PREFIX):
+        return None
+    key_id = key[len(PREFIX) : dash]
+    return key_id if key_id.isalnum() and key[dash] == "-" else None
+
+
+def _chosen(alphabet: str, length: int) -> str:
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def _with_new_secret(key_id: str) -> str:
+    return f"{PREFIX}{key_id}-{_chosen(SECRET_ALPHABET, SECRET_CHARS)}"
+
+
+def issue(
+    organization: Organization,
+    user: User,
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime | None,
+) -> tuple[ApiKey, str]:
+    """Make a key. The second value is the key itself: it cannot be read again from anywhere."""
+    key_id = _chosen(ID_ALPHABET, ID_CHARS)
+    plaintext = _with_new_secret(key_id)
+    wanted = set(scopes)
+    key = ApiKey.objects.create(
+        id=key_id,
+        organization=organization,
+        user=user,
+        name=name,
+        scopes=[scope for scope in SCOPES if scope in wanted],  # in one order, each once
+        digest=digest(plaintext),
+        expires_at=expires_at,
+    )
+    return key, plaintext
+
+
+def rotate(key: ApiKey, grace: timedelta) -> str:
+    """Give `key` a new secret; the former one still opens for `grace`."""
+    now = timezone.now()
+    plaintext = _with_new_secret(key.id)
+    former = bytes(key.digest)
+    # Of two who rotate at once one must lose: only one of the two secrets can be stored.
+    changed = ApiKey.objects.filter(
+        Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+        id=key.id,
+        digest=former,
+        revoked_at__isnull=True,
+    ).update(
+        digest=digest(plaintext), former_digest=former, former_until=now + grace, rotated_at=now
+    )
+    if changed != 1:
+        raise ClosedKeyError(
+            "Only an active key can be rotated. This one was revoked, has expired,"
+            " or was rotated by somebody else a moment ago."
+        )
+    key.digest, key.former_digest = digest(plaintext), former
+    key.former_until, key.rotated_at = now + grace, now
+    _forget_once_stored(key.id)
+    return plaintext
+
+
+def revoke(key: ApiKey) -> bool:
+    """Close `key` for good. False means that it was closed before."""
+    now = timezone.now()
+    changed = ApiKey.objects.filter(id=key.id, revoked_at__isnull=True).update(revoked_at=now)
+    if changed != 1:
+        return False
+    key.revoked_at = now
+    _forget_once_stored(key.id)
+    return True
+
+
+def _forget_once_stored(key_id: str) -> None:
+    # This worker knows at once, the others when their memory runs out. Not before the commit:
+    # a request in between would bring the old row back into memory.
+    transaction.on_commit(partial(_known.forget, key_id))
+
+
+def _read(key_id: str) -> KnownKey:
+    """The key as the database has it now. It runs on a reader's thread, which has no request
+    around it that would see to the connection.
+    """
+    close_old_connections()
+    try:
+        return _read_row(key_id)
+    finally:
+        close_old_connections()
+
+
+def _read_row(key_id: str) -> KnownKey:
+    belongs = Membership.objects.filter(
+        organization=OuterRef("organization"), user=OuterRef("user")
+    )
+    key = (
+        ApiKey.objects.select_related("organization", "user")
+        .annotate(user_belongs=Exists(belongs))
+        .get(id=key_id)
+    )
+    return KnownKey(
+        digest=bytes(key.digest),
+        former_digest=None if key.former_digest is None else bytes(key.former_digest),
+        former_until=key.former_until,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+        user_active=key.user.is_active,
+        user_belongs=key.user_belongs,
+        principal=Principal(
+            organization_id=key.organization_id,
+            user_id=key.user_id,
+            key_id=key.id,
+            scopes=frozenset(key.scopes),
+            plan=key.organization.plan,
+        ),
+    )
+
+
+# Threads of their own, not Django's one thread for sync code: several requests may wait for one
+# read, and a sync page that waits holds the very thread that the read would need.
+_readers = ThreadPoolExecutor(READERS, thread_name_prefix="key-reader")
+_known: Memory[str, KnownKey] = Memory(
+    sync_to_async(_read, thread_sensitive=False, executor=_readers),
+    ttl_s=settings.MEMORY_TTL_S,
+    most=KEYS_IN_MEMORY,
+)
+
+
+async def find(key_id: str) -> KnownKey | None:
+    """The key with this id, at most `MEMORY_TTL_S` old; None when there is none."""
+    try:
+        return await _known.get(key_id)
+    except ApiKey.DoesNotExist:
+        # Not remembered: a key made just now must work, and a memory of made-up ids would push
+        # out the real ones. What a flood of them can cost is bounded by READERS.
+        return None
+
+
+_noted: dict[str, datetime] = {}
+
+
+def used(key_id: str, now: datetime) -> bool:
+    """Note a use of the key. True means that it is time to write it down with `write_use`."""
+    last = _noted.get(key_id)
+    if last is not None and now - last < USED_EVERY:
+        return False
+    if len(_noted) >= KEYS_IN_MEMORY:
+        _noted.clear()  # costs each key in use one early write
+    _noted[key_id] = now
+    return True
+
+
+def write_use(key_id: str, now: datetime) -> None:
+    """Store the time of last use. It never raises: no request may fail because of it."""
+    close_old_connections()
+    try:
+        ApiKey.objects.filter(
+            Q(last_used_at__isnull=True) | Q(last_used_at__lt=now), id=key_id
+        ).update(last_used_at=now)
+    except Error:
+        # The next use, a minute later, writes a better value anyway.
+        logger.warning("could not store when key %s was last used", key_id, exc_info=True)
+    finally:
+        close_old_connections()

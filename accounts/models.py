@@ -1,0 +1,116 @@
+"""Organizations, their members and their API keys, on Django's own User."""
+
+import uuid
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+from accounts.principal import SCOPES
+
+
+class Organization(models.Model):
+    """Who pays: the tenant that keys, usage and routes belong to."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=200)
+    plan = models.CharField(max_length=50, default="free", help_text="The tier's code.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A user's place in an organization."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        ADMIN = "admin"
+        MEMBER = "member"
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role, default=Role.MEMBER)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="one_membership_each"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=["owner", "admin", "member"]), name="a_known_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization} ({self.role})"
+
+
+def all_scopes() -> list[str]:
+    return list(SCOPES)
+
+
+class ApiKey(models.Model):
+    """A key as it is stored: its public id and the HMAC of the whole, never the secret."""
+
+    id = models.CharField(primary_key=True, max_length=16, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    scopes = models.JSONField(default=all_scopes)
+    digest = models.BinaryField(max_length=32, editable=False)
+    # After a rotation the former secret still opens until this moment.
+    former_digest = models.BinaryField(max_length=32, null=True, editable=False)
+    former_until = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    rotated_at = models.DateTimeField(null=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        verbose_name = "API key"
+        constraints = [
+            models.CheckConstraint(
+                name="a_former_secret_has_an_end",
+                condition=models.Q(former_digest__isnull=True, former_until__isnull=True)
+                | models.Q(former_digest__isnull=False, former_until__isnull=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix})"
+
+    @property
+    def prefix(self) -> str:
+        """What may be shown of the key at any time, to tell it from others."""
+        return f"sk-uc-{self.id}-…"
+
+    def status(self, *, now: datetime) -> str:
+        """Active, expired or revoked. Revoked says more than expired, so it wins."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "active"
+
+
+class AuditEntry(models.Model):
+    """One thing that somebody did. Rows are added, never changed."""
+
+    organization = models.ForeignKey(Organization, models.PROTECT, null=True, db_constraint=False)
+    at = models.DateTimeField(db_default=Now(), editable=False)
+    actor = models.CharField(max_length=200, help_text="user:<id> or key:<id> or system")
+    action = models.CharField(max_length=100, help_text="For example: key.created")
+    subject = models.CharField(
+        max_length=200, help_text="What it was done to, for example key:<id>"
+    )
+    details = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = [models.Index(fields=["organization", "-at"], name="audit_by_organization")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.actor} {self.action} {self.subject}"

@@ -1,0 +1,21 @@
+"""The caller as plain data."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+MESSAGES = "anthropic-proxy"
+CALLBACK = "mcp-callback"
+USAGE_READ = "usage:read"
+KEYS_WRITE = "keys:write"
+SCOPES = (MESSAGES, CALLBACK, USAGE_READ, KEYS_WRITE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who is calling, and what the credential they showed may be used for."""
+
+    organization_id: UUID
+    user_id: int
+    key_id: str
+    scopes: frozenset[str]
+    plan: str

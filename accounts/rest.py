@@ -1,0 +1,94 @@
+"""The same credentials for REST pages: authentication, scopes, and a body with bounds."""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    ParseError,
+    PermissionDenied,
+)
+from rest_framework.parsers import JSONParser
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from accounts import auth
+from accounts.principal import Principal
+
+if TYPE_CHECKING:  # rest_framework.views imports this file, by way of the settings
+    from rest_framework.views import APIView
+
+BODY_MAX_BYTES = 64 * 1024  # fifty times the largest sensible body of an account page
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`request.user` is the key's owner and `request.auth` its `Principal`."""
+
+    def authenticate(self, request: Request) -> tuple[User, Principal] | None:
+        authorization = request.META.get("HTTP_AUTHORIZATION", "")
+        x_api_key = request.META.get("HTTP_X_API_KEY", "")
+        if not authorization and not x_api_key:
+            return None  # the session gets its turn
+        try:
+            principal = async_to_sync(auth.identify)(authorization, x_api_key)
+            return User.objects.get(id=principal.user_id), principal
+        except auth.CredentialError as error:
+            raise AuthenticationFailed(str(error)) from error
+        except User.DoesNotExist as error:  # deleted while the key was still in memory
+            raise AuthenticationFailed(auth.UNKNOWN) from error
+
+    def authenticate_header(self, request: Request) -> str:
+        # Without it Django REST framework answers 403 where 401 is meant.
+        return 'Bearer realm="Ops-Center"'
+
+
+def HasScope(scope: str) -> type[BasePermission]:  # noqa: N802  (it reads as the class it makes)
+    """Let signed-in people through, and keys that have `scope`."""
+
+    class HasThisScope(BasePermission):
+        def has_permission(self, request: Request, view: "APIView") -> bool:
+            if isinstance(request.auth, Principal):
+                try:
+                    auth.require(request.auth, scope)
+                except auth.ScopeError as error:
+                    raise PermissionDenied(str(error)) from error
+            return bool(request.user and request.user.is_authenticated)
+
+    return HasThisScope
+
+
+class BodyTooLargeError(APIException):
+    """The body is larger than any sensible one."""
+
+    status_code = 413
+    default_detail = f"The body must not be larger than {BODY_MAX_BYTES} bytes."
+    default_code = "too_large"
+
+
+class BoundedJSONParser(JSONParser):
+    """JSON of a bounded size that can be stored and sent back as UTF-8."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        body = stream.read(BODY_MAX_BYTES + 1)
+        if len(body) > BODY_MAX_BYTES:
+            raise BodyTooLargeError
+        try:
+            value = super().parse(io.BytesIO(body), media_type, parser_context)
+            # Half a surrogate pair is legal JSON, but no database and no answer can hold it.
+            json.dumps(value, ensure_ascii=False).encode()
+        except RecursionError as error:
+            raise ParseError("The body nests too deeply.") from error
+        except UnicodeEncodeError as error:
+            raise ParseError("The body holds half of a surrogate pair.") from error
+        return value

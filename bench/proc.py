@@ -1,0 +1,46 @@
+"""What the kernel knows of a server: processor time, memory and threads of its process tree."""
+
+import os
+from pathlib import Path
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# Fields of /proc/<pid>/stat after the name: utime, stime, and the same of children that have ended.
+CPU_FIELDS = slice(11, 15)
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all that descend from it."""
+    found = [pid]
+    for parent in found:  # the list grows while we walk it
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += [int(child) for child in task.read_text().split()]
+            except OSError:  # a thread that ended while we looked
+                continue
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that the tree has used so far."""
+    ticks = 0
+    for one in tree(pid):
+        try:
+            stat = Path(f"/proc/{one}/stat").read_text()
+        except OSError:  # a child that ended; its parent's fields now hold its time
+            continue
+        ticks += sum(int(field) for field in stat.rpartition(")")[2].split()[CPU_FIELDS])
+    return ticks / TICKS_PER_S
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """Resident KiB and the number of threads of the tree."""
+    resident = threads = 0
+    for one in tree(pid):
+        try:
+            lines = Path(f"/proc/{one}/status").read_text().splitlines()
+        except OSError:  # a child that ended
+            continue
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        resident += int(fields.get("VmRSS", "0 kB").split()[0])
+        threads += int(fields.get("Threads", "0"))
+    return resident, threads

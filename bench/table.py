@@ -1,0 +1,175 @@
+"""The figures of the bench, their targets, and the table that shows both."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isinf
+from statistics import median
+
+Figures = Mapping[str, float]
+SYSTEMS = ("floor", "ours", "litellm")
+TITLES = {"floor": "Floor", "ours": "Ours", "litellm": "LiteLLM"}
+RATIOS = {"floor": "Floor better by", "litellm": "Ours better than LiteLLM by"}
+TIMES = "\N{MULTIPLICATION SIGN}"
+UNKNOWN = "not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What to reach: at most or at least so much, of our figure or of a ratio (see `ratio`)."""
+
+    reach: float
+    ambition: float
+    against: str = ""  # a system, if a ratio is meant
+    least: bool = False
+    unit: str = ""
+
+    def text(self) -> str:
+        sign = "≥" if self.least else "≤"
+        unit = f"{TIMES} {TITLES[self.against]}" if self.against else self.unit
+        further = "" if self.reach == self.ambition else f" ({self.ambition:g})"
+        return f"{sign} {self.reach:g}{unit}{further}"
+
+    def judge(self, value: float) -> str:
+        if not self._met(value, self.reach):
+            return "**no**"
+        further = self.reach != self.ambition and self._met(value, self.ambition)
+        return "yes, and the ambition" if further else "yes"
+
+    def _met(self, value: float, goal: float) -> bool:
+        return value >= goal if self.least else value <= goal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure of every system."""
+
+    key: str
+    title: str
+    digits: int = 1
+    more_is_better: bool = False
+    targets: tuple[Target, ...] = ()
+
+
+def over_floor(reach: float, ambition: float) -> Target:
+    return Target(reach=reach, ambition=ambition, against="floor")
+
+
+def over_peer(reach: float, ambition: float) -> Target:
+    return Target(reach=reach, ambition=ambition, against="litellm", least=True)
+
+
+ROWS = (
+    Row(
+        key="small.cpu_ms",
+        title="small body: CPU ms per request",
+        digits=3,
+        targets=(over_floor(4.5, 3), over_peer(20, 30)),
+    ),
+    Row(key="small.rps", title="… requests/s", digits=0, more_is_better=True),
+    Row(key="small.p50_ms", title="… p50 ms"),
+    Row(key="small.p99_ms", title="… p99 ms"),
+    Row(
+        key="large.cpu_ms",
+        title="large body: CPU ms per request",
+        digits=3,
+        targets=(over_floor(4, 2.5), over_peer(25, 50)),
+    ),
+    Row(key="large.rps", title="… requests/s", digits=0, more_is_better=True),
+    Row(key="large.p50_ms", title="… p50 ms"),
+    Row(key="large.p99_ms", title="… p99 ms"),
+    Row(
+        key="stream.cpu_us_event",
+        title="16 streams: CPU µs per chunk",
+        targets=(over_floor(1.8, 1.3),),
+    ),
+    Row(
+        key="stream.added_p50_ms",
+        title="… added TTFT p50 ms",
+        digits=2,
+        targets=(Target(reach=4, ambition=2, unit=" ms"),),
+    ),
+    Row(key="stream.added_p99_ms", title="… added TTFT p99 ms", digits=2),
+    Row(
+        key="held.served",
+        title="1,000 held streams: served",
+        digits=0,
+        more_is_better=True,
+        targets=(Target(reach=1000, ambition=1000, least=True),),
+    ),
+    Row(key="held.ttft_p50_ms", title="… TTFT p50 ms"),
+    Row(
+        key="held.ttft_p95_ms",
+        title="… TTFT p95 ms",
+        targets=(Target(reach=25, ambition=10, unit=" ms"),),
+    ),
+    Row(
+        key="held.growth_kib",
+        title="… peak growth KiB per stream",
+        targets=(Target(reach=60, ambition=40, unit=" KiB"),),
+    ),
+    Row(
+        key="held.threads",
+        title="… threads",
+        digits=0,
+        # Far below one for each stream; a pool's own threads are no fault.
+        targets=(Target(reach=50, ambition=50),),
+    ),
+    Row(key="held.cpu_us_event", title="… CPU µs per chunk"),
+    Row(
+        key="idle.mib",
+        title="idle: resident MiB",
+        digits=0,
+        targets=(Target(reach=120, ambition=80, unit=" MiB"),),
+    ),
+)
+
+
+def medians(rounds: Sequence[Figures]) -> dict[str, float]:
+    """The middle of each figure over the rounds."""
+    names = dict.fromkeys(name for figures in rounds for name in figures)
+    return {name: median(f[name] for f in rounds if name in f) for name in names}
+
+
+def ratio(row: Row, systems: Mapping[str, Figures], against: str) -> float | None:
+    """By how many times the floor is better than ours, or ours better than the peer."""
+    ours, other = (systems.get(name, {}).get(row.key) for name in ("ours", against))
+    if ours is None or other is None:
+        return None
+    better, worse = (other, ours) if against == "floor" else (ours, other)
+    over, under = (better, worse) if row.more_is_better else (worse, better)
+    return over / under if under else None
+
+
+def render(systems: Mapping[str, Figures]) -> str:
+    """The table in Markdown. A system that was not measured has no column."""
+    present = [name for name in SYSTEMS if name in systems]
+    others = [name for name in present if name != "ours" and "ours" in systems]
+    judged = ["Target (ambition)", "Reached"] if "ours" in systems else []
+    head = ["Figure", *(TITLES[name] for name in present), *(RATIOS[name] for name in others)]
+    rule = ["---"] + ["---:"] * (len(head) - 1) + ["---"] * len(judged)
+    rows = [_cells(row, systems, present, others) for row in ROWS]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in ([*head, *judged], rule, *rows))
+
+
+def _cells(
+    row: Row, systems: Mapping[str, Figures], present: Sequence[str], others: Sequence[str]
+) -> list[str]:
+    figures = [_number(systems[name].get(row.key), row.digits) for name in present]
+    ratios = [_number(ratio(row, systems, name), 1, TIMES) for name in others]
+    if "ours" not in systems:
+        return [row.title, *figures]
+    wanted = "; ".join(target.text() for target in row.targets)
+    reached = "; ".join(_reached(row, target, systems) for target in row.targets)
+    return [row.title, *figures, *ratios, wanted, reached]
+
+
+def _reached(row: Row, target: Target, systems: Mapping[str, Figures]) -> str:
+    own = systems["ours"].get(row.key)
+    value = ratio(row, systems, target.against) if target.against else own
+    return UNKNOWN if value is None else target.judge(value)
+
+
+def _number(value: float | None, digits: int, unit: str = "") -> str:
+    if value is None:
+        return UNKNOWN
+    return "∞" if isinf(value) else f"{value:,.{digits}f}{unit}"

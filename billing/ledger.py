@@ -1,0 +1,201 @@
+"""A row opened before the upstream is asked, closed once, never edited again."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+
+from billing import writer
+from billing.models import UsageRecord
+from billing.tokens import TokenCounts
+
+State = UsageRecord.State
+RecordId = uuid.UUID
+_TABLE = UsageRecord._meta.db_table
+_TEXT_CHARS = 100  # of what a client or an upstream calls its session, agent, message or error
+
+
+class LedgerUnavailableError(Exception):
+    """The ledger cannot take the row, so the request must not be sent on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What is known of a request before the upstream is asked."""
+
+    id: uuid.UUID
+    organization_id: uuid.UUID
+    user_id: int
+    api_key_id: str
+    requested_model: str
+    target_model: str
+    upstream: str
+    streamed: bool
+    session_id: str = ""
+    agent_id: str = ""
+    parent_agent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """How a request ended. Times are milliseconds since it was admitted."""
+
+    state: State
+    duration_ms: int
+    first_byte_ms: int | None = None
+    status: int | None = None
+    stop_reason: str = ""
+    error_type: str = ""
+    message_id: str = ""
+    served_model: str = ""
+    upstream_request_id: str = ""
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+
+def new_id() -> uuid.UUID:
+    """A UUIDv7 (RFC 9562, 5.7): ordered by time, so that new rows lie together."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+async def admit(admission: Admission) -> None:
+    """Return when the row is committed. Raises LedgerUnavailableError when it cannot be."""
+    values = (
+        admission.id,
+        admission.organization_id,
+        admission.user_id,
+        admission.api_key_id,
+        admission.requested_model,
+        admission.target_model,
+        admission.upstream,
+        admission.streamed,
+        _short(admission.session_id),
+        _short(admission.agent_id),
+        _short(admission.parent_agent_id),
+        datetime.now(UTC),
+    )
+    try:
+        await writer.current().write(_insert, values)
+    except writer.WriterUnavailableError as error:
+        raise LedgerUnavailableError("the ledger is not available") from error
+
+
+def close(record_id: uuid.UUID, closing: Closing) -> None:
+    """Close the row. It is written soon, also when the request that says so is being cancelled."""
+    counts = TokenCounts.of(closing.usage)
+    values = (
+        closing.state.value,
+        datetime.now(UTC),
+        closing.duration_ms,
+        closing.first_byte_ms,
+        closing.status,
+        _short(closing.stop_reason),
+        _short(closing.error_type),
+        _short(closing.message_id),
+        _short(closing.served_model),
+        _short(closing.upstream_request_id),
+        counts.input_tokens,
+        counts.output_tokens,
+        counts.cache_read_tokens,
+        counts.cache_write_5m_tokens,
+        counts.cache_write_1h_tokens,
+        counts.server_tool_uses,
+        dict(closing.usage) or None,
+        record_id,
+    )
+    writer.current().put(_settle, values)
+
+
+def _short(text: str) -> str:
+    # PostgreSQL takes no NUL in a text, and a stranger's name must not make the row fail.
+    return text[:_TEXT_CHARS].replace("\0", "")
+
+
+_ADMITTED = (
+    "id",
+    "organization_id",
+    "user_id",
+    "api_key_id",
+    "requested_model",
+    "target_model",
+    "upstream",
+    "streamed",
+    "session_id",
+    "agent_id",
+    "parent_agent_id",
+    "admitted_at",
+)
+_SETTLED = (
+    "state",
+    "closed_at",
+    "duration_ms",
+    "first_byte_ms",
+    "status",
+    "stop_reason",
+    "error_type",
+    "message_id",
+    "served_model",
+    "upstream_request_id",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "server_tool_uses",
+    "usage",
+    "id",
+)
+
+
+def _insert(rows: Sequence[tuple[Any, ...]]) -> None:
+    fields = {f.attname: f for f in UsageRecord._meta.concrete_fields}
+    # Columns that an admission says nothing of start at the model's own defaults.
+    rest = {name: f.get_default() for name, f in fields.items() if name not in _ADMITTED}
+    prepare = _preparers((*_ADMITTED, *rest))
+    columns = ", ".join((*_ADMITTED, *rest))
+    marks = ", ".join(["%s"] * (len(_ADMITTED) + len(rest)))
+    tail = tuple(rest.values())
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {_TABLE} ({columns}) VALUES ({marks})",  # noqa: S608  (names of ours)
+            [_prepared(prepare, row + tail) for row in rows],
+        )
+
+
+def _settle(rows: Sequence[tuple[Any, ...]]) -> None:
+    prepare = _preparers(_SETTLED)
+    columns = ", ".join(f"{name} = %s" for name in _SETTLED[:-1])
+    with connection.cursor() as cursor:
+        # Closed once: a row that somebody else has settled is left as it is.
+        cursor.executemany(
+            f"UPDATE {_TABLE} SET {columns} WHERE id = %s AND state = 'admitted'",  # noqa: S608  (names of ours)
+            [_prepared(prepare, row) for row in rows],
+        )
+
+
+Prepare = Callable[[Any], Any] | None
+
+
+def _preparers(names: Sequence[str]) -> list[Prepare]:
+    """For each column, how its value becomes the database's; None where it already is one."""
+    plain = {"CharField", "PositiveIntegerField", "PositiveSmallIntegerField", "BooleanField"}
+
+    def preparer(name: str) -> Prepare:
+        column = UsageRecord._meta.get_field(name)
+        if column.get_internal_type() in plain:
+            return None
+        return lambda value: column.get_db_prep_save(value, connection)  # type: ignore[union-attr]  # a column, not a relation's other end
+
+    return [preparer(name) for name in names]
+
+
+def _prepared(prepare: Sequence[Prepare], row: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(
+        value if way is None else way(value) for way, value in zip(prepare, row, strict=True)
+    )

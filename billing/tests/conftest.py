@@ -1,0 +1,36 @@
+"""What the ledger's tests share."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from django.contrib.auth.models import User
+
+from accounts.models import Organization
+from billing import ledger, writer
+from billing.ledger import Admission
+
+
+@pytest.fixture
+async def writing(transactional_db: None) -> AsyncIterator[writer.Writer]:
+    """The running loop's writer, ended after the test."""
+    yield writer.current()
+    await writer.shutdown()
+
+
+@pytest.fixture
+def admission(transactional_db: None) -> Admission:
+    """A request that may be admitted."""
+    organization = Organization.objects.create(name="Wonderland")
+    alice = User.objects.create_user("alice")
+    return Admission(
+        id=ledger.new_id(),
+        organization_id=organization.id,
+        user_id=alice.pk,
+        api_key_id="0123456789ab",
+        requested_model="claude-opus-5-5",
+        target_model="qwen",
+        upstream="scripted",
+        streamed=True,
+        session_id="s" * 300,
+        agent_id="with\0nul",
+    )

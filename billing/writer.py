@@ -1,0 +1,178 @@
+"""Group commit: one thread, one transaction for everything that is due."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    transaction,
+)
+
+log = logging.getLogger(__name__)
+
+LINGER_S = (
+    0.02  # a row that nobody waits for rides with the next that somebody does, or goes by then
+)
+MOST_AT_ONCE = 500  # rows in one transaction; others must get their turn at the database too
+MOST_WAITING = 100_000  # rows in memory while the database is away: about a hundred megabytes
+RETRY_S = 1.0  # between tries to write what must not be lost
+
+# What a batch of one kind writes: given the rows' values, in order, inside one transaction.
+Statement = Callable[[Sequence[tuple[Any, ...]]], None]
+
+
+class WriterUnavailableError(Exception):
+    """The database cannot take the row now. Nothing was written; try again later."""
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    statement: Statement
+    values: tuple[Any, ...]
+    waiter: asyncio.Future[None] | None  # None: nobody waits, so it is kept until it is written
+
+
+class Writer:
+    """Collects rows on the event loop and writes them in a thread of its own, a batch at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._waiting: list[_Row] = []
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def write(self, statement: Statement, values: tuple[Any, ...]) -> None:
+        """Return when the row is committed. Raises WriterUnavailableError when it cannot be."""
+        waiter = self._loop.create_future()
+        self._add(_Row(statement, values, waiter))
+        self._start()
+        await waiter
+
+    def put(self, statement: Statement, values: tuple[Any, ...]) -> None:
+        """Take a row that is written soon, however long the database is away meanwhile."""
+        self._add(_Row(statement, values, None))
+        if self._task is None and self._timer is None:
+            self._timer = self._loop.call_later(LINGER_S, self._start)
+
+    async def drain(self) -> None:
+        """Return when everything taken so far is written."""
+        self._start()
+        while self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def close(self) -> None:
+        """Write what is left, then end the thread and its connection."""
+        await self.drain()
+        # Looked up in the thread: Django keeps a connection for each.
+        await self._loop.run_in_executor(self._thread, lambda: connection.close())
+        self._thread.shutdown(wait=True)
+
+    def _add(self, row: _Row) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            raise WriterUnavailableError(f"{MOST_WAITING} rows wait for the database already")
+        self._waiting.append(row)
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is None and self._waiting:
+            self._task = self._loop.create_task(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+                failed = await self._loop.run_in_executor(self._thread, _commit, batch)
+                self._tell(batch, failed)
+                lasting = [row for row in failed if row.waiter is None]
+                if lasting:
+                    self._waiting[:0] = lasting
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            self._task = None
+
+    @staticmethod
+    def _tell(batch: list[_Row], failed: dict[_Row, Exception]) -> None:
+        for row in batch:
+            if row.waiter is None or row.waiter.done():  # nobody waits, or the client has left
+                continue
+            error = failed.get(row)
+            if error is None:
+                row.waiter.set_result(None)
+            else:
+                refusal = WriterUnavailableError("the database did not take the row")
+                refusal.__cause__ = error
+                row.waiter.set_exception(refusal)
+
+
+def _commit(batch: list[_Row]) -> dict[_Row, Exception]:
+    """Write the batch in one transaction; where that fails, row by row: a bad one stays alone.
+
+    Returns the rows that could not be written and may be tried again, each with its error.
+    """
+    close_old_connections()
+    try:
+        _write(batch)
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("a batch of %d rows failed (%s); trying them one by one", len(batch), error)
+        return _commit_each(batch)
+    return {}
+
+
+def _commit_each(batch: list[_Row]) -> dict[_Row, Exception]:
+    failed: dict[_Row, Exception] = {}
+    for row in batch:
+        close_old_connections()
+        try:
+            _write([row])
+        except (DatabaseError, InterfaceError) as error:
+            if row.waiter is None and not _is_passing(error):
+                log.exception("a row that can never be written was dropped: %r", row.values[-1:])
+                continue
+            failed[row] = error
+            if _is_passing(error):  # the database is away: the others would only wait for it too
+                return failed | dict.fromkeys(batch[batch.index(row) + 1 :], error)
+    return failed
+
+
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, OperationalError | InterfaceError)
+
+
+def _write(rows: Sequence[_Row]) -> None:
+    by_statement: dict[Statement, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        by_statement.setdefault(row.statement, []).append(row.values)
+    with transaction.atomic():
+        for statement, values in by_statement.items():
+            statement(values)
+
+
+_writers: WeakKeyDictionary[asyncio.AbstractEventLoop, Writer] = WeakKeyDictionary()
+
+
+def current() -> Writer:
+    """The writer of the running event loop."""
+    loop = asyncio.get_running_loop()
+    writer = _writers.get(loop)
+    if writer is None:
+        writer = _writers[loop] = Writer(loop)
+    return writer
+
+
+async def shutdown() -> None:
+    """Write what is left and end the running loop's writer, if it has one."""
+    writer = _writers.pop(asyncio.get_running_loop(), None)
+    if writer is not None:
+        await writer.close()

@@ -1,0 +1,15 @@
+#!/usr/bin/env python
+"""Django's command line for Ops-Center."""
+
+import sys
+
+from django.core.management import execute_from_command_line
+
+from opscenter import env
+
+if __name__ == "__main__":
+    env.use_settings()
+    try:
+        execute_from_command_line(sys.argv)
+    except env.BadSettingError as error:
+        sys.exit(f"ops-center: {error}")

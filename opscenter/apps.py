@@ -1,0 +1,7 @@
+"""The app that knows all others."""
+
+from django.apps import AppConfig
+
+
+class OpsCenterConfig(AppConfig):
+    name = "opscenter"

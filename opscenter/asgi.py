@@ -1,0 +1,38 @@
+"""The ASGI entry: /v1 on the lean handler, everything else on Django's own."""
+
+from opscenter import env
+
+env.use_settings()
+
+from django.core.asgi import get_asgi_application  # noqa: E402  (settings first)
+
+site = get_asgi_application()  # before what follows: it sets Django up
+
+from billing import writer  # noqa: E402  (needs Django)
+from opscenter.lean import LeanHandler, Receive, Scope, Send  # noqa: E402  (needs Django)
+from proxy import upstream  # noqa: E402  (needs Django)
+
+messages = LeanHandler()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Whatever the server hands us."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+    elif scope["type"] == "http" and (scope["path"].startswith("/v1/") or scope["path"] == "/v1"):
+        await messages(scope, receive, send)
+    else:
+        await site(scope, receive, send)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """The server's start and end. At the end nothing that was promised is left unwritten."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await upstream.shutdown()
+            await writer.shutdown()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,141 @@
+"""What a new installation gets: an organization, an operator, a key and a default route."""
+
+import secrets
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from accounts import audit, keys
+from accounts.models import Membership, Organization
+from accounts.principal import SCOPES
+from proxy import health
+from proxy.catalog import KNOWN
+from proxy.models import Route, Upstream
+
+DEFAULT_MODEL = next(iter(KNOWN))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """An upstream that the environment names."""
+
+    name: str
+    because: str  # the variable that named it
+    base_url: str = ""
+    credential_variable: str = ""
+    credential_header: str = Upstream.CredentialHeader.X_API_KEY
+    kind: str = Upstream.Kind.ANTHROPIC
+
+
+DEMO = Offer(name="demo", because="nothing else is configured", kind=Upstream.Kind.DEMO)
+
+
+def offers() -> list[Offer]:
+    """What the environment names, best first. The demo is always the last."""
+    read = settings.READ_CREDENTIAL
+    found = []
+    if read("ANTHROPIC_API_KEY"):
+        found.append(
+            Offer(
+                name="anthropic",
+                because="ANTHROPIC_API_KEY",
+                base_url="https://api.anthropic.com",
+                credential_variable="ANTHROPIC_API_KEY",
+            )
+        )
+    if settings.LITELLM_URL:
+        names = ("LITELLM_MASTER_KEY", "LITELLM_API_KEY")
+        found.append(
+            Offer(
+                name="litellm",
+                because="LITELLM_URL",
+                base_url=settings.LITELLM_URL,
+                credential_variable=next((name for name in names if read(name)), names[0]),
+                credential_header=Upstream.CredentialHeader.BEARER,
+            )
+        )
+    if settings.OLLAMA_HOST:
+        found.append(
+            Offer(name="ollama", because="OLLAMA_HOST", base_url=ollama_url(settings.OLLAMA_HOST))
+        )
+    return [*found, DEMO]
+
+
+def ollama_url(host: str) -> str:
+    """The address that Ollama's own clients make of OLLAMA_HOST: scheme and port may be missing."""
+    parts = urlsplit(host if "://" in host else f"http://{host}")
+    name = parts.hostname or "127.0.0.1"
+    if name in {"0.0.0.0", "::"}:  # noqa: S104  (where Ollama listens; we only connect)
+        name = "127.0.0.1"
+    name = f"[{name}]" if ":" in name else name
+    port = parts.port or (443 if parts.scheme == "https" else 11434)
+    return f"{parts.scheme}://{name}:{port}"
+
+
+def lead_all_to(offer: Offer) -> Route:
+    """Make the offer the route of every model that has none of its own."""
+    with transaction.atomic():
+        upstream, _ = Upstream.objects.update_or_create(
+            name=offer.name,
+            defaults={
+                "kind": offer.kind,
+                "base_url": offer.base_url,
+                "credential_variable": offer.credential_variable,
+                "credential_header": offer.credential_header,
+                "enabled": True,
+            },
+        )
+        Route.objects.filter(pattern="*").exclude(upstream=upstream).delete()
+        route, _ = Route.objects.update_or_create(
+            pattern="*", upstream=upstream, defaults={"position": 1000, "enabled": True}
+        )
+    return route
+
+
+def default_route() -> Route | None:
+    """The route of every model that has none of its own."""
+    return Route.objects.filter(pattern="*", enabled=True).select_related("upstream").first()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What is shown once, and never again."""
+
+    username: str
+    password: str
+    key: str
+
+
+def open_installation() -> Opened | None:
+    """Make the first organization, operator and key. None where there are users already."""
+    with transaction.atomic():
+        if User.objects.exists():
+            return None
+        password = secrets.token_urlsafe(15)
+        operator = User.objects.create_superuser("operator", "", password)
+        organization = Organization.objects.create(name="First organization", plan="enterprise")
+        Membership.objects.create(
+            organization=organization, user=operator, role=Membership.Role.OWNER
+        )
+        row, key = keys.issue(organization, operator, "First key", list(SCOPES), None)
+        audit.record(
+            "installation.opened",
+            audit.key(row.id),
+            "system",
+            organization,
+            {"operator": "operator"},
+        )
+    return Opened(username="operator", password=password, key=key)
+
+
+def model_to_show(route: Route) -> str:
+    """A model name that works on this route, for the lines that people paste."""
+    upstream = route.upstream
+    if upstream.kind == Upstream.Kind.DEMO or upstream.name == "anthropic":
+        return DEFAULT_MODEL
+    credential = settings.READ_CREDENTIAL(upstream.credential_variable)
+    listed = health.first_model(upstream.base_url, credential)
+    return listed or f"<a model that {upstream.name} serves>"

@@ -1,0 +1,79 @@
+"""`manage.py setup`: everything a new installation needs. A second run changes nothing."""
+
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+
+from opscenter import first_run
+from opscenter.first_run import Offer, Opened
+from proxy.models import Route
+
+
+class Command(BaseCommand):
+    help = "Prepare the database; at first also an organization, an operator, a key, a route."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """One choice, for later: what answers for all models."""
+        names = [offer.name for offer in first_run.offers()]
+        parser.add_argument("--upstream", choices=names, help="Make this the default route.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prints the password and the key once; they are stored nowhere."""
+        settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
+        call_command("migrate", verbosity=0)
+        opened = first_run.open_installation()
+        route = first_run.default_route()
+        if options["upstream"]:
+            chosen = next(o for o in first_run.offers() if o.name == options["upstream"])
+            route = first_run.lead_all_to(chosen)
+        elif route is None and not Route.objects.exists():
+            route = first_run.lead_all_to(self._chosen(first_run.offers()))
+        self._tell(opened, route)
+
+    def _chosen(self, offers: list[Offer]) -> Offer:
+        best = offers[0]
+        if best is first_run.DEMO or not sys.stdin.isatty():
+            return best
+        said = input(f"{best.because} is set. Send every model to {best.name}? [Y/n] ")
+        return first_run.DEMO if said.strip().lower() in {"n", "no"} else best
+
+    def _tell(self, opened: Opened | None, route: Route | None) -> None:
+        url = settings.EXTERNAL_API_URL
+        bold = self.style.MIGRATE_HEADING
+        lines = [bold("Ops-Center is ready."), "", f"  Admin    {url}/admin/"]
+        if opened:
+            lines += [f"           user {opened.username}, password {opened.password}"]
+        lines += [f"  Models   {_where(route)}", "", bold("Point Claude Code at it:"), ""]
+        lines += [f"  export ANTHROPIC_BASE_URL={url}"]
+        lines += [f"  export ANTHROPIC_AUTH_TOKEN={opened.key if opened else '<your key>'}"]
+        if route is not None:
+            lines += [f"  export ANTHROPIC_MODEL={first_run.model_to_show(route)}"]
+        lines += ["", *self._advice(opened, route), ""]
+        self.stdout.write("\n".join(lines))
+
+    def _advice(self, opened: Opened | None, route: Route | None) -> list[str]:
+        lines = []
+        if opened:
+            lines += ["The password and the key are shown this once; they are stored nowhere."]
+        else:
+            lines += [
+                "Another key: .venv/bin/python manage.py createapikey --user operator --name laptop"
+            ]
+        better = first_run.offers()[0]
+        if route is not None and route.upstream.kind == "demo":
+            lines += ['Try it:      claude -p "demo:tools" --allowedTools Bash']
+            if better is not first_run.DEMO:
+                command = f".venv/bin/python manage.py setup --upstream {better.name}"
+                lines += [f"{better.because} is set. To use it: {command}"]
+        return lines
+
+
+def _where(route: Route | None) -> str:
+    if route is None:
+        return "by the routes in the admin"
+    if route.upstream.kind == "demo":
+        return "answered by the built-in demo: no model, but everything can be tried"
+    return f"answered by {route.upstream.name} at {route.upstream.base_url}"

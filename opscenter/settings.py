@@ -1,0 +1,145 @@
+"""Django's settings and ours. Every value that an operator may change is read through `env`."""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from opscenter import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.text("OPSCENTER_VAR_DIR", str(BASE_DIR / "var")))
+
+SECRET_KEY = env.secret("OPSCENTER_SECRET_KEY")
+# Keys are stored as HMAC-SHA256 under this pepper, so that a stolen table opens nothing.
+KEY_PEPPER = env.secret("OPSCENTER_KEY_PEPPER")
+DEBUG = env.flag("OPSCENTER_DEBUG", False)
+ALLOWED_HOSTS = env.words("OPSCENTER_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.words("OPSCENTER_CSRF_TRUSTED_ORIGINS", [])
+
+# Where the server listens (the seed's port) and how people reach it from outside.
+HOST = env.text("OPSCENTER_HOST", "127.0.0.1")
+PORT = env.whole("OPSCENTER_PORT", 8084, most=65535)
+EXTERNAL_API_URL = env.url("EXTERNAL_API_URL", f"http://127.0.0.1:{PORT}")
+
+# Neighbours.
+BRIGADE_URL = env.url("BRIGADE_URL")
+LITELLM_URL = env.url("LITELLM_URL")
+OLLAMA_HOST = env.text("OLLAMA_HOST")  # as Ollama's own clients read it: host:port is enough
+ANTHROPIC_PROXY_ENABLED = env.flag("ANTHROPIC_PROXY_ENABLED", True)
+
+# Bounds of a request to /v1. Anthropic's own limit is 32 MB; Claude Code sends about 150 KB.
+BODY_MAX_BYTES = env.whole("OPSCENTER_BODY_MAX_BYTES", 32 * 1024 * 1024)
+BODY_IDLE_S = env.seconds("OPSCENTER_BODY_IDLE_S", 10)  # silence in the middle of a body
+BODY_TOTAL_S = env.seconds("OPSCENTER_BODY_TOTAL_S", 300)  # the whole body, on a slow line
+# Bounds of an upstream call. Claude Code waits 360 s for headers and 300 s in a silent stream.
+UPSTREAM_CONNECT_S = env.seconds("OPSCENTER_UPSTREAM_CONNECT_S", 10)
+UPSTREAM_ANSWER_S = env.seconds(
+    "OPSCENTER_UPSTREAM_ANSWER_S", 300
+)  # from the request to the headers
+UPSTREAM_IDLE_S = env.seconds(
+    "OPSCENTER_UPSTREAM_IDLE_S", 280
+)  # no byte in a stream, not even a ping
+UPSTREAM_CONNECTIONS = env.whole("OPSCENTER_UPSTREAM_CONNECTIONS", 1000)  # open at once, per worker
+PING_S = env.seconds("OPSCENTER_PING_S", 15)  # proxies cut silence at about 100 s
+# Keys and routes live in memory this long, so a revocation holds on every worker within 5 s.
+MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
+
+# Upstream credentials stay in the environment; a row only names the variable.
+READ_CREDENTIAL = env.credential
+
+INSTALLED_APPS = [
+    "daphne",  # gives `runserver` its ASGI server; people are served by uvicorn
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "opscenter",
+    "accounts",
+    "billing",
+    "proxy",
+]
+
+# For the admin and the REST pages. `/v1` runs on opscenter/lean.py, without any of these.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "opscenter.urls"
+ASGI_APPLICATION = "opscenter.asgi.application"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASE_URL = env.text("OPSCENTER_DATABASE_URL", f"sqlite:///{VAR_DIR / 'opscenter.sqlite3'}")
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # WAL lets pages read while the writer writes; IMMEDIATE takes the lock at the start, where
+        # waiting for it works, and not in the middle, where SQLite fails at once.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+    }
+    # A file, not memory: the writer's thread and the server under test read the same one.
+    DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+STATIC_URL = "/static/"
+SERVESTATIC_USE_FINDERS = True  # the packages' own files, found where they lie; nothing to collect
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_COOKIES = EXTERNAL_API_URL.startswith("https://")
+SESSION_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_SECURE = SECURE_COOKIES
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.rest.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("OPSCENTER_LOG_LEVEL", "INFO")},
+}
+
+UNFOLD = {"SITE_TITLE": "Ops-Center", "SITE_HEADER": "Ops-Center", "SITE_SYMBOL": "hub"}

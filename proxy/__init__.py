@@ -1,0 +1,1 @@
+"""Which model answers, and how the answer is carried to the client."""

@@ -1,0 +1,61 @@
+"""An upstream that speaks the Messages API itself: bytes go through as they came."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from proxy.routing import Target
+
+# Headers that say something to an Anthropic-format server. All else is between the client and us.
+_FORWARDED = (b"anthropic-", b"x-claude-code-", b"x-stainless-", b"x-app", b"user-agent")
+# Not the client's to choose: they select an account of the operator's.
+_HELD_BACK = frozenset({b"anthropic-organization-id"})
+# What an answer says to the client besides its body. The operator's account is not its business.
+_RETURNED = (
+    "anthropic-ratelimit-",
+    "anthropic-priority-",
+    "anthropic-fast-",
+    "retry-after",
+    "x-should-retry",
+)
+
+DEFAULT_VERSION = "2023-06-01"  # for a client that names none; the API itself would refuse it
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request as it came in, with the body that the target is to see."""
+
+    path: str
+    query: str
+    headers: RawHeaders
+    body: bytes
+    stream: bool
+
+
+def outgoing_headers(call: Call, target: Target) -> dict[str, str]:
+    """The headers for the upstream: the client's that concern it, and the operator's credential."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in call.headers:
+        if raw_name.startswith(_FORWARDED) and raw_name not in _HELD_BACK:
+            # Several lines of one header are one list (RFC 9110, 5.3); betas come so.
+            key, text = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    headers.setdefault("anthropic-version", DEFAULT_VERSION)
+    headers["content-type"] = "application/json"
+    headers["accept"] = "application/json"
+    headers["accept-encoding"] = "identity"  # compressed bytes cannot be watched on their way
+    upstream = target.upstream
+    if upstream.credential:
+        bearer = upstream.credential_header == "authorization"
+        value = f"Bearer {upstream.credential}" if bearer else upstream.credential
+        headers[upstream.credential_header] = value
+    return headers
+
+
+def returned_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The upstream's headers that go back to the client."""
+    return {
+        name.lower(): value for name, value in headers.items() if name.lower().startswith(_RETURNED)
+    }

@@ -1,0 +1,73 @@
+"""Our exceptions as Anthropic errors: one table, read at the edge."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rest_framework import exceptions as rest
+
+from accounts.auth import CredentialError, ScopeError
+from billing.ledger import LedgerUnavailableError
+from proxy import upstream
+from proxy.routing import NoRouteError
+from proxy.wire import sse
+from proxy.wire.body import BodyError
+
+# Claude Code and the SDKs obey it: without, a 401 costs the user three minutes of retries.
+_FINAL = {"x-should-retry": "false"}
+
+
+class RefusedError(Exception):
+    """A request that the edge itself refuses. The text names the field and goes to the client."""
+
+    def __init__(self, status: int, kind: str, text: str, **headers: str) -> None:
+        super().__init__(text)
+        self.meaning = Meaning(status, kind, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an exception is to the client: HTTP status, error type, extra headers."""
+
+    status: int
+    kind: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+_UNEXPECTED = Meaning(500, "api_error")
+MEANING: dict[type[Exception], Meaning] = {
+    BodyError: Meaning(400, "invalid_request_error"),
+    CredentialError: Meaning(401, "authentication_error", _FINAL),
+    ScopeError: Meaning(403, "permission_error", _FINAL),
+    NoRouteError: Meaning(404, "not_found_error"),
+    rest.MethodNotAllowed: Meaning(405, "invalid_request_error"),
+    LedgerUnavailableError: Meaning(503, "api_error", {"retry-after": "5"}),
+    upstream.UpstreamError: Meaning(502, "api_error"),
+    upstream.UpstreamRefusedUsError: Meaning(502, "api_error", _FINAL),
+    upstream.UpstreamTimeoutError: Meaning(504, "timeout_error"),
+    sse.EventTooLongError: Meaning(502, "api_error"),
+}
+
+
+def meaning_of(error: BaseException) -> Meaning:
+    """How `error` looks from outside."""
+    if isinstance(error, RefusedError):
+        return error.meaning
+    return next((MEANING[kind] for kind in type(error).__mro__ if kind in MEANING), _UNEXPECTED)
+
+
+def kind_of(error: BaseException) -> str:
+    """The Anthropic error type of `error`."""
+    return meaning_of(error).kind
+
+
+def text_of(error: BaseException) -> str:
+    """What the client may read. The text of an unexpected error stays here."""
+    if meaning_of(error) is _UNEXPECTED:
+        return "The gateway could not finish this request."
+    return str(error)
+
+
+def envelope(kind: str, text: str, request_id: str = "") -> dict[str, Any]:
+    """The error body of the Messages API."""
+    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": text}}
+    return body | {"request_id": request_id} if request_id else body

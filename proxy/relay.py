@@ -1,0 +1,204 @@
+"""The story of one request, in the order it happens."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Self
+
+import msgspec
+from django.conf import settings
+
+from accounts.principal import Principal
+from billing.ledger import RecordId, State
+from proxy import errors, receipts, table, upstream
+from proxy.adapters.anthropic import Call
+from proxy.receipts import Receipt
+from proxy.upstream import Answer, Source, UpstreamError, UpstreamTimeoutError
+from proxy.wire import sse
+from proxy.wire.body import BodyError, JSONObject, MessagesRequest
+
+log = logging.getLogger(__name__)
+
+PATH = "/v1/messages"
+
+
+async def relay(
+    request_id: RecordId,
+    request: MessagesRequest,
+    caller: Principal,
+    *,
+    query: str,
+    headers: Iterable[tuple[bytes, bytes]],
+) -> "Answer | EventStream":
+    """Ask the upstream that answers for the request's model; give back what it says.
+
+    A stream comes back with its first block read, so that an upstream that refuses or dies before
+    it still gets an HTTP status. Raises what errors.MEANING knows.
+    """
+    target = await table.choose(request.model, caller)
+    receipt = await receipts.opened(request_id, request, caller, target, headers)
+    try:
+        answer = await upstream.ask(
+            target,
+            Call(
+                path=PATH,
+                query=query,
+                headers=headers,
+                body=request.sent_to(target.model),
+                stream=request.stream,
+            ),
+        )
+        receipt.status, receipt.upstream_request_id = answer.status, answer.request_id
+        renamed = request.model if target.model != request.model else ""
+        if answer.source is None:
+            return _whole(answer, receipt, renamed)
+        stream = EventStream(answer, answer.source, receipt, renamed)
+        await stream.begin()
+    except BaseException as error:
+        left = isinstance(error, asyncio.CancelledError)
+        receipt.close(
+            State.INTERRUPTED if left else State.FAILED,
+            error_type="" if left else errors.kind_of(error),
+        )
+        raise
+    return stream
+
+
+def _whole(answer: Answer, receipt: Receipt, renamed: str) -> Answer:
+    """Count an answer that is not streamed, and give it the model name that was asked for."""
+    if answer.status >= 400:
+        receipt.close(State.FAILED, error_type=_error_type(answer.body))
+        return answer
+    receipt.meter.see_message(answer.body)
+    receipt.close(State.COMPLETED if receipt.meter.has_end else State.FAILED)
+    if not renamed:
+        return answer
+    return replace(answer, body=_with_model(answer.body, renamed))
+
+
+def _error_type(body: bytes) -> str:
+    try:
+        error = msgspec.json.decode(body)["error"]["type"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return error if isinstance(error, str) else ""
+
+
+def _with_model(body: bytes, model: str) -> bytes:
+    try:
+        parsed = JSONObject.parse(body)
+    except BodyError:
+        return body  # not ours to mend; the client sees what the upstream said
+    return parsed.replaced("model", msgspec.json.encode(model)) if "model" in parsed.spans else body
+
+
+class EventStream:
+    """Blocks of whole events for the client, counted as they pass.
+
+    An object and not a generator, because a generator that was never started closes nothing.
+    """
+
+    def __init__(self, answer: Answer, source: Source, receipt: Receipt, renamed: str) -> None:
+        self.answer = answer
+        self._source = source
+        self._receipt = receipt
+        self._renamed = renamed  # the model name to show, until message_start has passed
+        self._splitter = sse.Splitter()
+        self._first = b""
+        self._silent_s = 0.0
+        self._over = False
+
+    async def begin(self) -> None:
+        """Read the first block. A silent upstream gets a ping to start with, and its time."""
+        try:
+            self._first = await self._next_block()
+        except BaseException:
+            await self._source.close()
+            raise
+        if not self._first:
+            await self._source.close()
+            raise upstream.UpstreamNonsenseError(
+                "The upstream ended its stream before the first event."
+            )
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first:
+            block, self._first = self._first, b""
+            return block
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            block = await self._next_block()
+        except (UpstreamError, sse.EventTooLongError) as error:
+            return self._broken(error)
+        if block:
+            return block
+        if not self._receipt.meter.has_end:
+            return self._broken(UpstreamError("The upstream ended its stream too early."))
+        self._over = True
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """The end, whichever it was: stop the upstream, settle the receipt. Safe to call again."""
+        meter = self._receipt.meter
+        if meter.error is not None:
+            self._receipt.close(State.FAILED)
+        else:
+            self._receipt.close(State.COMPLETED if meter.has_end else State.INTERRUPTED)
+        await self._source.close()
+
+    async def _next_block(self) -> bytes:
+        """The next whole events, or a ping when the upstream is silent; empty at its end."""
+        while True:
+            try:
+                async with asyncio.timeout(settings.PING_S):
+                    chunk = await self._source.read()
+            except TimeoutError:
+                self._silent_s += settings.PING_S
+                if self._silent_s >= settings.UPSTREAM_IDLE_S:
+                    raise UpstreamTimeoutError("The upstream fell silent.") from None
+                return sse.PING  # between events: what is not whole yet has not been sent
+            if not chunk:
+                return b""
+            self._silent_s = 0.0
+            block = self._splitter.feed(chunk)
+            if block:
+                self._receipt.see(block)
+                return self._shown(block) if self._renamed else block
+
+    def _shown(self, block: bytes) -> bytes:
+        """The block with the requested model name in its message_start.
+
+        Claude Code drops the thinking of an answer that carries another name than it asked for.
+        """
+        if b"message_start" not in block:
+            return block
+        renamed, self._renamed = self._renamed, ""
+        return b"".join(
+            sse.encode(event.name, _renamed_start(event.data, renamed))
+            if event.name == "message_start"
+            else sse.encode(event.name, event.data)
+            for event in sse.events(block)
+        )
+
+    def _broken(self, error: Exception) -> bytes:
+        """The last words of a stream whose upstream died after the first byte: never silence."""
+        self._over = True
+        kind = errors.kind_of(error)
+        self._receipt.close(State.FAILED, error_type=kind)
+        log.warning("%s broke off: %s", self._receipt.id, error)
+        return sse.encode(
+            "error", msgspec.json.encode(errors.envelope(kind, errors.text_of(error)))
+        )
+
+
+def _renamed_start(data: bytes, model: str) -> bytes:
+    try:
+        message = JSONObject.parse(data).part("message")
+        return JSONObject.parse(data).replaced("message", _with_model(message, model))
+    except BodyError:
+        return data

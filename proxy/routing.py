@@ -1,0 +1,75 @@
+"""Model name and caller to the target that answers."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+class NoRouteError(Exception):
+    """No route leads anywhere for this model. The text goes to the client."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamConfig:
+    """An upstream as the hot path needs it."""
+
+    name: str
+    kind: str
+    base_url: str
+    credential_header: str
+    credential: str
+
+    def __repr__(self) -> str:
+        return f"UpstreamConfig({self.name})"  # never the credential
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteRule:
+    """One enabled route to an enabled upstream."""
+
+    pattern: str
+    upstream: UpstreamConfig
+    target_model: str  # empty: the requested name
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where one request goes, and under which model name."""
+
+    upstream: UpstreamConfig
+    model: str
+
+
+def choose(rules: Sequence[RouteRule], model: str) -> Target:
+    """The target of the first rule that matches. `rules` stand in the order they are tried."""
+    for rule in rules:
+        if matches(rule.pattern, model):
+            return Target(upstream=rule.upstream, model=rule.target_model or model)
+    raise NoRouteError(f"model: {model} is not served here. GET /v1/models lists what is.")
+
+
+def matches(pattern: str, model: str) -> bool:
+    """Whether `model` is what `pattern` means; `*` stands for any run of characters."""
+    return pattern in {"*", model} or (
+        "*" in pattern and _compiled(pattern).fullmatch(model) is not None
+    )
+
+
+@lru_cache(maxsize=1024)  # patterns are an operator's rows: hundreds, not thousands
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))
+
+
+def published(rules: Iterable[RouteRule], known: Iterable[str]) -> dict[str, str]:
+    """The models to list, id to display name: each name with a route of its own, in their order,
+    then the `known` ones that a pattern covers."""
+    rules = list(rules)
+    exact = {rule.pattern: rule.display_name for rule in rules if "*" not in rule.pattern}
+    covered = {
+        name: ""
+        for name in known
+        if name not in exact and any(matches(rule.pattern, name) for rule in rules)
+    }
+    return exact | covered

@@ -1,0 +1,107 @@
+"""What the meter counts of an answer."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.tokens import MOST, TokenCounts
+from proxy.meter import Meter
+from proxy.wire import sse
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    return sse.encode(kind, json.dumps({"type": kind, **fields}).encode())
+
+
+def test_it_merges_the_usage_of_start_and_end() -> None:
+    meter = Meter()
+    start = {"input_tokens": 7, "output_tokens": 1, "cache_read_input_tokens": 3}
+    meter.see(event("message_start", message={"id": "msg_1", "model": "m", "usage": start}))
+    meter.see(
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": "message_"})
+    )
+    assert not meter.has_end
+    meter.see(
+        event(
+            "message_delta",
+            delta={"stop_reason": "end_turn"},
+            usage={"output_tokens": 20, "input_tokens": None},
+        )
+        + event("message_stop")
+    )
+    assert (meter.message_id, meter.model, meter.stop_reason) == ("msg_1", "m", "end_turn")
+    assert meter.usage == start | {"output_tokens": 20}
+    assert meter.has_end
+
+
+def test_it_sees_an_error_event() -> None:
+    meter = Meter()
+    meter.see(event("error", error={"type": "overloaded_error", "message": "busy"}))
+    assert meter.error == {"type": "overloaded_error", "message": "busy"}
+
+
+def test_it_takes_a_text_about_errors_for_a_text() -> None:
+    meter = Meter()
+    text = 'error "error" message_stop event: error'
+    meter.see(event("content_block_delta", index=0, delta={"type": "text_delta", "text": text}))
+    assert meter.error is None
+    assert not meter.has_end
+
+
+def test_it_reads_a_whole_message() -> None:
+    meter = Meter()
+    meter.see_message(
+        b'{"id":"msg_2","model":"m","stop_reason":"tool_use","usage":{"output_tokens":5}}'
+    )
+    assert meter.has_end
+    assert meter.usage == {"output_tokens": 5}
+
+
+@given(st.binary(max_size=80))
+def test_it_survives_whatever_an_upstream_sends(junk: bytes) -> None:
+    meter = Meter()
+    meter.see(b"event: message_start\ndata: " + junk + b"\n\n")
+    meter.see_message(junk)
+    TokenCounts.of(meter.usage)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "input_tokens",
+                "output_tokens",
+                "cache_creation",
+                "cache_creation_input_tokens",
+                "server_tool_use",
+            ]
+        ),
+        json_values
+        | st.fixed_dictionaries(
+            {"ephemeral_5m_input_tokens": json_values, "ephemeral_1h_input_tokens": json_values}
+        ),
+    )
+)
+def test_it_counts_any_usage_within_what_a_column_holds(usage: dict[str, Any]) -> None:
+    counts = TokenCounts.of(usage)
+    for name in TokenCounts.__slots__:
+        assert 0 <= getattr(counts, name) <= MOST
+
+
+def test_it_splits_cache_writes_by_life_time() -> None:
+    split = {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 90}
+    counts = TokenCounts.of({"cache_creation_input_tokens": 100, "cache_creation": split})
+    assert (counts.cache_write_5m_tokens, counts.cache_write_1h_tokens) == (10, 90)
+    counts = TokenCounts.of({"cache_creation_input_tokens": 100})
+    assert (counts.cache_write_5m_tokens, counts.cache_write_1h_tokens) == (100, 0)

@@ -1,0 +1,1 @@
+"""SSE and JSON at the level of bytes. Pure: no socket, no clock, no table."""

@@ -1,0 +1,84 @@
+"""Bytes to events and back, however the chunks were cut."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# WHATWG HTML, "9.2.6 Interpreting an event stream": a line ends in CRLF, LF or CR; a blank one ends
+# an event. The atomic group keeps a single CRLF from being read as two line ends.
+_BLANK = re.compile(rb"(?>\r\n|\n|\r){2}")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024  # a whole web page may arrive in one event; more is a fault
+
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+
+
+class EventTooLongError(Exception):
+    """An event does not end."""
+
+
+class Event(NamedTuple):
+    """One server-sent event: its name (empty where the stream gave none) and its data."""
+
+    name: str
+    data: bytes
+
+
+class Splitter:
+    """Cuts a stream into blocks of whole events, so that none is ever passed on in part."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """All whole events that `chunk` completes, as the bytes they were; empty for none."""
+        if not self._rest and chunk.endswith(b"\n\n"):
+            return chunk  # what nearly every chunk of nearly every upstream looks like
+        text = self._rest + chunk
+        end = _end_of_last_event(text, len(self._rest))
+        if end == 0 and len(text) > MAX_EVENT_BYTES:
+            raise EventTooLongError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
+        self._rest = text[end:]
+        return text[:end]
+
+    @property
+    def rest(self) -> bytes:
+        """What has arrived of an event that is not whole yet."""
+        return self._rest
+
+
+def _end_of_last_event(text: bytes, known: int) -> int:
+    if b"\r" not in text:
+        # What lies before `known` was searched when it arrived, but for its last byte.
+        found = text.rfind(b"\n\n", max(0, known - 1))
+        return found + 2 if found >= 0 else 0
+    end = 0
+    for blank in _BLANK.finditer(text, max(0, known - 3)):
+        end = blank.end()
+    return end
+
+
+def events(block: bytes) -> Iterator[Event]:
+    """The events of a block that a Splitter gave out. Comments and other fields are passed over."""
+    name = ""
+    data: list[bytes] = []
+    for line in _LINE_END.split(block):
+        if not line:
+            if data:
+                yield Event(name, b"\n".join(data))
+            name, data = "", []
+            continue
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value.decode(errors="replace")
+
+
+def encode(name: str, data: bytes) -> bytes:
+    """One event; `data` is JSON, in which no line end can stand."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)

@@ -1,0 +1,1 @@
+"""The promises of the product, over real sockets, and what the tests stand on."""

@@ -1,0 +1,129 @@
+"""The gateway as people run it: a process of its own, on the database of the test run."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+from django.db import connection
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 30  # a loaded machine needs a few seconds to import Django
+STOP_S = 35  # a little more than the server allows its streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A running gateway, and a key that may use it."""
+
+    url: str
+    key: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a client sends: the key and the API version."""
+        return {"authorization": f"Bearer {self.key}", "anthropic-version": "2023-06-01"}
+
+
+@contextmanager
+def running(log: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start a gateway with the `settings`, give its address, stop it by its own pid."""
+    port = free_port()
+    environment = {
+        **os.environ,  # noqa: TID251  (handed on to the server under test)
+        "OPSCENTER_DATABASE_URL": database_url(),
+        "OPSCENTER_PORT": str(port),
+        "OPSCENTER_MEMORY_TTL_S": "0.001",  # tests change keys and routes between two requests
+        **settings,
+    }
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _wait_until_it_listens(process, port, log)
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def database_url() -> str:
+    """The database of this test run, for another process."""
+    found = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{found['NAME']}"
+    user = f"{found['USER']}:{found['PASSWORD']}" if found["PASSWORD"] else found["USER"]
+    return f"postgres://{user}@{found['HOST']}:{found['PORT']}/{found['NAME']}"
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    transport = httpx.HTTPTransport(retries=0)
+    with httpx.Client(transport=transport, timeout=START_S, trust_env=False) as client:
+        deadline = START_S * 20
+        for _ in range(deadline):
+            if process.poll() is not None:
+                break
+            try:
+                client.head(f"http://127.0.0.1:{port}/")
+            except httpx.ConnectError:
+                _pause()
+                continue
+            return
+    process.kill()
+    process.wait()
+    raise AssertionError(f"the gateway did not start:\n{log.read_text()[-4000:]}")
+
+
+def eventually(found: Callable[[], T | None], within_s: float = 10) -> T:
+    """What `found` gives as soon as it gives something. The writer needs a moment to commit."""
+    for _ in range(int(within_s * 20)):
+        value = found()
+        if value:
+            return value
+        _pause()
+    raise AssertionError(f"it did not happen within {within_s} s")
+
+
+def _pause() -> None:
+    """A twentieth of a second, on a socket that nobody writes to."""
+    left, right = socket.socketpair()
+    with left, right:
+        left.settimeout(0.05)
+        try:
+            left.recv(1)
+        except TimeoutError:
+            return

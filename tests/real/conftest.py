@@ -1,0 +1,143 @@
+"""The real peers as fixtures. Without `make real` a missing peer is a skip, with it a failure."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from opscenter import env
+from tests.real import peers, postgres, programs, tap
+from tests.real.postgres import Postgres
+from tests.real.programs import Finished
+from tests.real.tap import Tap
+
+pytest.register_assert_rewrite("tests.real.sdk.promises")
+
+TOOLS = "Bash,Read,Write,Edit"  # allowed by name: root may not skip permissions altogether
+
+
+class Gateway(Protocol):
+    """What these tests know about the gateway under test."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claude:
+    """Claude Code, in a home and a working folder that hold nothing else."""
+
+    folder: Path
+    home: Path
+
+    def __call__(
+        self, prompt: str, *, url: str, key: str, within_s: float = programs.PROGRAM_S
+    ) -> Finished:
+        return programs.run(
+            [
+                peers.NODE / "node_modules" / ".bin" / "claude",
+                "-p",
+                prompt,
+                "--allowedTools",
+                TOOLS,
+            ],
+            folder=self.folder,
+            environment={
+                "HOME": str(self.home),
+                "CLAUDE_CONFIG_DIR": str(self.home / ".claude"),
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+                "DISABLE_TELEMETRY": "1",
+                "DISABLE_AUTOUPDATER": "1",
+                "ANTHROPIC_BASE_URL": url,
+                "ANTHROPIC_AUTH_TOKEN": key,
+            },
+            within_s=within_s,
+        )
+
+
+class RunScript(Protocol):
+    """Runs a script, with an SDK beside it, in an empty folder."""
+
+    def __call__(
+        self,
+        script: Path,
+        *arguments: str,
+        environment: Mapping[str, str],
+        within_s: float = programs.PROGRAM_S,
+    ) -> Finished: ...
+
+
+def need(*names: str) -> None:
+    """Skip the test that has no such peer, or fail it where the peers were promised."""
+    missing = [str(peer) for peer in map(peers.named, names) if not peers.is_there(peer)]
+    if not missing:
+        return
+    said = f"missing: {', '.join(missing)} (`make real` installs it)"
+    if env.flag("OPSCENTER_REAL", default=False):
+        pytest.fail(said)
+    pytest.skip(said)
+
+
+@pytest.fixture
+def claude(tmp_path: Path) -> Claude:
+    need("@anthropic-ai/claude-code")
+    folder, home = tmp_path / "work", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    return Claude(folder=folder, home=home)
+
+
+@pytest.fixture
+def python_sdk(tmp_path: Path) -> RunScript:
+    need("anthropic")
+    python = peers.environment_of(peers.named("anthropic")) / "bin" / "python"
+
+    def run(
+        script: Path,
+        *arguments: str,
+        environment: Mapping[str, str],
+        within_s: float = programs.PROGRAM_S,
+    ) -> Finished:
+        command: list[str | Path] = [python, script, *arguments]
+        return programs.run(command, folder=tmp_path, environment=environment, within_s=within_s)
+
+    return run
+
+
+@pytest.fixture
+def node_sdk(tmp_path: Path) -> RunScript:
+    need("@anthropic-ai/sdk")
+    node = shutil.which("node") or "node"
+    (tmp_path / "node_modules").symlink_to(peers.NODE / "node_modules")
+
+    def run(
+        script: Path,
+        *arguments: str,
+        environment: Mapping[str, str],
+        within_s: float = programs.PROGRAM_S,
+    ) -> Finished:
+        # Node looks for packages from where the script lies, so the script moves next to them.
+        command: list[str | Path] = [node, shutil.copy(script, tmp_path), *arguments]
+        return programs.run(command, folder=tmp_path, environment=environment, within_s=within_s)
+
+    return run
+
+
+@pytest.fixture
+def tapped(gateway: Gateway) -> Iterator[Tap]:
+    """A wire in front of the gateway that shows what a client really sent."""
+    with tap.tapped(gateway.url) as wire:
+        yield wire
+
+
+@pytest.fixture(name="postgres", scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    need("postgresql")
+    with postgres.running() as server:
+        yield server

@@ -1,0 +1,83 @@
+"""Where each real peer lies, and whether it is there at the pinned version."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / "var" / "real"
+NODE = HOME / "node"
+
+VERSIONS: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("versions.toml").read_text()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    kind: str  # the table of versions.toml, and the way it is installed
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def pinned(self) -> str:
+        """The name and version as the installer of this kind writes them."""
+        return {
+            "node": f"{self.name}@{self.version}",
+            "python": f"{self.name}=={self.version}",
+        }.get(self.kind, self.name)
+
+
+PEERS = [
+    Peer(kind=kind, name=name, version=version)
+    for kind, table in VERSIONS.items()
+    for name, version in table.items()
+]
+
+
+def named(name: str) -> Peer:
+    """The peer called `name` in versions.toml."""
+    return next(peer for peer in PEERS if peer.name == name)
+
+
+def environment_of(peer: Peer) -> Path:
+    """The environment that a Python peer has to itself."""
+    return HOME / peer.name
+
+
+def programs_of(peer: Peer) -> Path:
+    """The folder of a Debian server's own programs, which no PATH holds."""
+    return Path("/usr/lib") / peer.name / peer.version / "bin"
+
+
+def _node_is_there(peer: Peer) -> bool:
+    manifest = NODE / "node_modules" / peer.name / "package.json"
+    return manifest.is_file() and json.loads(manifest.read_text())["version"] == peer.version
+
+
+def _python_is_there(peer: Peer) -> bool:
+    found = environment_of(peer).glob(
+        f"lib/python*/site-packages/{peer.name}-{peer.version}.dist-info/METADATA"
+    )
+    return any(found)
+
+
+def _debian_is_there(peer: Peer) -> bool:
+    return programs_of(peer).is_dir()
+
+
+IS_THERE: dict[str, Callable[[Peer], bool]] = {
+    "node": _node_is_there,
+    "python": _python_is_there,
+    "debian": _debian_is_there,
+}
+
+
+def is_there(peer: Peer) -> bool:
+    """Whether the peer is installed at the pinned version."""
+    return IS_THERE[peer.kind](peer)

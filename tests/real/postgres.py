@@ -1,0 +1,78 @@
+"""A PostgreSQL of its own for a test run: fresh data folder, free port, stopped by its own pid."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.real import peers
+
+POSTGRES_S = 60  # initdb takes 2 s here; a machine with slow disks needs more
+ACCOUNT = "postgres"  # what Debian's package creates; the server refuses to run as root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres:
+    """A running server that trusts its superuser, on loopback only."""
+
+    port: int
+    host: str = "127.0.0.1"
+    user: str = "opscenter"
+    database: str = "postgres"
+
+    @property
+    def url(self) -> str:
+        return f"postgres://{self.user}@{self.host}:{self.port}/{self.database}"
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    server = Postgres(port=free_port())
+    folder = Path(tempfile.mkdtemp(prefix="opscenter-postgres-"))
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(folder, ACCOUNT, ACCOUNT)
+        _program(
+            "initdb", "-D", folder / "data", "-U", server.user, "-A", "trust", "-E", "UTF8", "-N"
+        )
+        options = f"-p {server.port} -c listen_addresses={server.host}"
+        # No socket files, and no flush to disk: the data does not outlive the tests.
+        options += " -c unix_socket_directories='' -c fsync=off -c max_connections=200"
+        control = ("pg_ctl", "-D", folder / "data", "-w", "-t", str(POSTGRES_S))
+        _program(*control, "-l", folder / "log", "-o", options, "start")
+        try:
+            yield server
+        finally:
+            _program(*control, "-m", "fast", "stop")  # by the pid in its own data folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _program(name: str, *arguments: str | Path) -> None:
+    """Run one of the server's programs, as root never."""
+    account = ACCOUNT if os.geteuid() == 0 else None
+    done = subprocess.run(
+        [peers.programs_of(peers.named("postgresql")) / name, *arguments],
+        cwd="/",
+        env={"LC_ALL": "C.UTF-8"},
+        user=account,
+        group=account,
+        extra_groups=[] if account else None,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # a pipe here would be held open by the server itself
+        stderr=subprocess.DEVNULL,
+        timeout=POSTGRES_S,
+    )
+    assert done.returncode == 0, f"{name} ended with {done.returncode}"

@@ -1,0 +1,1 @@
+"""The official SDKs, in two languages that must say the same."""
