@@ -5,12 +5,10 @@ import logging
 import secrets
 import string
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import Error, close_old_connections, transaction
@@ -20,6 +18,7 @@ from django.utils import timezone
 from accounts.memory import Memory
 from accounts.models import ApiKey, Membership, Organization
 from accounts.principal import SCOPES, Principal
+from accounts.reads import off_loop
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,6 @@ GRACE_HOURS = 24  # time to bring a rotated key to every machine that uses it
 GRACE_HOURS_MOST = 168  # a week; a former secret that lives longer was never really rotated
 
 KEYS_IN_MEMORY = 20_000  # about 20 MB; beyond it the longest unused key is read again
-READERS = 2  # made-up ids can keep this many threads and connections busy, and no more
 USED_EVERY = timedelta(minutes=1)  # how exact "last used" is; each use more exact is one more write
 
 
@@ -147,17 +145,7 @@ def _forget_once_stored(key_id: str) -> None:
 
 
 def _read(key_id: str) -> KnownKey:
-    """The key as the database has it now. It runs on a reader's thread, which has no request
-    around it that would see to the connection.
-    """
-    close_old_connections()
-    try:
-        return _read_row(key_id)
-    finally:
-        close_old_connections()
-
-
-def _read_row(key_id: str) -> KnownKey:
+    """The key as the database has it now. Raises ApiKey.DoesNotExist."""
     belongs = Membership.objects.filter(
         organization=OuterRef("organization"), user=OuterRef("user")
     )
@@ -184,13 +172,8 @@ def _read_row(key_id: str) -> KnownKey:
     )
 
 
-# Threads of their own, not Django's one thread for sync code: several requests may wait for one
-# read, and a sync page that waits holds the very thread that the read would need.
-_readers = ThreadPoolExecutor(READERS, thread_name_prefix="key-reader")
 _known: Memory[str, KnownKey] = Memory(
-    sync_to_async(_read, thread_sensitive=False, executor=_readers),
-    ttl_s=settings.MEMORY_TTL_S,
-    most=KEYS_IN_MEMORY,
+    off_loop(_read), ttl_s=settings.MEMORY_TTL_S, most=KEYS_IN_MEMORY
 )
 
 
@@ -200,7 +183,7 @@ async def find(key_id: str) -> KnownKey | None:
         return await _known.get(key_id)
     except ApiKey.DoesNotExist:
         # Not remembered: a key made just now must work, and a memory of made-up ids would push
-        # out the real ones. What a flood of them can cost is bounded by READERS.
+        # out the real ones. What a flood of them can cost is bounded by reads.READERS.
         return None
 
 

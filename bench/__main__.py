@@ -77,8 +77,8 @@ async def measure(
     return figures
 
 
-async def compare(names: Sequence[str], *, rounds: int, quick: bool) -> dict[str, Figures]:
-    """Medians by system. Every other round runs backwards, so that no system is always first."""
+async def compare(names: Sequence[str], *, rounds: int, quick: bool) -> dict[str, list[Figures]]:
+    """Each round by system. Every other round runs backwards, so that no system is always first."""
     seen: dict[str, list[Figures]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory(prefix="opscenter-bench-") as temporary:
         folder = Path(temporary)
@@ -89,7 +89,7 @@ async def compare(names: Sequence[str], *, rounds: int, quick: bool) -> dict[str
                 for name in list(names)[:: -1 if number % 2 else 1]:
                     figures = await measure(name, upstream, direct, folder, quick=quick)
                     seen[name].append(figures)
-    return {name: table.medians(figures) for name, figures in seen.items()}
+    return seen
 
 
 def machine(rounds: int) -> str:
@@ -144,8 +144,9 @@ def main() -> None:
         except peer.NotInstalledError as error:
             say(f"{error}; going on without it")
             names.remove("litellm")
-    systems = asyncio.run(compare(names, rounds=rounds, quick=given.quick))
-    text = f"{machine(rounds)}\n\n{table.render(systems)}"
+    seen = asyncio.run(compare(names, rounds=rounds, quick=given.quick))
+    systems = {name: table.medians(figures) for name, figures in seen.items()}
+    text = f"{machine(rounds)} {table.spread(seen)}\n\n{table.render(systems)}"
     print(text)
     if len(names) == len(table.SYSTEMS) and not given.quick:
         keep(text)  # a partial table must not replace a whole one

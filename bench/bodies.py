@@ -12,7 +12,6 @@ STREAM = f"bench-{STREAM_DELTAS}x5ms"
 BRISK = f"bench-{STREAM_DELTAS}x0ms"  # without pauses, to warm a server up
 HELD_DELTAS = 20
 HELD = f"bench-{HELD_DELTAS}x500ms"  # two a second, for ten seconds
-EVENTS_AROUND_DELTAS = 5  # message_start, block start and stop, message_delta, message_stop
 
 SENTENCE = "Read the file before you change it, keep its style, and say in one line what you did. "
 TOOLS = (

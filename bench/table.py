@@ -130,6 +130,16 @@ def medians(rounds: Sequence[Figures]) -> dict[str, float]:
     return {name: median(f[name] for f in rounds if name in f) for name in names}
 
 
+def spread(rounds: Mapping[str, Sequence[Figures]]) -> str:
+    """How far the primary figure moved from round to round: what noise the table was taken in."""
+    key = ROWS[0].key
+    ranges = [
+        f"{TITLES[name]} {min(f[key] for f in seen):.3f} to {max(f[key] for f in seen):.3f}"
+        for name, seen in rounds.items()
+    ]
+    return f"Over the rounds, {ROWS[0].title} lay at: {', '.join(ranges)}."
+
+
 def ratio(row: Row, systems: Mapping[str, Figures], against: str) -> float | None:
     """By how many times the floor is better than ours, or ours better than the peer."""
     ours, other = (systems.get(name, {}).get(row.key) for name in ("ours", against))

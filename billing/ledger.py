@@ -1,14 +1,16 @@
 """A row opened before the upstream is asked, closed once, never edited again."""
 
-import os
+import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
-from django.db import connection
+from django.db import connection, models
 
 from billing import writer
 from billing.models import UsageRecord
@@ -59,7 +61,8 @@ class Closing:
 
 def new_id() -> uuid.UUID:
     """A UUIDv7 (RFC 9562, 5.7): ordered by time, so that new rows lie together."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    # Unique is enough: a guessed id opens nothing, and the system's randomness costs a call.
+    value = (time.time_ns() // 1_000_000) << 80 | random.getrandbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
@@ -154,48 +157,52 @@ _SETTLED = (
 
 
 def _insert(rows: Sequence[tuple[Any, ...]]) -> None:
-    fields = {f.attname: f for f in UsageRecord._meta.concrete_fields}
-    # Columns that an admission says nothing of start at the model's own defaults.
-    rest = {name: f.get_default() for name, f in fields.items() if name not in _ADMITTED}
-    prepare = _preparers((*_ADMITTED, *rest))
-    columns = ", ".join((*_ADMITTED, *rest))
-    marks = ", ".join(["%s"] * (len(_ADMITTED) + len(rest)))
-    tail = tuple(rest.values())
+    statement, ways, rest = _insertion(connection.vendor)
     with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO {_TABLE} ({columns}) VALUES ({marks})",  # noqa: S608  (names of ours)
-            [_prepared(prepare, row + tail) for row in rows],
-        )
+        cursor.executemany(statement, [_prepared(ways, row) + rest for row in rows])
 
 
 def _settle(rows: Sequence[tuple[Any, ...]]) -> None:
-    prepare = _preparers(_SETTLED)
-    columns = ", ".join(f"{name} = %s" for name in _SETTLED[:-1])
+    statement, ways = _settlement(connection.vendor)
     with connection.cursor() as cursor:
-        # Closed once: a row that somebody else has settled is left as it is.
-        cursor.executemany(
-            f"UPDATE {_TABLE} SET {columns} WHERE id = %s AND state = 'admitted'",  # noqa: S608  (names of ours)
-            [_prepared(prepare, row) for row in rows],
-        )
+        cursor.executemany(statement, [_prepared(ways, row) for row in rows])
 
 
-Prepare = Callable[[Any], Any] | None
+# How a value becomes the database's; None where it already is one.
+Way = Callable[[Any], Any] | None
 
 
-def _preparers(names: Sequence[str]) -> list[Prepare]:
-    """For each column, how its value becomes the database's; None where it already is one."""
-    plain = {"CharField", "PositiveIntegerField", "PositiveSmallIntegerField", "BooleanField"}
-
-    def preparer(name: str) -> Prepare:
-        column = UsageRecord._meta.get_field(name)
-        if column.get_internal_type() in plain:
-            return None
-        return lambda value: column.get_db_prep_save(value, connection)  # type: ignore[union-attr]  # a column, not a relation's other end
-
-    return [preparer(name) for name in names]
+@cache
+def _insertion(vendor: str) -> tuple[str, list[Way], tuple[Any, ...]]:
+    """The statement, how its values are prepared, and those that every new row begins with."""
+    fields = {f.attname: f for f in UsageRecord._meta.concrete_fields}
+    rest = {name: f.get_default() for name, f in fields.items() if name not in _ADMITTED}
+    columns = ", ".join((*_ADMITTED, *rest))
+    marks = ", ".join(["%s"] * (len(_ADMITTED) + len(rest)))
+    statement = f"INSERT INTO {_TABLE} ({columns}) VALUES ({marks})"  # noqa: S608  (names of ours)
+    return statement, [_way(name) for name in _ADMITTED], tuple(rest.values())
 
 
-def _prepared(prepare: Sequence[Prepare], row: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(
-        value if way is None else way(value) for way, value in zip(prepare, row, strict=True)
-    )
+@cache
+def _settlement(vendor: str) -> tuple[str, list[Way]]:
+    """The same for the end. Closed once: a row that somebody else has settled is left as it is."""
+    columns = ", ".join(f"{name} = %s" for name in _SETTLED[:-1])
+    statement = f"UPDATE {_TABLE} SET {columns} WHERE id = %s AND state = 'admitted'"  # noqa: S608  (names of ours)
+    return statement, [_way(name) for name in _SETTLED]
+
+
+def _way(name: str) -> Way:
+    """What Django's fields do to a value on its way into the database, looked up once."""
+    column = UsageRecord._meta.get_field(name)
+    kind = column.target_field if isinstance(column, models.ForeignKey) else column
+    if isinstance(kind, models.UUIDField):
+        return None if connection.features.has_native_uuid_field else attrgetter("hex")
+    if isinstance(kind, models.DateTimeField):
+        return connection.ops.adapt_datetimefield_value
+    if isinstance(kind, models.JSONField):
+        return lambda value: value and connection.ops.adapt_json_value(value, None)
+    return None
+
+
+def _prepared(ways: Sequence[Way], row: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(value if way is None else way(value) for way, value in zip(ways, row, strict=True))

@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from django.db import (
     DatabaseError,
     InterfaceError,
     OperationalError,
-    close_old_connections,
     connection,
     transaction,
 )
@@ -121,10 +119,10 @@ def _commit(batch: list[_Row]) -> dict[_Row, Exception]:
 
     Returns the rows that could not be written and may be tried again, each with its error.
     """
-    close_old_connections()
     try:
         _write(batch)
     except (DatabaseError, InterfaceError) as error:
+        connection.close()  # the next may be better; while all is well the thread keeps its own
         log.warning("a batch of %d rows failed (%s); trying them one by one", len(batch), error)
         return _commit_each(batch)
     return {}
@@ -133,7 +131,6 @@ def _commit(batch: list[_Row]) -> dict[_Row, Exception]:
 def _commit_each(batch: list[_Row]) -> dict[_Row, Exception]:
     failed: dict[_Row, Exception] = {}
     for row in batch:
-        close_old_connections()
         try:
             _write([row])
         except (DatabaseError, InterfaceError) as error:
@@ -159,7 +156,7 @@ def _write(rows: Sequence[_Row]) -> None:
             statement(values)
 
 
-_writers: WeakKeyDictionary[asyncio.AbstractEventLoop, Writer] = WeakKeyDictionary()
+_writers: dict[asyncio.AbstractEventLoop, Writer] = {}  # until its loop says `shutdown`
 
 
 def current() -> Writer:

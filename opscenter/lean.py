@@ -7,7 +7,7 @@ body to disk before a view can look at its size. Here the body is bounded while 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from io import BytesIO
 from typing import Any
 
@@ -54,16 +54,15 @@ class LeanHandler(ASGIHandler):
         except RefusedError as error:
             await _refuse(scope, send, error)
             return
-        work = asyncio.ensure_future(self._work(scope, body, send))
-        gone = asyncio.ensure_future(_until_gone(receive))
+        loop = asyncio.get_running_loop()
+        watch = loop.create_task(_cancel_when_gone(receive, asyncio.current_task(loop)))
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await self._work(scope, body, send)
+        except asyncio.CancelledError:
+            if not watch.done():
+                raise  # the server itself is stopping
         finally:
-            gone.cancel()
-            if not work.done():
-                work.cancel()
-        with suppress(asyncio.CancelledError):
-            await work
+            watch.cancel()
 
     async def _work(self, scope: Scope, body: bytes, send: Send) -> None:
         request = ASGIRequest(scope, BytesIO())
@@ -104,9 +103,11 @@ def _length(content: bytes) -> tuple[bytes, bytes]:
     return b"content-length", str(len(content)).encode()
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _cancel_when_gone(receive: Receive, work: asyncio.Task[Any] | None) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    if work is not None:
+        work.cancel()
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:

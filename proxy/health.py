@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import Error, connection
 
 from accounts.memory import Memory
+from accounts.reads import off_loop
 from proxy import table
 
 PROBE_S = 2.0  # a neighbour that needs longer to say a word is not well
@@ -54,7 +54,7 @@ async def _database() -> str:
         return "slow"
 
 
-@sync_to_async
+@off_loop
 def _ask_database() -> str:
     try:
         with connection.cursor() as cursor:

@@ -13,6 +13,7 @@ from accounts.principal import Principal
 from billing.ledger import RecordId, State
 from proxy import errors, receipts, table, upstream
 from proxy.adapters.anthropic import Call
+from proxy.patience import Patience
 from proxy.receipts import Receipt
 from proxy.upstream import Answer, Source, UpstreamError, UpstreamTimeoutError
 from proxy.wire import sse
@@ -106,7 +107,7 @@ class EventStream:
         self._renamed = renamed  # the model name to show, until message_start has passed
         self._splitter = sse.Splitter()
         self._first = b""
-        self._silent_s = 0.0
+        self._patience = Patience(settings.PING_S)
         self._over = False
 
     async def begin(self) -> None:
@@ -149,22 +150,20 @@ class EventStream:
             self._receipt.close(State.FAILED)
         else:
             self._receipt.close(State.COMPLETED if meter.has_end else State.INTERRUPTED)
+        self._patience.end()
         await self._source.close()
 
     async def _next_block(self) -> bytes:
         """The next whole events, or a ping when the upstream is silent; empty at its end."""
         while True:
             try:
-                async with asyncio.timeout(settings.PING_S):
-                    chunk = await self._source.read()
+                chunk = await self._patience.wait(self._source.read())
             except TimeoutError:
-                self._silent_s += settings.PING_S
-                if self._silent_s >= settings.UPSTREAM_IDLE_S:
+                if self._patience.silent_s() >= settings.UPSTREAM_IDLE_S:
                     raise UpstreamTimeoutError("The upstream fell silent.") from None
                 return sse.PING  # between events: what is not whole yet has not been sent
             if not chunk:
                 return b""
-            self._silent_s = 0.0
             block = self._splitter.feed(chunk)
             if block:
                 self._receipt.see(block)

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from accounts.memory import Memory
 from accounts.principal import Principal
+from accounts.reads import off_loop
 from proxy import routing
 from proxy.models import Route
 
 Rules = Sequence[routing.RouteRule]
 
 
-@sync_to_async
+@off_loop
 def _read(_: None) -> Rules:
     """Enabled routes to enabled upstreams, in the order they are tried: one query."""
     rows = Route.objects.filter(enabled=True, upstream__enabled=True).select_related("upstream")

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 import aiohttp
 import msgspec
@@ -172,10 +171,19 @@ async def _ask_demo(call: Call) -> Answer:
     source = _DemoSource(first, events)
     if call.stream:
         return Answer(status=200, content_type="text/event-stream; charset=utf-8", source=source)
+    return await _whole_demo(source)
+
+
+async def _whole_demo(source: Source) -> Answer:
+    """The demo's events as one message, or as the error that one of them is."""
     decoded = []
     while block := await source.read():
         decoded += [msgspec.json.decode(event.data) for event in sse.events(block)]
-    return Answer(status=200, body=msgspec.json.encode(message.assemble(decoded)))
+    try:
+        return Answer(status=200, body=msgspec.json.encode(message.assemble(decoded)))
+    except message.FailedStreamError as failure:
+        error = {"type": "error", "error": {"type": failure.kind, "message": failure.message}}
+        return Answer(status=500, body=msgspec.json.encode(error))
 
 
 class _DemoSource:
@@ -209,7 +217,7 @@ def _url(base_url: str, path: str, query: str) -> URL:
     return URL(f"{base_url}{path}?{query}" if query else base_url + path, encoded=True)
 
 
-_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+_sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}  # until `shutdown`
 
 
 def _session() -> aiohttp.ClientSession:

@@ -1,12 +1,22 @@
 """The settings of a test run, set before Django reads any: a developer's own .env plays no part."""
 
-import os  # the tests' own environment, handed to the servers they start
+import os
 from pathlib import Path
 
-VAR = Path(__file__).resolve().parent.parent / "var" / "test"
+ROOT = Path(__file__).resolve().parent.parent
+# A run inside a run (the suite on PostgreSQL) has a folder of its own.
+VAR = Path(os.environ.get("OPSCENTER_TEST_VAR", ROOT / "var" / "test"))
 VAR.mkdir(parents=True, exist_ok=True)
 
-os.environ["OPSCENTER_ENV_FILE"] = "/dev/null"
+os.environ["OPSCENTER_ENV_FILE"] = os.devnull
 os.environ["OPSCENTER_VAR_DIR"] = str(VAR)
 os.environ["OPSCENTER_SECRET_KEY"] = "only-for-tests-" + "s" * 32
 os.environ["OPSCENTER_KEY_PEPPER"] = "only-for-tests-" + "p" * 32
+# Credentials of whoever runs the tests: no server under test may find them.
+for name in ("ANTHROPIC_API_KEY", "LITELLM_URL", "OLLAMA_HOST", "BRIGADE_URL", "EXTERNAL_API_URL"):
+    os.environ.pop(name, None)
+
+
+def child(**more: str) -> dict[str, str]:
+    """The environment of a process that a test starts."""
+    return {**os.environ, **more}

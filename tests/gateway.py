@@ -1,6 +1,5 @@
 """The gateway as people run it: a process of its own, on the database of the test run."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -14,9 +13,11 @@ from typing import TypeVar
 import httpx
 from django.db import connection
 
+from tests import environment
+from tests.environment import ROOT
+
 T = TypeVar("T")
 
-ROOT = Path(__file__).resolve().parent.parent
 START_S = 30  # a loaded machine needs a few seconds to import Django
 STOP_S = 35  # a little more than the server allows its streams
 
@@ -44,18 +45,16 @@ class Gateway:
 def running(log: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Start a gateway with the `settings`, give its address, stop it by its own pid."""
     port = free_port()
-    environment = {
-        **os.environ,  # noqa: TID251  (handed on to the server under test)
+    settings = {
         "OPSCENTER_DATABASE_URL": database_url(),
         "OPSCENTER_PORT": str(port),
         "OPSCENTER_MEMORY_TTL_S": "0.001",  # tests change keys and routes between two requests
-        **settings,
-    }
+    } | settings
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "serve"],
             cwd=ROOT,
-            env=environment,
+            env=environment.child(**settings),
             stdout=output,
             stderr=output,
         )

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from billing.models import UsageRecord
 from proxy.models import Route
+from tests import answers
 from tests.conftest import lead_to, ledger_row
 from tests.gateway import Gateway
-from tests.real import answers
-from tests.real.turns import text_turn, thinking_turn, usage
+from tests.turns import text_turn, thinking_turn, usage
 from tests.upstream import Upstream
 
 # Nothing here is in an order or a spelling that a JSON library would write again.

@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from proxy.wire import sse
+from tests import answers
 from tests import gateway as gateways
 from tests.conftest import ledger_row
 from tests.gateway import Gateway
-from tests.real import answers
-from tests.real.turns import text_turn, usage
+from tests.turns import text_turn, usage
 from tests.upstream import Upstream
 
 BODY = {"model": "claude-opus-5-5", "max_tokens": 10, "messages": [], "stream": True}

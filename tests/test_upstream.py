@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.real.answers import (
+from tests.answers import (
     End,
     Endless,
     Gate,
@@ -23,8 +23,8 @@ from tests.real.answers import (
     sse,
     stream,
 )
-from tests.real.catalog import MODEL_IDS
-from tests.real.turns import text_turn, thinking_turn, tool_turn, usage
+from tests.catalog import MODEL_IDS
+from tests.turns import text_turn, thinking_turn, tool_turn, usage
 from tests.upstream import COUNT_TOKENS, MESSAGES, MODELS, WAIT_S, Upstream
 
 VERSION = {"anthropic-version": "2023-06-01"}

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from tests.real.answers import (
+from tests.answers import (
     HOLD_S,
     Answer,
     End,
@@ -28,8 +28,8 @@ from tests.real.answers import (
     rendered,
     request_id,
 )
-from tests.real.catalog import MODEL_IDS, model_of, page_of
-from tests.real.turns import MODEL, Turn, text_turn
+from tests.catalog import MODEL_IDS, model_of, page_of
+from tests.turns import MODEL, Turn, text_turn
 
 START_S = 5.0  # binding a port takes milliseconds; more means the thread is dead
 STOP_S = 10.0  # cancelled answers end at once

@@ -176,7 +176,7 @@ def test_it_reads_a_key_with_one_query(
 ) -> None:
     key, _ = alice.key()
     with django_assert_num_queries(1):
-        keys._read_row(key.id)
+        keys._read(key.id)
 
 
 def test_it_wants_a_use_written_once_a_minute_for_each_key() -> None:

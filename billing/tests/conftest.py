@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import connection
 
 from accounts.models import Organization
 from billing import ledger, writer
@@ -15,6 +17,8 @@ async def writing(transactional_db: None) -> AsyncIterator[writer.Writer]:
     """The running loop's writer, ended after the test."""
     yield writer.current()
     await writer.shutdown()
+    # What the test read was read on a thread of its loop, which keeps its connection.
+    await sync_to_async(lambda: connection.close())()
 
 
 @pytest.fixture

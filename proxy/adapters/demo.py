@@ -154,8 +154,8 @@ def _length(step: str | Think | Call) -> int:
 
 
 def _verdicts(body: dict[str, Any]) -> dict[str, Any]:
-    # Claude Code in auto mode wants tool calls judged. "disabled" makes it ask its user instead;
-    # without any answer, or one without a `reason`, it blames the gateway.
+    # Claude Code in auto mode wants tool calls judged. At "disabled" it asks its user; at any other
+    # reason it runs nothing, and without an answer it opens a dialog that blames the gateway.
     status = {"type": "unavailable", "reason": "disabled"}
     results = [{"type": kind, "status": status} for kind in safeguard_types(body)]
     return {"safeguard_results": results} if results else {}

@@ -19,7 +19,7 @@ HARMLESS: dict[str, list[dict[str, Any]]] = {
         {"command": "echo 'Hello from the demo upstream'", "description": "Say hello"},
         {"command": "echo 'Hello again'", "description": "Say hello again"},
     ],
-    "Glob": [{"pattern": "*"}, {"pattern": "*.md"}],
+    "Glob": [{"pattern": "*.md"}, {"pattern": "*.txt"}],
     "Grep": [{"pattern": "demo"}, {"pattern": "upstream"}],
     "bash": [{"command": "echo 'Hello from the demo upstream'"}, {"command": "echo again"}],
     "Read": [{"file_path": "README.md"}, {"file_path": "LICENSE"}],

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.real.answers import End, error, gone, stream
+from tests.answers import End, error, gone, stream
 from tests.real.conftest import Claude, Gateway
 from tests.real.tap import Tap
-from tests.real.tool_loop import DONE, FAILS_WITH, UNKNOWN_TOOL, ToolLoop, results_in
-from tests.real.turns import text_turn
+from tests.tool_loop import DONE, FAILS_WITH, UNKNOWN_TOOL, ToolLoop, results_in
+from tests.turns import text_turn
 from tests.upstream import Request, Upstream
 
 pytestmark = pytest.mark.real

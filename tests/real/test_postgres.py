@@ -1,15 +1,37 @@
-"""The PostgreSQL of the tests is one that Django can use."""
+"""PostgreSQL: one that Django can use, and the whole suite on it."""
+
+import subprocess
+import sys
 
 import psycopg
 import pytest
 
+from tests import environment
 from tests.real import peers
 from tests.real.postgres import Postgres
 
 pytestmark = pytest.mark.real
+
+SUITE_S = 900  # on SQLite it takes a minute or two
 
 
 def test_it_answers_in_utf8_at_the_pinned_version(postgres: Postgres) -> None:
     with psycopg.connect(postgres.url, connect_timeout=5) as connection:
         assert connection.info.server_version // 10000 == int(peers.named("postgresql").version)
         assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
+
+
+def test_it_passes_the_whole_suite(postgres: Postgres) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "not real", "-p", "no:cacheprovider"],
+        cwd=environment.ROOT,
+        env=environment.child(
+            OPSCENTER_DATABASE_URL=postgres.url,
+            OPSCENTER_TEST_VAR=str(environment.VAR / "on-postgres"),
+        ),
+        capture_output=True,
+        text=True,
+        timeout=SUITE_S,
+    )
+    assert finished.returncode == 0, finished.stdout[-8000:]
+    assert " passed" in finished.stdout

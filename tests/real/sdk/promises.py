@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.real.answers import error, stream
+from tests.answers import error, stream
 from tests.real.conftest import Gateway, RunScript
-from tests.real.turns import text_turn, thinking_turn, tool_turn, usage
+from tests.turns import text_turn, thinking_turn, tool_turn, usage
 from tests.upstream import COUNT_TOKENS, COUNTED_TOKENS, MESSAGES, Upstream
 
 BETA = "context-management-2025-06-27"

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from tests.real.turns import Event, Turn
+from tests.turns import Event, Turn
 
 HOLD_S = 60.0  # no test holds an answer this long; a gate nobody opened must not hang the run
 

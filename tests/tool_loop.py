@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tests.real.answers import Answer, error
-from tests.real.turns import Turn, text_turn, tool_turn
+from tests.answers import Answer, error
+from tests.turns import Turn, text_turn, tool_turn
 from tests.upstream import Request
 
 DONE = "All five turns are done."

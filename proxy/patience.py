@@ -1,0 +1,62 @@
+"""Wait for one thing after another, each for so long, on a single timer."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Patience:
+    """A timeout for many waits in a row.
+
+    `asyncio.timeout` sets and clears a timer for each of them, which for the chunks of a stream
+    costs as much as reading them. Here one timer looks now and then how long the wait has lasted.
+    """
+
+    __slots__ = ("_last", "_loop", "_patience_s", "_task", "_timer", "_waits_since", "_woken")
+
+    def __init__(self, patience_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._patience_s = patience_s
+        self._last = self._loop.time()
+        self._waits_since: float | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._woken = False
+        self._timer = self._loop.call_later(patience_s, self._look)
+
+    async def wait(self, work: Awaitable[T]) -> T:
+        """The result of `work`. Raises TimeoutError once it has lasted long enough; `work` is then
+        cancelled, so it must be one that loses nothing by that."""
+        self._task = asyncio.current_task(self._loop)
+        self._waits_since = self._loop.time()
+        try:
+            result = await work
+        except asyncio.CancelledError:
+            # As asyncio.timeout does: ours is one cancellation, whoever asked for another gets it.
+            if self._woken and self._task is not None and self._task.uncancel() == 0:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._waits_since = None
+            self._woken = False
+        self._last = self._loop.time()
+        return result
+
+    def silent_s(self) -> float:
+        """Seconds since something last came."""
+        return self._loop.time() - self._last
+
+    def end(self) -> None:
+        """No more waits will follow."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        since = self._waits_since
+        left_s = self._patience_s if since is None else since + self._patience_s - now
+        if left_s <= 0 and self._task is not None:
+            self._woken = True
+            self._task.cancel()
+            left_s = self._patience_s
+        self._timer = self._loop.call_later(left_s, self._look)
