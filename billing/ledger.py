@@ -84,7 +84,7 @@ async def admit(admission: Admission) -> None:
         datetime.now(UTC),
     )
     try:
-        await writer.current().write(_insert, values)
+        await writer.current().write(_ADMIT, values)
     except writer.WriterUnavailableError as error:
         raise LedgerUnavailableError("the ledger is not available") from error
 
@@ -112,7 +112,7 @@ def close(record_id: uuid.UUID, closing: Closing) -> None:
         dict(closing.usage) or None,
         record_id,
     )
-    writer.current().put(_settle, values)
+    writer.current().put(_CLOSE, values)
 
 
 def _short(text: str) -> str:
@@ -167,6 +167,9 @@ def _settle(rows: Sequence[tuple[Any, ...]]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(statement, [_prepared(ways, row) for row in rows])
 
+
+_ADMIT = writer.Statement(1, _insert)
+_CLOSE = writer.Statement(2, _settle)
 
 # How a value becomes the database's; None where it already is one.
 Way = Callable[[Any], Any] | None

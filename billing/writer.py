@@ -24,8 +24,18 @@ MOST_AT_ONCE = 500  # rows in one transaction; others must get their turn at the
 MOST_WAITING = 100_000  # rows in memory while the database is away: about a hundred megabytes
 RETRY_S = 1.0  # between tries to write what must not be lost
 
-# What a batch of one kind writes: given the rows' values, in order, inside one transaction.
-Statement = Callable[[Sequence[tuple[Any, ...]]], None]
+STOP_S = 4.0  # a stop waits so long for a database that is away; then its rows stay as they are
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """How rows of one kind are written, all of a batch in one call inside one transaction.
+
+    The lower `turn` goes first, so that a row opened and closed in the same batch is opened first.
+    """
+
+    turn: int
+    run: Callable[[Sequence[tuple[Any, ...]]], None]
 
 
 class WriterUnavailableError(Exception):
@@ -69,8 +79,14 @@ class Writer:
             await asyncio.shield(self._task)
 
     async def close(self) -> None:
-        """Write what is left, then end the thread and its connection."""
-        await self.drain()
+        """Write what is left, as far as the database is there, then end the thread."""
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.drain()
+        except TimeoutError:
+            log.error("%d rows could not be written before the stop", len(self._waiting))
+            if self._task is not None:
+                self._task.cancel()
         # Looked up in the thread: Django keeps a connection for each.
         await self._loop.run_in_executor(self._thread, lambda: connection.close())
         self._thread.shutdown(wait=True)
@@ -152,8 +168,8 @@ def _write(rows: Sequence[_Row]) -> None:
     for row in rows:
         by_statement.setdefault(row.statement, []).append(row.values)
     with transaction.atomic():
-        for statement, values in by_statement.items():
-            statement(values)
+        for statement in sorted(by_statement, key=lambda each: each.turn):
+            statement.run(by_statement[statement])
 
 
 _writers: dict[asyncio.AbstractEventLoop, Writer] = {}  # until its loop says `shutdown`

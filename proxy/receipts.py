@@ -1,5 +1,6 @@
 """Usage counted while a request runs, and settled once, whatever happens."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 
@@ -86,17 +87,22 @@ async def opened(
         for name, value in headers
         if name in _ATTRIBUTION
     }
-    await ledger.admit(
-        ledger.Admission(
-            id=request_id,
-            organization_id=caller.organization_id,
-            user_id=caller.user_id,
-            api_key_id=caller.key_id,
-            requested_model=request.model,
-            target_model=target.model,
-            upstream=target.upstream.name,
-            streamed=request.stream,
-            **attribution,
+    receipt = Receipt(request_id)
+    try:
+        await ledger.admit(
+            ledger.Admission(
+                id=request_id,
+                organization_id=caller.organization_id,
+                user_id=caller.user_id,
+                api_key_id=caller.key_id,
+                requested_model=request.model,
+                target_model=target.model,
+                upstream=target.upstream.name,
+                streamed=request.stream,
+                **attribution,
+            )
         )
-    )
-    return Receipt(request_id)
+    except asyncio.CancelledError:
+        receipt.close(State.INTERRUPTED)  # the row is on its way and cannot be called back
+        raise
+    return receipt

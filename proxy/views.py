@@ -47,9 +47,9 @@ class MessagesView(Edge):
             query=request.META["QUERY_STRING"],
             headers=self.raw_headers,
         )
-        if isinstance(answered, EventStream):
-            return EventStreamResponse(answered)
-        return _whole(answered)
+        return (
+            EventStreamResponse(answered) if isinstance(answered, EventStream) else _whole(answered)
+        )
 
 
 class MessagesStreamView(MessagesView):

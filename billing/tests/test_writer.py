@@ -8,20 +8,21 @@ import pytest
 from django.db import DataError, OperationalError
 
 from billing import writer
-from billing.writer import Writer, WriterUnavailableError
+from billing.writer import Statement, Writer, WriterUnavailableError
 
 Rows = Sequence[tuple[Any, ...]]
 
 
-class Statements:
-    """A statement that remembers its batches, and fails as it is told."""
+class Recorder:
+    """A statement's work that remembers its batches, and fails as it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, turn: int = 1) -> None:
+        self.statement = Statement(turn, self.run)
         self.batches: list[Rows] = []
         self.bad: set[Any] = set()
         self.away = 0  # so many transactions find no database
 
-    def __call__(self, rows: Rows) -> None:
+    def run(self, rows: Rows) -> None:
         if self.away:
             self.away -= 1
             raise OperationalError("the database is away")
@@ -35,85 +36,107 @@ class Statements:
 
 
 async def test_it_writes_together_what_is_due_together(writing: Writer) -> None:
-    statement = Statements()
-    await asyncio.gather(*(writing.write(statement, (n,)) for n in range(100)))
-    assert sorted(statement.written) == list(range(100))
-    assert len(statement.batches) <= 2
+    recorder = Recorder()
+    await asyncio.gather(*(writing.write(recorder.statement, (n,)) for n in range(100)))
+    assert sorted(recorder.written) == list(range(100))
+    assert len(recorder.batches) <= 2
 
 
 async def test_it_lets_a_row_that_nobody_waits_for_ride_with_one_that_somebody_does(
     writing: Writer,
 ) -> None:
-    statement = Statements()
-    writing.put(statement, ("later",))
-    await writing.write(statement, ("now",))
-    assert statement.batches == [[("later",), ("now",)]]
+    recorder = Recorder()
+    writing.put(recorder.statement, ("later",))
+    await writing.write(recorder.statement, ("now",))
+    assert recorder.batches == [[("later",), ("now",)]]
 
 
 async def test_it_writes_a_lone_row_without_being_asked_again(writing: Writer) -> None:
     written = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def statement(rows: Rows) -> None:
+    def run(rows: Rows) -> None:
         loop.call_soon_threadsafe(written.set)
 
-    writing.put(statement, ("alone",))
+    writing.put(Statement(1, run), ("alone",))
     await asyncio.wait_for(written.wait(), 5)
 
 
 async def test_it_tells_only_the_one_whose_row_is_bad(writing: Writer) -> None:
-    statement = Statements()
-    statement.bad = {3}
+    recorder = Recorder()
+    recorder.bad = {3}
     results = await asyncio.gather(
-        *(writing.write(statement, (n,)) for n in range(6)), return_exceptions=True
+        *(writing.write(recorder.statement, (n,)) for n in range(6)), return_exceptions=True
     )
     assert [
         n for n, result in enumerate(results) if isinstance(result, WriterUnavailableError)
     ] == [3]
-    assert sorted(statement.written) == [0, 1, 2, 4, 5]
+    assert sorted(recorder.written) == [0, 1, 2, 4, 5]
 
 
 async def test_it_keeps_what_it_took_while_the_database_is_away(
     writing: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "RETRY_S", 0.01)  # a bound of ours, shortened; nothing is replaced
-    statement = Statements()
-    statement.away = 6
+    recorder = Recorder()
+    recorder.away = 6
     for n in range(10):
-        writing.put(statement, (n,))
+        writing.put(recorder.statement, (n,))
     with pytest.raises(WriterUnavailableError):
-        await writing.write(statement, ("waits",))
+        await writing.write(recorder.statement, ("waits",))
     await asyncio.wait_for(writing.drain(), 10)
-    assert statement.written == list(range(10))
+    assert recorder.written == list(range(10))
 
 
 async def test_it_drops_a_row_that_can_never_be_written_and_says_so(
     writing: Writer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    statement = Statements()
-    statement.bad = {"bad"}
-    writing.put(statement, ("bad",))
-    writing.put(statement, ("good",))
+    recorder = Recorder()
+    recorder.bad = {"bad"}
+    writing.put(recorder.statement, ("bad",))
+    writing.put(recorder.statement, ("good",))
     await asyncio.wait_for(writing.drain(), 5)
-    assert statement.written == ["good"]
+    assert recorder.written == ["good"]
     assert "can never be written" in caplog.text
 
 
 async def test_it_goes_on_when_the_one_who_waits_has_left(writing: Writer) -> None:
-    statement = Statements()
-    leaving = asyncio.create_task(writing.write(statement, ("left",)))
+    recorder = Recorder()
+    leaving = asyncio.create_task(writing.write(recorder.statement, ("left",)))
     await asyncio.sleep(0)
     leaving.cancel()
-    await writing.write(statement, ("stayed",))
-    assert set(statement.written) == {"left", "stayed"}
+    await writing.write(recorder.statement, ("stayed",))
+    assert set(recorder.written) == {"left", "stayed"}
 
 
 async def test_it_refuses_more_than_memory_should_hold(
     writing: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "MOST_WAITING", 3)  # a bound of ours, lowered; nothing is replaced
-    statement = Statements()
+    recorder = Recorder()
     for n in range(3):
-        writing.put(statement, (n,))
+        writing.put(recorder.statement, (n,))
     with pytest.raises(WriterUnavailableError, match="3 rows"):
-        await writing.write(statement, (4,))
+        await writing.write(recorder.statement, (4,))
+
+
+async def test_it_opens_a_row_before_it_closes_it_in_the_same_batch(writing: Writer) -> None:
+    order: list[str] = []
+    close = Statement(2, lambda rows: order.append("close"))
+    admit = Statement(1, lambda rows: order.append("admit"))
+    writing.put(close, ("another's",))
+    writing.put(admit, ("mine",))
+    writing.put(close, ("mine",))
+    await writing.drain()
+    assert order == ["admit", "close"]
+
+
+async def test_it_stops_although_the_database_stays_away(
+    writing: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writer, "STOP_S", 0.1)  # a bound of ours, shortened; nothing is replaced
+    recorder = Recorder()
+    recorder.away = 10_000
+    writing.put(recorder.statement, ("lost",))
+    await asyncio.wait_for(writer.shutdown(), 5)
+    assert "1 rows could not be written" in caplog.text

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from multidict import CIMultiDict
+
 from proxy.routing import Target
 
 # Headers that say something to an Anthropic-format server. All else is between the client and us.
@@ -34,14 +36,13 @@ class Call:
     stream: bool
 
 
-def outgoing_headers(call: Call, target: Target) -> dict[str, str]:
+def outgoing_headers(call: Call, target: Target) -> CIMultiDict[str]:
     """The headers for the upstream: the client's that concern it, and the operator's credential."""
-    headers: dict[str, str] = {}
+    headers: CIMultiDict[str] = CIMultiDict()
     for raw_name, raw_value in call.headers:
         if raw_name.startswith(_FORWARDED) and raw_name not in _HELD_BACK:
-            # Several lines of one header are one list (RFC 9110, 5.3); betas come so.
-            key, text = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+            # Added, not set: a header may come in several lines, and betas do.
+            headers.add(raw_name.decode("latin-1"), raw_value.decode("latin-1"))
     headers.setdefault("anthropic-version", DEFAULT_VERSION)
     headers["content-type"] = "application/json"
     headers["accept"] = "application/json"
@@ -57,5 +58,7 @@ def outgoing_headers(call: Call, target: Target) -> dict[str, str]:
 def returned_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The upstream's headers that go back to the client."""
     return {
-        name.lower(): value for name, value in headers.items() if name.lower().startswith(_RETURNED)
+        name.lower(): value
+        for name, value in headers.items()
+        if name.lower().startswith(_RETURNED) and value.isascii()
     }

@@ -8,6 +8,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 DRAIN_S = 25  # streams get this long at a stop; container engines kill after 30
+# Clients keep one connection for a session and think between two requests; a server that closes
+# first now and then closes on a request that is just being sent.
+KEEP_ALIVE_S = 75
 
 
 class Command(BaseCommand):
@@ -28,6 +31,7 @@ class Command(BaseCommand):
             proxy_headers=False,  # nobody in front of us is believed yet
             date_header=True,
             log_config=None,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
 
