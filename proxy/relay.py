@@ -15,7 +15,13 @@ from proxy import errors, receipts, table, upstream
 from proxy.adapters.anthropic import Call
 from proxy.patience import Patience
 from proxy.receipts import Receipt
-from proxy.upstream import Answer, Source, UpstreamError, UpstreamTimeoutError
+from proxy.upstream import (
+    Answer,
+    Source,
+    UpstreamError,
+    UpstreamNonsenseError,
+    UpstreamTimeoutError,
+)
 from proxy.wire import sse
 from proxy.wire.body import BodyError, JSONObject, MessagesRequest
 
@@ -114,14 +120,11 @@ class EventStream:
         """Read the first block. A silent upstream gets a ping to start with, and its time."""
         try:
             self._first = await self._next_block()
+            if not self._first:
+                raise UpstreamNonsenseError("The upstream ended its stream before the first event.")
         except BaseException:
-            await self._source.close()
+            await self._stop()
             raise
-        if not self._first:
-            await self._source.close()
-            raise upstream.UpstreamNonsenseError(
-                "The upstream ended its stream before the first event."
-            )
 
     def __aiter__(self) -> Self:
         return self
@@ -150,6 +153,9 @@ class EventStream:
             self._receipt.close(State.FAILED)
         else:
             self._receipt.close(State.COMPLETED if meter.has_end else State.INTERRUPTED)
+        await self._stop()
+
+    async def _stop(self) -> None:
         self._patience.end()
         await self._source.close()
 

@@ -1,0 +1,51 @@
+"""Waiting in a row on a single timer: like asyncio.timeout around each wait."""
+
+import asyncio
+
+import pytest
+
+from proxy.patience import Patience
+
+
+async def test_it_gives_the_result_of_a_wait_that_is_short() -> None:
+    patience = Patience(5)
+    assert await patience.wait(asyncio.sleep(0, "come")) == "come"
+    patience.end()
+
+
+async def test_it_gives_up_on_each_wait_that_is_long_and_waits_again() -> None:
+    patience = Patience(0.05)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(patience.wait(asyncio.Event().wait()), 5)
+    assert patience.silent_s() >= 0.15
+    assert await patience.wait(asyncio.sleep(0, "come")) == "come"
+    assert patience.silent_s() < 0.1
+    patience.end()
+
+
+async def test_it_counts_from_the_start_of_the_wait_and_not_of_the_timer() -> None:
+    patience = Patience(0.2)
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(0.15)
+    start = loop.time()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(patience.wait(asyncio.Event().wait()), 5)
+    assert loop.time() - start >= 0.19
+    patience.end()
+
+
+async def test_it_does_not_swallow_somebody_elses_cancellation() -> None:
+    patience = Patience(5)
+    waiting = asyncio.create_task(patience.wait(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    patience.end()
+
+
+async def test_it_leaves_no_timer_behind() -> None:
+    patience = Patience(0.01)
+    patience.end()
+    assert patience._timer.cancelled()
