@@ -1,6 +1,9 @@
 """The ledger in the admin: to read, never to change."""
 
+from uuid import UUID
+
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
@@ -23,12 +26,24 @@ class UsageRecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
     ]
     list_filter = ["state", "upstream", "streamed", "admitted_at"]
     list_select_related = ["organization"]
-    search_fields = ["=id", "=session_id", "=requested_model"]
-    search_help_text = "A request id without req_, a session id or a model name, whole."
+    search_fields = ["id"]  # asks for the search box; `get_search_results` does the search
+    search_help_text = "A request id, a session id or a model name, in full"
     ordering = ["-admitted_at"]
     show_full_result_count = False  # a ledger of millions is never counted to show a page
     exclude = ["user", "api_key"]
     readonly_fields = ["user_id", "api_key_id"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[UsageRecord], search_term: str
+    ) -> tuple[QuerySet[UsageRecord], bool]:
+        """Exact matches only: a ledger of millions is not searched through."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(id=UUID(term.removeprefix("req_"))), False
+        except ValueError:
+            return queryset.filter(Q(session_id=term) | Q(requested_model=term)), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Rows come from requests alone."""

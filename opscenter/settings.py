@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.templatetags.static import static
 
 from opscenter import env
 
@@ -116,8 +117,13 @@ AUTH_PASSWORD_VALIDATORS = [
 STATIC_URL = "/static/"
 SERVESTATIC_USE_FINDERS = True  # the packages' own files, found where they lie; nothing to collect
 LANGUAGE_CODE = "en"
+USE_I18N = False  # one language
+FORMAT_MODULE_PATH = "opscenter.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+LOGIN_URL = "/admin/login/"
+LOGIN_REDIRECT_URL = "/admin/"
 
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_COOKIES = EXTERNAL_API_URL.startswith("https://")
@@ -142,4 +148,15 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.text("OPSCENTER_LOG_LEVEL", "INFO")},
 }
 
-UNFOLD = {"SITE_TITLE": "Ops-Center", "SITE_HEADER": "Ops-Center", "SITE_SYMBOL": "hub"}
+UNFOLD = {
+    "SITE_TITLE": "Ops-Center",
+    "SITE_HEADER": "Ops-Center",
+    "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("opscenter/icon.svg"),
+        }
+    ],
+}

@@ -5,3 +5,4 @@ from django.apps import AppConfig
 
 class ProxyConfig(AppConfig):
     name = "proxy"
+    verbose_name = "Routing"
