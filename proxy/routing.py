@@ -66,7 +66,10 @@ def published(rules: Iterable[RouteRule], known: Iterable[str]) -> dict[str, str
     """The models to list, id to display name: each name with a route of its own, in their order,
     then the `known` ones that a pattern covers."""
     rules = list(rules)
-    exact = {rule.pattern: rule.display_name for rule in rules if "*" not in rule.pattern}
+    exact: dict[str, str] = {}
+    for rule in rules:
+        if "*" not in rule.pattern:
+            exact.setdefault(rule.pattern, rule.display_name)  # the first one answers
     covered = {
         name: ""
         for name in known

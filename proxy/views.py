@@ -146,6 +146,6 @@ async def _models() -> list[dict[str, Any]]:
 
 
 def _limit(raw: str) -> int:
-    if raw.isascii() and raw.isdecimal() and 1 <= int(raw[:5]) <= 1000:
-        return int(raw[:5])
+    if raw.isascii() and raw.isdecimal() and len(raw) <= 10 and 1 <= int(raw) <= 1000:
+        return int(raw)
     raise RefusedError(400, "invalid_request_error", "limit: a whole number from 1 to 1000")
