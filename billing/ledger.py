@@ -10,6 +10,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from django.db import connection, models
 
 from billing import writer
@@ -19,6 +20,7 @@ from billing.tokens import TokenCounts
 State = UsageRecord.State
 RecordId = uuid.UUID
 _TABLE = UsageRecord._meta.db_table
+_USAGE_BYTES = 16 * 1024  # a hundred times what the API reports; more is not usage
 _TEXT_CHARS = 100  # of what a client or an upstream calls its session, agent, message or error
 
 
@@ -109,10 +111,18 @@ def close(record_id: uuid.UUID, closing: Closing) -> None:
         counts.cache_write_5m_tokens,
         counts.cache_write_1h_tokens,
         counts.server_tool_uses,
-        dict(closing.usage) or None,
+        _stored(closing.usage),
         record_id,
     )
     writer.current().put(_CLOSE, values)
+
+
+def _stored(usage: Mapping[str, Any]) -> str | None:
+    """The usage object as JSON that every database takes: no NUL, nothing infinite or endless."""
+    text = msgspec.json.encode(usage) if usage else b""
+    if not 0 < len(text) <= _USAGE_BYTES:
+        return None
+    return text.replace(b"\\u0000", b"").decode()
 
 
 def _short(text: str) -> str:
@@ -202,8 +212,6 @@ def _way(name: str) -> Way:
         return None if connection.features.has_native_uuid_field else attrgetter("hex")
     if isinstance(kind, models.DateTimeField):
         return connection.ops.adapt_datetimefield_value
-    if isinstance(kind, models.JSONField):
-        return lambda value: value and connection.ops.adapt_json_value(value, None)
     return None
 
 

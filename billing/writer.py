@@ -7,13 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import (
-    DatabaseError,
-    InterfaceError,
-    OperationalError,
-    connection,
-    transaction,
-)
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +131,7 @@ def _commit(batch: list[_Row]) -> dict[_Row, Exception]:
     """
     try:
         _write(batch)
-    except (DatabaseError, InterfaceError) as error:
+    except Exception as error:  # whatever it is: the other rows and those who wait must not hang
         connection.close()  # the next may be better; while all is well the thread keeps its own
         log.warning("a batch of %d rows failed (%s); trying them one by one", len(batch), error)
         return _commit_each(batch)
@@ -149,7 +143,7 @@ def _commit_each(batch: list[_Row]) -> dict[_Row, Exception]:
     for row in batch:
         try:
             _write([row])
-        except (DatabaseError, InterfaceError) as error:
+        except Exception as error:  # the same, for one row
             if row.waiter is None and not _is_passing(error):
                 log.exception("a row that can never be written was dropped: %r", row.values[-1:])
                 continue

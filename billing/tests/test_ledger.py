@@ -134,3 +134,24 @@ async def test_it_still_writes_what_a_cancelled_request_closed(
         await task
     await writing.drain()
     assert (await UsageRecord.objects.aget(id=admission.id)).state == State.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("usage", "stored"),
+    [
+        ({"input_tokens": -5, "note": "a\0b"}, {"input_tokens": -5, "note": "ab"}),
+        ({"input_tokens": float("inf")}, {"input_tokens": None}),
+        ({"note": "x" * 20_000}, None),
+        ({"input_tokens": {"a": [{}]}, "output_tokens": "7"}, ...),
+    ],
+)
+async def test_it_closes_whatever_an_upstream_calls_usage(
+    writing: writer.Writer, admission: Admission, usage: dict[str, object], stored: object
+) -> None:
+    await ledger.admit(admission)
+    ledger.close(admission.id, Closing(state=State.COMPLETED, duration_ms=1, usage=usage))
+    await writing.drain()
+    row = await UsageRecord.objects.aget(id=admission.id)
+    assert row.state == State.COMPLETED
+    assert row.input_tokens == row.output_tokens == 0
+    assert row.usage == (usage if stored is ... else stored)

@@ -140,3 +140,19 @@ async def test_it_stops_although_the_database_stays_away(
     writing.put(recorder.statement, ("lost",))
     await asyncio.wait_for(writer.shutdown(), 5)
     assert "1 rows could not be written" in caplog.text
+
+
+async def test_it_survives_an_error_that_is_not_the_databases(writing: Writer) -> None:
+    def run(rows: Rows) -> None:
+        if any(row[0] == "odd" for row in rows):
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    odd = Statement(1, run)
+    results = await asyncio.wait_for(
+        asyncio.gather(
+            *(writing.write(odd, (name,)) for name in ("even", "odd", "even")),
+            return_exceptions=True,
+        ),
+        5,
+    )
+    assert [type(result) for result in results] == [type(None), WriterUnavailableError, type(None)]
