@@ -38,6 +38,10 @@ KEYS_IN_MEMORY = 20_000  # about 20 MB; beyond it the longest unused key is read
 USED_EVERY = timedelta(minutes=1)  # how exact "last used" is; each use more exact is one more write
 
 
+# `compare_digest` needs something to compare with when there is nothing: this matches no key.
+NO_DIGEST = secrets.token_bytes(32)
+
+
 class ClosedKeyError(Exception):
     """The key is not active, or somebody else changed it first. Nothing was done."""
 
@@ -54,6 +58,11 @@ class KnownKey:
     user_active: bool
     user_belongs: bool  # still a member of the organization that the key acts for
     principal: Principal
+
+    def is_opened_by(self, digest: bytes) -> bool:
+        """Whether `digest` is that of the present or the former secret, in constant time."""
+        is_present = hmac.compare_digest(digest, self.digest)
+        return hmac.compare_digest(digest, self.former_digest or NO_DIGEST) or is_present
 
 
 def digest(key: str) -> bytes:
@@ -172,8 +181,9 @@ def _read(key_id: str) -> KnownKey:
     )
 
 
+_read_off_loop = off_loop(_read)
 _known: Memory[str, KnownKey] = Memory(
-    off_loop(_read), ttl_s=settings.MEMORY_TTL_S, most=KEYS_IN_MEMORY
+    _read_off_loop, ttl_s=settings.MEMORY_TTL_S, most=KEYS_IN_MEMORY
 )
 
 
@@ -184,6 +194,14 @@ async def find(key_id: str) -> KnownKey | None:
     except ApiKey.DoesNotExist:
         # Not remembered: a key made just now must work, and a memory of made-up ids would push
         # out the real ones. What a flood of them can cost is bounded by reads.READERS.
+        return None
+
+
+async def find_now(key_id: str) -> KnownKey | None:
+    """The key as the database has it now, past the memory and without a mark on it."""
+    try:
+        return await _read_off_loop(key_id)
+    except ApiKey.DoesNotExist:
         return None
 
 
