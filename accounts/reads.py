@@ -6,7 +6,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,14 +18,23 @@ READERS = 2  # made-up key ids can keep this many threads and connections busy, 
 _readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
 
 
+class DatabaseAwayError(Exception):
+    """The database does not answer. It may be back in a moment."""
+
+
 def off_loop(read: Callable[P, T]) -> Callable[P, Awaitable[T]]:
-    """`read` as something to await. Its connection is looked after here: no request does."""
+    """`read` as something to await. Its connection is looked after here: no request does.
+
+    Raises DatabaseAwayError besides what `read` raises itself.
+    """
 
     @wraps(read)
     def on_a_reader(*args: P.args, **kwargs: P.kwargs) -> T:
         close_old_connections()  # one that broke meanwhile would fail every read from now on
         try:
             return read(*args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            raise DatabaseAwayError("The gateway's database does not answer.") from error
         finally:
             close_old_connections()
 

@@ -50,7 +50,6 @@ MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
 READ_CREDENTIAL = env.credential
 
 INSTALLED_APPS = [
-    "daphne",  # gives `runserver` its ASGI server; people are served by uvicorn
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -58,12 +57,17 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "servestatic",
     "rest_framework",
     "opscenter",
     "accounts",
     "billing",
     "proxy",
 ]
+
+if DEBUG:
+    # It gives `runserver` its ASGI server. People are served by uvicorn, without its 15 MiB.
+    INSTALLED_APPS.insert(0, "daphne")
 
 # For the admin and the REST pages. `/v1` runs on opscenter/lean.py, without any of these.
 MIDDLEWARE = [

@@ -6,6 +6,7 @@ from typing import Any
 from rest_framework import exceptions as rest
 
 from accounts.auth import CredentialError, ScopeError
+from accounts.reads import DatabaseAwayError
 from billing.ledger import LedgerUnavailableError
 from proxy import upstream
 from proxy.routing import NoRouteError
@@ -40,6 +41,7 @@ MEANING: dict[type[Exception], Meaning] = {
     ScopeError: Meaning(403, "permission_error", _FINAL),
     NoRouteError: Meaning(404, "not_found_error"),
     rest.MethodNotAllowed: Meaning(405, "invalid_request_error"),
+    DatabaseAwayError: Meaning(503, "api_error", {"retry-after": "5"}),
     LedgerUnavailableError: Meaning(503, "api_error", {"retry-after": "5"}),
     upstream.UpstreamError: Meaning(502, "api_error"),
     upstream.UpstreamRefusedUsError: Meaning(502, "api_error", _FINAL),
