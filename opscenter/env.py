@@ -1,11 +1,12 @@
 """The one reader of the environment: a wrong value stops the start and names itself."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import dj_database_url
 from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,9 +24,13 @@ class BadSettingError(Exception):
 
 
 def _merged() -> Mapping[str, str]:
-    """`.env` below the process's own environment, which wins."""
+    """`.env` below the process's own environment, which wins where it says anything.
+
+    An empty variable says nothing: compose files pass on unset ones that way.
+    """
     from_file = {k: v for k, v in dotenv_values(DOTENV).items() if v is not None}
-    return {**from_file, **os.environ}  # noqa: TID251  (this is the reader)
+    own = {k: v for k, v in os.environ.items() if v}  # noqa: TID251  (this is the reader)
+    return from_file | own
 
 
 _ENVIRONMENT = _merged()
@@ -38,7 +43,9 @@ def _read(name: str, default: T, parse: Callable[[str], T | None], must: str) ->
         return default
     value = parse(raw)
     if value is None:
-        raise BadSettingError(f"{name} must be {must}, not {raw!r}")
+        # An address may hold a password, and what stops the start ends in logs.
+        shown = "what it is set to" if "@" in raw else repr(raw)
+        raise BadSettingError(f"{name} must be {must}, not {shown}")
     return value
 
 
@@ -69,9 +76,20 @@ def whole(name: str, default: int, *, least: int = 1, most: int = 2**31 - 1) -> 
     """A whole number from `least` to `most`."""
 
     def parse(raw: str) -> int | None:
-        return int(raw) if raw.isdecimal() and least <= int(raw[:12]) <= most else None
+        digits = raw.lstrip("0") or "0"
+        is_number = raw.isascii() and raw.isdecimal() and len(digits) <= 12
+        return int(digits) if is_number and least <= int(digits) <= most else None
 
     return _read(name, default, parse, f"a whole number from {least} to {most}")
+
+
+def choice(name: str, default: str, among: Sequence[str]) -> str:
+    """One of a few words, in whichever case."""
+
+    def parse(raw: str) -> str | None:
+        return raw.upper() if raw.upper() in among else None
+
+    return _read(name, default, parse, f"one of {', '.join(among)}")
 
 
 def seconds(name: str, default: float) -> float:
@@ -109,6 +127,21 @@ def url(name: str, default: str = "") -> str:
         return raw.rstrip("/") if good else None
 
     return _read(name, default, parse, "an http:// or https:// address")
+
+
+def database(name: str, default: str) -> dict[str, Any]:
+    """A database address as Django's settings want it."""
+
+    def parse(raw: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = dict(dj_database_url.parse(raw))
+        except ValueError:
+            return None
+        return found if found["ENGINE"].endswith(("sqlite3", "postgresql")) else None
+
+    return _read(
+        name, dict(dj_database_url.parse(default)), parse, "a sqlite:/// or postgres:// address"
+    )
 
 
 def credential(name: str) -> str:

@@ -12,6 +12,7 @@ from accounts import audit, keys
 from accounts.models import Membership, Organization
 from accounts.principal import SCOPES
 from proxy import health
+from proxy.adapters import anthropic
 from proxy.catalog import KNOWN
 from proxy.models import Route, Upstream
 
@@ -65,14 +66,24 @@ def offers() -> list[Offer]:
 
 
 def ollama_url(host: str) -> str:
-    """The address that Ollama's own clients make of OLLAMA_HOST: scheme and port may be missing."""
-    parts = urlsplit(host if "://" in host else f"http://{host}")
+    """The address that Ollama's own clients make of OLLAMA_HOST, where any part may be missing."""
+    scheme, separator, rest = host.strip().partition("://")
+    if not separator:
+        scheme, rest = "http", host.strip()
+    place, _, path = rest.partition("/")
+    if place.count(":") > 1 and not place.startswith("["):
+        place = f"[{place}]"  # an IPv6 address without its brackets
+    parts = urlsplit(f"//{place}")
+    default = {"http": 80, "https": 443}.get(scheme, 11434) if separator else 11434
+    try:
+        port = parts.port or default
+    except ValueError:
+        port = default
     name = parts.hostname or "127.0.0.1"
     if name in {"0.0.0.0", "::"}:  # noqa: S104  (where Ollama listens; we only connect)
         name = "127.0.0.1"
     name = f"[{name}]" if ":" in name else name
-    port = parts.port or (443 if parts.scheme == "https" else 11434)
-    return f"{parts.scheme}://{name}:{port}"
+    return f"{scheme}://{name}:{port}/{path}".rstrip("/")
 
 
 def lead_all_to(offer: Offer) -> Route:
@@ -136,6 +147,8 @@ def model_to_show(route: Route) -> str:
     upstream = route.upstream
     if upstream.kind == Upstream.Kind.DEMO or upstream.name == "anthropic":
         return DEFAULT_MODEL
-    credential = settings.READ_CREDENTIAL(upstream.credential_variable)
+    credential = anthropic.shown_credential(
+        upstream.credential_header, settings.READ_CREDENTIAL(upstream.credential_variable)
+    )
     listed = health.first_model(upstream.base_url, credential)
     return listed or f"<a model that {upstream.name} serves>"

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from django.templatetags.static import static
 
 from opscenter import env
@@ -99,8 +98,9 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-DATABASE_URL = env.text("OPSCENTER_DATABASE_URL", f"sqlite:///{VAR_DIR / 'opscenter.sqlite3'}")
-DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
+DATABASES: dict[str, Any] = {
+    "default": env.database("OPSCENTER_DATABASE_URL", f"sqlite:///{VAR_DIR / 'opscenter.sqlite3'}")
+}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # WAL lets pages read while the writer writes; IMMEDIATE takes the lock at the start, where
@@ -144,12 +144,17 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
 }
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.text("OPSCENTER_LOG_LEVEL", "INFO")},
+    "root": {
+        "handlers": ["stderr"],
+        "level": env.choice("OPSCENTER_LOG_LEVEL", "INFO", LOG_LEVELS),
+    },
+    "loggers": {"httpx": {"level": "WARNING"}},  # it tells of every probe of a neighbour
 }
 
 UNFOLD = {

@@ -1,16 +1,26 @@
 """The pages outside /v1: the admin, REST, and the two questions Claude Code asks at start."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import include, path
 from django.views.decorators.http import require_safe
+
+from opscenter import first_run
+
+# The page holds its own style and asks for nothing else, wherever it may be served from.
+HOME_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """`HEAD /` is a client's way to ask whether anybody is there; a person is led to the admin."""
-    return HttpResponse() if request.method == "HEAD" else redirect("admin:index")
+    """`HEAD /` is a client's way to ask whether anybody is there; a person sees what to do next."""
+    if request.method == "HEAD":
+        return HttpResponse()
+    page = {"url": settings.EXTERNAL_API_URL, "model": first_run.DEFAULT_MODEL}
+    policy = {"Content-Security-Policy": HOME_POLICY}
+    return TemplateResponse(request, "home.html", page, headers=policy)
 
 
 @require_safe

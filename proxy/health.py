@@ -1,6 +1,7 @@
 """Is everything there that a request would need? Asked by people, probes and monitors."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.conf import settings
 from accounts.memory import Memory
 from accounts.reads import DatabaseAwayError, off_loop
 from proxy import table
+from proxy.adapters import anthropic
 from proxy.models import Route
 
 PROBE_S = 2.0  # a neighbour that needs longer to say a word is not well
@@ -76,11 +78,18 @@ async def _reachable(client: httpx.AsyncClient, address: str, *, healthy: bool =
     return response.is_success or not healthy
 
 
-def first_model(base_url: str, credential: str) -> str:
-    """The first model that a server lists, empty where it lists none in the usual shape."""
-    headers = {"authorization": f"Bearer {credential}"} if credential else {}
+def first_model(base_url: str, credential: Mapping[str, str]) -> str:
+    """The first model that a server lists, empty where it lists none in the usual shape.
+
+    `credential` is the header that shows it, empty for none.
+    """
+    headers = {"anthropic-version": anthropic.DEFAULT_VERSION, **credential}
     try:
-        found = httpx.get(f"{base_url}/v1/models", headers=headers, timeout=PROBE_S).json()
-        return str(found["data"][0]["id"])
-    except (httpx.HTTPError, OSError, ValueError, LookupError, TypeError):
+        response = httpx.get(
+            f"{base_url}/v1/models", headers=headers, timeout=PROBE_S, trust_env=False
+        )
+        found = response.raise_for_status().json()["data"][0]["id"]
+    except (httpx.HTTPError, OSError, ValueError, LookupError, TypeError, RecursionError):
         return ""
+    # It will be printed for people to paste.
+    return found if isinstance(found, str) and found.isprintable() else ""

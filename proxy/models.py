@@ -1,7 +1,23 @@
 """Where requests may go: upstreams, and the routes that lead to them."""
 
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Now
+
+
+def http_address(value: str) -> None:
+    """Refuse what is no address of a server that /v1/messages can be appended to."""
+    try:
+        parts = urlsplit(value)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or parts.query or parts.fragment or parts.username or not value.isprintable():
+        raise ValidationError("Enter an http:// or https:// address, without user or query.")
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise ValidationError("Leave out /v1: it is added to every request.")
 
 
 class Upstream(models.Model):
@@ -17,8 +33,12 @@ class Upstream(models.Model):
 
     name = models.SlugField(max_length=50, unique=True)
     kind = models.CharField(max_length=20, choices=Kind)
-    base_url = models.URLField(
-        blank=True, help_text="Without /v1, for example https://api.anthropic.com"
+    # Not a URLField: Django's takes no host name without a dot, and containers have such names.
+    base_url = models.CharField(
+        max_length=500,
+        blank=True,
+        validators=[http_address],
+        help_text="Without /v1, for example https://api.anthropic.com",
     )
     credential_variable = models.CharField(
         max_length=100,

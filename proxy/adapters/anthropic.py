@@ -47,12 +47,15 @@ def outgoing_headers(call: Call, target: Target) -> CIMultiDict[str]:
     headers["content-type"] = "application/json"
     headers["accept"] = "application/json"
     headers["accept-encoding"] = "identity"  # compressed bytes cannot be watched on their way
-    upstream = target.upstream
-    if upstream.credential:
-        bearer = upstream.credential_header == "authorization"
-        value = f"Bearer {upstream.credential}" if bearer else upstream.credential
-        headers[upstream.credential_header] = value
+    headers.update(shown_credential(target.upstream.credential_header, target.upstream.credential))
     return headers
+
+
+def shown_credential(header: str, credential: str) -> dict[str, str]:
+    """The header that shows the operator's credential; none where there is none to show."""
+    if not credential:
+        return {}
+    return {header: f"Bearer {credential}" if header == "authorization" else credential}
 
 
 def returned_headers(headers: Mapping[str, str]) -> dict[str, str]:

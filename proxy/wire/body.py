@@ -11,6 +11,7 @@ import msgspec
 _members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _KEY = re.compile(rb'[ \t\n\r]*("(?:[^"\\]|\\.)*")[ \t\n\r]*:[ \t\n\r]*')
 _NEXT = re.compile(rb"[ \t\n\r]*([,}])")
+_TOO_DEEP = "The request body is nested too deeply."
 _TWICE = "The request body has the same key twice at its top level."
 
 MODEL_CHARS = 256  # the longest model name that a table of ours holds
@@ -37,7 +38,7 @@ class JSONObject:
         except UnicodeDecodeError as error:
             raise BodyError("The request body is not valid UTF-8.") from error
         except RecursionError as error:
-            raise BodyError("The request body is nested too deeply.") from error
+            raise BodyError(_TOO_DEEP) from error
         except msgspec.ValidationError as error:
             raise BodyError("The request body must be a JSON object.") from error
         except msgspec.DecodeError as error:
@@ -74,6 +75,8 @@ def _decoded(raw: bytes, name: str) -> Any:
         return msgspec.json.decode(raw)
     except msgspec.ValidationError as error:
         raise BodyError(f"{name}: {error}") from error
+    except RecursionError as error:  # `parse` may have had a little more room
+        raise BodyError(_TOO_DEEP) from error
 
 
 def _spans(raw: bytes, members: Mapping[str, msgspec.Raw]) -> dict[str, tuple[int, int]]:

@@ -1,5 +1,6 @@
 """`manage.py setup`: everything a new installation needs. A second run changes nothing."""
 
+import shlex
 import sys
 from typing import Any
 
@@ -50,7 +51,9 @@ class Command(BaseCommand):
         lines += [f"  export ANTHROPIC_BASE_URL={url}"]
         lines += [f"  export ANTHROPIC_AUTH_TOKEN={opened.key if opened else '<your key>'}"]
         if route is not None:
-            lines += [f"  export ANTHROPIC_MODEL={first_run.model_to_show(route)}"]
+            model = first_run.model_to_show(route)
+            is_placeholder = model.startswith("<")
+            lines += [f"  export ANTHROPIC_MODEL={model if is_placeholder else shlex.quote(model)}"]
         lines += ["", *self._advice(opened, route), ""]
         self.stdout.write("\n".join(lines))
 
