@@ -1,5 +1,6 @@
 """The ledger in the admin: to read, never to change."""
 
+from contextlib import suppress
 from uuid import UUID
 
 from django.contrib import admin
@@ -40,10 +41,10 @@ class UsageRecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
         term = search_term.strip()
         if not term:
             return queryset, False
-        try:
-            return queryset.filter(id=UUID(term.removeprefix("req_"))), False
-        except ValueError:
-            return queryset.filter(Q(session_id=term) | Q(requested_model=term)), False
+        wanted = Q(session_id=term) | Q(requested_model=term)
+        with suppress(ValueError):  # a session's id may look like a request's
+            wanted |= Q(id=UUID(term.removeprefix("req_")))
+        return queryset.filter(wanted), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Rows come from requests alone."""
