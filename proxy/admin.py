@@ -1,6 +1,8 @@
 """Upstreams and routes in the admin."""
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
 from proxy.models import Route, Upstream
@@ -9,6 +11,11 @@ from proxy.models import Route, Upstream
 class Routes(TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = Route
     extra = 0
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Route]:
+        """Each row names its upstream."""
+        routes: QuerySet[Route] = super().get_queryset(request)
+        return routes.select_related("upstream")
 
 
 @admin.register(Upstream)

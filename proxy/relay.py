@@ -138,13 +138,26 @@ class EventStream:
         try:
             block = await self._next_block()
         except (UpstreamError, sse.EventTooLongError) as error:
-            return self._broken(error)
-        if block:
-            return block
-        if not self._receipt.meter.has_end:
-            return self._broken(UpstreamError("The upstream ended its stream too early."))
+            return self._end(error)
+        return block or self._end(UpstreamError("The upstream ended its stream too early."))
+
+    def _end(self, error: Exception) -> bytes:
+        """The last words of a stream that its upstream ended or left: never silence.
+
+        `error` is told only where the answer had not come to an end of its own before.
+        """
         self._over = True
-        raise StopAsyncIteration
+        meter = self._receipt.meter
+        if meter.stopped or meter.error is not None:
+            raise StopAsyncIteration
+        if meter.stop_reason:  # the answer is whole, but the SDKs insist on its last event
+            return sse.encode("message_stop", b'{"type":"message_stop"}')
+        kind = errors.kind_of(error)
+        self._receipt.close(State.FAILED, error_type=kind)
+        log.warning("req_%s broke off: %s", self._receipt.id.hex, error)
+        return sse.encode(
+            "error", msgspec.json.encode(errors.envelope(kind, errors.text_of(error)))
+        )
 
     async def aclose(self) -> None:
         """The end, whichever it was: stop the upstream, settle the receipt. Safe to call again."""
@@ -188,16 +201,6 @@ class EventStream:
             if event.name == "message_start"
             else sse.encode(event.name, event.data)
             for event in sse.events(block)
-        )
-
-    def _broken(self, error: Exception) -> bytes:
-        """The last words of a stream whose upstream died after the first byte: never silence."""
-        self._over = True
-        kind = errors.kind_of(error)
-        self._receipt.close(State.FAILED, error_type=kind)
-        log.warning("%s broke off: %s", self._receipt.id, error)
-        return sse.encode(
-            "error", msgspec.json.encode(errors.envelope(kind, errors.text_of(error)))
         )
 
 

@@ -206,3 +206,14 @@ def test_it_carries_many_streams_at_once_without_a_thread_for_each(
         assert all(response.read().endswith(answers.sse(EVENTS[-1])) for response in responses)
     assert threads < 15, f"{threads} threads for 50 streams"
     assert threading.active_count() < 20
+
+
+@pytest.mark.parametrize("end", [[], [answers.End.CUT]])
+def test_it_adds_the_last_event_to_an_answer_that_is_whole(
+    client: httpx.Client, upstream: Upstream, end: list[answers.Step]
+) -> None:
+    upstream.script(answers.stream([*EVENTS[:-1], *end]))
+    with stream_of(client) as response:
+        names = [event.name for event in events_of(response.read())]
+    assert names == [event["type"] for event in EVENTS]
+    assert ledger_row().state == "completed"
