@@ -61,8 +61,15 @@ class Writer:
         await waiter
 
     def put(self, statement: Statement, values: tuple[Any, ...]) -> None:
-        """Take a row that is written soon, however long the database is away meanwhile."""
-        self._add(_Row(statement, values, None))
+        """Take a row that is written soon, however long the database is away meanwhile.
+
+        It never raises: whoever says how a request ended has more to do after it.
+        """
+        try:
+            self._add(_Row(statement, values, None))
+        except WriterUnavailableError as error:
+            log.error("a row was dropped: %s", error)
+            return
         if self._task is None and self._timer is None:
             self._timer = self._loop.call_later(LINGER_S, self._start)
 

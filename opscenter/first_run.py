@@ -31,6 +31,8 @@ class Offer:
     kind: str = Upstream.Kind.ANTHROPIC
 
 
+# The upstreams that the environment can name, each with the variable that does.
+NAMED_BY = {"anthropic": "ANTHROPIC_API_KEY", "litellm": "LITELLM_URL", "ollama": "OLLAMA_HOST"}
 DEMO = Offer(name="demo", because="nothing else is configured", kind=Upstream.Kind.DEMO)
 
 

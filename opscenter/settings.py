@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.templatetags.static import static
 
@@ -14,13 +15,23 @@ SECRET_KEY = env.secret("OPSCENTER_SECRET_KEY")
 # Keys are stored as HMAC-SHA256 under this pepper, so that a stolen table opens nothing.
 KEY_PEPPER = env.secret("OPSCENTER_KEY_PEPPER")
 DEBUG = env.flag("OPSCENTER_DEBUG", False)
-ALLOWED_HOSTS = env.words("OPSCENTER_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.words("OPSCENTER_CSRF_TRUSTED_ORIGINS", [])
 
 # Where the server listens (the seed's port) and how people reach it from outside.
 HOST = env.text("OPSCENTER_HOST", "127.0.0.1")
 PORT = env.whole("OPSCENTER_PORT", 8084, most=65535)
 EXTERNAL_API_URL = env.url("EXTERNAL_API_URL", f"http://127.0.0.1:{PORT}")
+_external = urlsplit(EXTERNAL_API_URL)
+ALLOWED_HOSTS = [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    f"[{_external.hostname}]" if ":" in str(_external.hostname) else str(_external.hostname),
+    *env.words("OPSCENTER_ALLOWED_HOSTS", []),
+]
+CSRF_TRUSTED_ORIGINS = [
+    f"{_external.scheme}://{_external.netloc}",
+    *env.words("OPSCENTER_CSRF_TRUSTED_ORIGINS", []),
+]
 
 # Neighbours.
 BRIGADE_URL = env.url("BRIGADE_URL")

@@ -163,9 +163,10 @@ class EventStream:
         """The end, whichever it was: stop the upstream, settle the receipt. Safe to call again."""
         meter = self._receipt.meter
         if meter.error is not None:
-            self._receipt.close(State.FAILED)
+            state = State.FAILED
         else:
-            self._receipt.close(State.COMPLETED if meter.has_end else State.INTERRUPTED)
+            state = State.COMPLETED if meter.has_end else State.INTERRUPTED
+        self._receipt.close(state)
         await self._stop()
 
     async def _stop(self) -> None:

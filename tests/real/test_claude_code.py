@@ -1,12 +1,21 @@
 """Claude Code, the real one, works through the gateway and notices nothing."""
 
+import json
+from typing import Any
+
 import pytest
 
+from billing.models import UsageRecord
+from proxy import models
+from proxy.models import Route
+from tests import gateway as gateways
 from tests.answers import End, error, gone, stream
-from tests.real.conftest import Claude, Gateway
+from tests.conftest import lead_to
+from tests.real import peers, programs
+from tests.real.conftest import TOOLS, Claude, Gateway
 from tests.real.tap import Tap
 from tests.tool_loop import DONE, FAILS_WITH, UNKNOWN_TOOL, ToolLoop, results_in
-from tests.turns import text_turn
+from tests.turns import Turn, text_turn, thinking_turn, tool_turn
 from tests.upstream import Request, Upstream
 
 pytestmark = pytest.mark.real
@@ -112,3 +121,82 @@ def test_it_is_served_without_streaming_too(
     assert (done.code, done.stdout) == (0, "in one piece\n")
     assert not upstream.requests[-1].streaming
     assert all(request.streaming for request in upstream.requests[:-1])
+
+
+def closed_rows() -> list[UsageRecord]:
+    """Every row of the ledger, once all are closed."""
+    gateways.eventually(lambda: not UsageRecord.objects.filter(state="admitted").exists())
+    return list(UsageRecord.objects.order_by("admitted_at"))
+
+
+def test_it_runs_the_tools_that_the_demo_asks_for(
+    claude: Claude, gateway: Gateway, upstream: Upstream
+) -> None:
+    demo = models.Upstream.objects.create(name="demo", kind="demo")
+    Route.objects.create(pattern="*", upstream=demo, position=1)
+    done = claude("demo:tools", url=gateway.url, key=gateway.key)
+    assert done.code == 0, done.stdout
+    assert "2 tool results came back" in done.stdout
+    assert "Hello from the demo upstream" in done.stdout
+    rows = closed_rows()
+    assert [(row.state, row.upstream) for row in rows] == [("completed", "demo")] * 2
+    assert [row.stop_reason for row in rows] == ["tool_use", "end_turn"]
+    assert upstream.requests == []
+
+
+def test_it_keeps_whose_agent_asked(claude: Claude, gateway: Gateway, upstream: Upstream) -> None:
+    errand = {"description": "An errand", "prompt": "go", "subagent_type": "general-purpose"}
+
+    def answer(request: Request) -> Turn:
+        if "x-claude-code-agent-id" in request.headers:
+            return text_turn("The errand is done.")
+        return text_turn("All done.") if results_in(request) else tool_turn(("Agent", errand))
+
+    upstream.answer_by(answer)
+    done = claude("send an agent", url=gateway.url, key=gateway.key)
+    assert (done.code, set(done.stdout.split("\n"))) == (0, {"All done.", ""})
+    # The agent works beside the main conversation, so the order of the two is not fixed.
+    written = sorted((row.session_id, row.agent_id) for row in closed_rows())
+    asked = sorted(
+        (r.headers["x-claude-code-session-id"], r.headers.get("x-claude-code-agent-id", ""))
+        for r in upstream.requests
+    )
+    assert written == asked
+    assert len({session for session, _ in written}) == 1
+    assert len([agent for _, agent in written if agent]) == 1
+
+
+def test_it_shows_the_model_that_was_asked_for_behind_a_mapped_route(
+    claude: Claude, gateway: Gateway, upstream: Upstream
+) -> None:
+    lead_to(upstream.url, pattern="claude-team", target_model="qwen3:8b", position=1)
+    upstream.script(thinking_turn("Hm.", "Hello."))
+    lines = told(claude, gateway, "--model", "claude-team")
+    said = [line["message"] for line in lines if line["type"] == "assistant"]
+    assert {message["model"] for message in said} == {"claude-team"}
+    # It drops the thinking of an answer that carries another name.
+    assert [b["type"] for message in said for b in message["content"]] == ["thinking", "text"]
+    assert "qwen" not in json.dumps(lines)
+    assert {request.json["model"] for request in upstream.requests} == {"qwen3:8b"}
+
+
+def told(claude: Claude, gateway: Gateway, *options: str) -> list[dict[str, Any]]:
+    """What Claude Code tells a program that runs it."""
+    done = programs.run(
+        [
+            peers.NODE / "node_modules" / ".bin" / "claude",
+            *("-p", "hello", "--output-format", "stream-json", "--verbose", *options),
+            *("--allowedTools", TOOLS),
+        ],
+        folder=claude.folder,
+        environment={
+            "HOME": str(claude.home),
+            "CLAUDE_CONFIG_DIR": str(claude.home / ".claude"),
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "ANTHROPIC_BASE_URL": gateway.url,
+            "ANTHROPIC_AUTH_TOKEN": gateway.key,
+        },
+        within_s=programs.PROGRAM_S,
+    )
+    assert done.code == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,5 +1,6 @@
 """`manage.py serve`: the server that people run."""
 
+import os
 import socket
 from typing import Any
 
@@ -18,6 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs until SIGINT or SIGTERM."""
+        os.umask(0o077)  # what is in var/ is the operator's alone
         _check_free(settings.HOST, settings.PORT)
         uvicorn.run(
             "opscenter.asgi:application",

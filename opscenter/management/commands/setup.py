@@ -1,12 +1,13 @@
 """`manage.py setup`: everything a new installation needs. A second run changes nothing."""
 
+import os
 import shlex
 import sys
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from opscenter import first_run
 from opscenter.first_run import Offer, Opened
@@ -18,21 +19,29 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One choice, for later: what answers for all models."""
-        names = [offer.name for offer in first_run.offers()]
+        names = [*first_run.NAMED_BY, first_run.DEMO.name]
         parser.add_argument("--upstream", choices=names, help="Make this the default route.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prints the password and the key once; they are stored nowhere."""
+        os.umask(0o077)  # what is in var/ is the operator's alone
         settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
         call_command("migrate", verbosity=0)
         opened = first_run.open_installation()
         route = first_run.default_route()
         if options["upstream"]:
-            chosen = next(o for o in first_run.offers() if o.name == options["upstream"])
-            route = first_run.lead_all_to(chosen)
+            route = first_run.lead_all_to(self._named(options["upstream"]))
         elif route is None and not Route.objects.exists():
             route = first_run.lead_all_to(self._chosen(first_run.offers()))
         self._tell(opened, route)
+
+    def _named(self, name: str) -> Offer:
+        for offer in first_run.offers():
+            if offer.name == name:
+                return offer
+        raise CommandError(
+            f"{name} is not configured: set {first_run.NAMED_BY[name]} in .env first."
+        )
 
     def _chosen(self, offers: list[Offer]) -> Offer:
         best = offers[0]
@@ -49,11 +58,10 @@ class Command(BaseCommand):
             lines += [f"           user {opened.username}, password {opened.password}"]
         lines += [f"  Models   {_where(route)}", "", bold("Point Claude Code at it:"), ""]
         lines += [f"  export ANTHROPIC_BASE_URL={url}"]
-        lines += [f"  export ANTHROPIC_AUTH_TOKEN={opened.key if opened else '<your key>'}"]
+        lines += [f"  export ANTHROPIC_AUTH_TOKEN={opened.key if opened else 'sk-uc-your-key'}"]
         if route is not None:
             model = first_run.model_to_show(route)
-            is_placeholder = model.startswith("<")
-            lines += [f"  export ANTHROPIC_MODEL={model if is_placeholder else shlex.quote(model)}"]
+            lines += [f"  export ANTHROPIC_MODEL={shlex.quote(model)}"]
         lines += ["", *self._advice(opened, route), ""]
         self.stdout.write("\n".join(lines))
 

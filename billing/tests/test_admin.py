@@ -1,0 +1,204 @@
+"""The ledger in the admin: everybody who may look finds a request, nobody changes one."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from accounts.models import ApiKey, Organization
+from accounts.tests.people import Person, alice
+from billing import ledger
+from billing.models import UsageRecord
+
+__all__ = ["alice"]
+
+LEDGER = "/admin/billing/usagerecord/"
+HTML = "<script>alert(1)</script>"
+ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;"
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    """A superuser's browser."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+    return client
+
+
+def record(person: Person, **fields: Any) -> UsageRecord:
+    """A row of a request that ended well."""
+    values: dict[str, Any] = {
+        "id": ledger.new_id(),
+        "state": "completed",
+        "organization": person.organization,
+        "user": person.user,
+        "api_key_id": "0123456789ab",
+        "requested_model": "claude-opus-5-5",
+        "target_model": "qwen3:8b",
+        "upstream": "scripted",
+        "streamed": True,
+        "session_id": str(uuid.uuid4()),
+        "admitted_at": datetime.now(UTC),
+        "closed_at": datetime.now(UTC),
+        "status": 200,
+        "input_tokens": 123,
+        "usage": {"input_tokens": 123},
+    }
+    return UsageRecord.objects.create(**values | fields)
+
+
+def staff(*permissions: str) -> Client:
+    """The browser of somebody who may sign in to the admin, and do just this there."""
+    user = User.objects.create_user("dora", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def found(client: Client, term: str) -> list[UsageRecord]:
+    page = client.get(LEDGER, {"q": term})
+    assert page.status_code == 200
+    return list(page.context["cl"].result_list)
+
+
+def test_it_asks_as_often_for_many_rows_as_for_few(
+    operator: Client, alice: Person, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    operator.get(LEDGER)  # Django looks content types up once per process
+    for count in (10, 20):
+        for number in range(10):
+            other = Organization.objects.create(name=f"organization {number}")
+            record(alice, organization=other)
+        with django_assert_num_queries(5):
+            page = operator.get(LEDGER)
+        assert len(page.context["cl"].result_list) == count
+
+
+def test_it_never_counts_the_whole_ledger(
+    operator: Client, alice: Person, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    row = record(alice)
+    found(operator, row.session_id)
+    with django_assert_num_queries(5) as seen:
+        found(operator, row.session_id)
+    counts = [query["sql"] for query in seen.captured_queries if "COUNT(" in query["sql"]]
+    assert all("WHERE" in sql for sql in counts)
+
+
+def test_it_shows_one_request_whole(
+    operator: Client, alice: Person, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    row = record(alice)
+    operator.get(LEDGER)
+    operator.get(f"{LEDGER}{row.id}/change/")
+    with django_assert_num_queries(4):
+        answer = operator.get(f"{LEDGER}{row.id}/change/")
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert f"req_{row.id.hex}" in page
+    assert all(text in page for text in ("qwen3:8b", row.session_id, "0123456789ab", "123"))
+    assert '<input type="submit" value="Save"' not in page
+
+
+def test_it_shows_what_was_used_by_who_is_gone(operator: Client, alice: Person) -> None:
+    key, _ = alice.key()
+    row = record(alice, api_key_id=key.id)
+    ApiKey.objects.all().delete()
+    User.objects.filter(id=alice.user.pk).delete()
+    assert operator.get(LEDGER).status_code == 200
+    page = operator.get(f"{LEDGER}{row.id}/change/")
+    assert page.status_code == 200
+    assert key.id in page.content.decode()
+
+
+@pytest.mark.parametrize("spelled", ["{0.hex}", "{0}", "req_{0.hex}", " req_{0.hex} "])
+def test_it_finds_a_request_by_its_id(operator: Client, alice: Person, spelled: str) -> None:
+    record(alice)
+    row = record(alice)
+    assert found(operator, spelled.format(row.id)) == [row]
+
+
+def test_it_finds_a_session_and_a_model(operator: Client, alice: Person) -> None:
+    record(alice)
+    session = "6d2c7a44-93a1-4b0e-8d57-0a6cf1f9e3b2"  # as Claude Code names them
+    row = record(alice, requested_model="another", session_id=session)
+    assert found(operator, session) == [row]
+    assert found(operator, "another") == [row]
+    assert found(operator, "anoth") == []
+
+
+@pytest.mark.parametrize("term", ["req_", "req_zz", "'; --", "%", "é" * 300, "a b c"])
+def test_it_finds_nothing_by_nonsense(operator: Client, alice: Person, term: str) -> None:
+    record(alice)
+    assert found(operator, term) == []
+
+
+def test_it_takes_no_change_from_anybody(operator: Client, alice: Person) -> None:
+    row = record(alice)
+    before = UsageRecord.objects.values().get()
+    one = f"{LEDGER}{row.id}/"
+    form = {"state": "failed", "input_tokens": "0", "post": "yes", "_save": "Save"}
+    pages = [LEDGER + "add/", one + "change/", one + "delete/"]
+    assert [operator.post(page, form).status_code for page in pages] == [403] * 3
+    assert operator.get(LEDGER + "add/").status_code == 403
+    assert operator.get(one + "delete/").status_code == 403
+    assert UsageRecord.objects.values().get() == before
+
+
+def test_it_offers_no_way_to_delete_many(operator: Client, alice: Person) -> None:
+    row = record(alice)
+    form = {"action": "delete_selected", "_selected_action": [str(row.id)], "post": "yes"}
+    operator.post(LEDGER, form)
+    assert UsageRecord.objects.get() == row
+    assert "delete_selected" not in operator.get(LEDGER).content.decode()
+
+
+def test_it_keeps_the_ledger_of_an_organization_that_is_to_be_deleted(
+    operator: Client, alice: Person
+) -> None:
+    record(alice)
+    page = f"/admin/accounts/organization/{alice.organization.id}/delete/"
+    answer = operator.post(page, {"post": "yes"})
+    assert answer.status_code < 500
+    assert UsageRecord.objects.count() == 1
+    assert Organization.objects.filter(id=alice.organization.id).exists()
+
+
+def test_it_shows_what_strangers_wrote_as_text(operator: Client, alice: Person) -> None:
+    alice.organization.name = HTML
+    alice.organization.save()
+    row = record(
+        alice,
+        requested_model=HTML,
+        served_model=HTML,
+        session_id=HTML,
+        agent_id=HTML,
+        error_type=HTML,
+        usage={"service_tier": HTML},
+    )
+    for url in (LEDGER, f"{LEDGER}{row.id}/change/", f"{LEDGER}?q={HTML}"):
+        page = operator.get(url).content.decode()
+        assert HTML not in page
+        assert ESCAPED in page
+
+
+def test_it_refuses_staff_without_permission(alice: Person) -> None:
+    row = record(alice)
+    client = staff("view_user")
+    pages = [LEDGER, f"{LEDGER}{row.id}/change/", f"{LEDGER}{row.id}/history/"]
+    assert [client.get(page).status_code for page in pages] == [403] * 3
+
+
+def test_it_takes_no_change_from_staff_with_every_permission(alice: Person) -> None:
+    row = record(alice)
+    verbs = ("view", "add", "change", "delete")
+    client = staff(*(f"{verb}_usagerecord" for verb in verbs))
+    assert client.get(LEDGER).status_code == 200
+    assert client.post(f"{LEDGER}{row.id}/change/", {"state": "failed"}).status_code == 403
+    assert client.post(f"{LEDGER}{row.id}/delete/", {"post": "yes"}).status_code == 403
+    assert UsageRecord.objects.get().state == "completed"
