@@ -116,9 +116,12 @@ def rotate(key: ApiKey, grace: timedelta) -> str:
     now = timezone.now()
     plaintext = _with_new_secret(key.id)
     former = bytes(key.digest)
+    # A second rotation would end the secret that the first one promised to keep for a while.
+    undisturbed = Q(former_until__isnull=True) | Q(former_until__lte=now)
     # Of two who rotate at once one must lose: only one of the two secrets can be stored.
     changed = ApiKey.objects.filter(
         Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+        undisturbed if grace else Q(),
         id=key.id,
         digest=former,
         revoked_at__isnull=True,
@@ -128,7 +131,7 @@ def rotate(key: ApiKey, grace: timedelta) -> str:
     if changed != 1:
         raise ClosedKeyError(
             "Only an active key can be rotated. This one was revoked, has expired,"
-            " or was rotated by somebody else a moment ago."
+            " or was rotated and its former secret still opens: a grace of 0 ends that one now."
         )
     key.digest, key.former_digest = digest(plaintext), former
     key.former_until, key.rotated_at = now + grace, now

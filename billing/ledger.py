@@ -1,5 +1,6 @@
 """A row opened before the upstream is asked, closed once, never edited again."""
 
+import asyncio
 import random
 import time
 import uuid
@@ -20,6 +21,7 @@ from billing.tokens import TokenCounts
 State = UsageRecord.State
 RecordId = uuid.UUID
 _TABLE = UsageRecord._meta.db_table
+ADMIT_S = 10.0  # a client waits no longer for a database that is locked or frozen
 _USAGE_BYTES = 16 * 1024  # a hundred times what the API reports; more is not usage
 _TEXT_CHARS = 100  # of what a client or an upstream calls its session, agent, message or error
 
@@ -86,8 +88,9 @@ async def admit(admission: Admission) -> None:
         datetime.now(UTC),
     )
     try:
-        await writer.current().write(_ADMIT, values)
-    except writer.WriterUnavailableError as error:
+        async with asyncio.timeout(ADMIT_S):
+            await writer.current().write(_ADMIT, values)
+    except (writer.WriterUnavailableError, TimeoutError) as error:
         raise LedgerUnavailableError("the ledger is not available") from error
 
 
@@ -126,8 +129,8 @@ def _stored(usage: Mapping[str, Any]) -> str | None:
 
 
 def _short(text: str) -> str:
-    # PostgreSQL takes no NUL in a text, and a stranger's name must not make the row fail.
-    return text[:_TEXT_CHARS].replace("\0", "")
+    # A stranger's name must not make the row fail: PostgreSQL takes no NUL, nobody half a pair.
+    return text[:_TEXT_CHARS].replace("\0", "").encode(errors="replace").decode()
 
 
 _ADMITTED = (

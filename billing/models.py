@@ -45,7 +45,7 @@ class UsageRecord(models.Model):
     first_byte_ms = models.PositiveIntegerField(null=True)
     duration_ms = models.PositiveIntegerField(null=True)
     status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status of the answer.")
-    stop_reason = models.CharField(max_length=50, blank=True)
+    stop_reason = models.CharField(max_length=100, blank=True)
     error_type = models.CharField(max_length=100, blank=True)
     message_id = models.CharField(max_length=100, blank=True)
     upstream_request_id = models.CharField(max_length=100, blank=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import DataError, Error, IntegrityError, connection, transaction
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ class Statement:
 
 class WriterUnavailableError(Exception):
     """The database cannot take the row now. Nothing was written; try again later."""
+
+
+_AWAY = WriterUnavailableError("the database is away")
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +115,9 @@ class Writer:
                 self._tell(batch, failed)
                 lasting = [row for row in failed if row.waiter is None]
                 if lasting:
-                    self._waiting[:0] = lasting
+                    self._tell(self._waiting, dict.fromkeys(self._waiting, _AWAY))
+                    # Whoever waited was told; what must not be lost goes on waiting.
+                    self._waiting = [*lasting, *(r for r in self._waiting if r.waiter is None)]
                     await asyncio.sleep(RETRY_S)
         finally:
             self._task = None
@@ -140,6 +145,9 @@ def _commit(batch: list[_Row]) -> dict[_Row, Exception]:
         _write(batch)
     except Exception as error:  # whatever it is: the other rows and those who wait must not hang
         connection.close()  # the next may be better; while all is well the thread keeps its own
+        if _is_passing(error):  # the database is away: row by row it would only take longer
+            log.warning("a batch of %d rows found no database (%s)", len(batch), error)
+            return dict.fromkeys(batch, error)
         log.warning("a batch of %d rows failed (%s); trying them one by one", len(batch), error)
         return _commit_each(batch)
     return {}
@@ -155,13 +163,13 @@ def _commit_each(batch: list[_Row]) -> dict[_Row, Exception]:
                 log.exception("a row that can never be written was dropped: %r", row.values[-1:])
                 continue
             failed[row] = error
-            if _is_passing(error):  # the database is away: the others would only wait for it too
-                return failed | dict.fromkeys(batch[batch.index(row) + 1 :], error)
     return failed
 
 
 def _is_passing(error: Exception) -> bool:
-    return isinstance(error, OperationalError | InterfaceError)
+    """Whether the same row may be written later: all the database's own errors but those that
+    the row itself is the cause of."""
+    return isinstance(error, Error) and not isinstance(error, DataError | IntegrityError)
 
 
 def _write(rows: Sequence[_Row]) -> None:

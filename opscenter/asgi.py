@@ -11,7 +11,8 @@ from django.core.asgi import get_asgi_application  # noqa: E402  (settings first
 site = get_asgi_application()  # before what follows: it sets Django up
 
 from billing import writer  # noqa: E402  (needs Django)
-from opscenter.lean import LeanHandler, Receive, Scope, Send  # noqa: E402  (needs Django)
+from opscenter.intake import Receive, Scope, Send  # noqa: E402  (needs Django)
+from opscenter.lean import LeanHandler, within_bounds  # noqa: E402  (needs Django)
 from proxy import upstream  # noqa: E402  (needs Django)
 
 messages = LeanHandler()
@@ -23,6 +24,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _live(receive, send)
     elif scope["type"] == "http" and (scope["path"].startswith("/v1/") or scope["path"] == "/v1"):
         await messages(scope, receive, send)
+    elif scope["type"] == "http":
+        await within_bounds(site, scope, receive, send)
     else:
         await site(scope, receive, send)
 

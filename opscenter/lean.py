@@ -18,25 +18,23 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import get_resolver
 
+from accounts.auth import CredentialError
+from accounts.reads import DatabaseAwayError
 from billing import ledger
-from proxy import errors
+from opscenter.intake import ClientLeftError, Receive, Scope, Send, read_body
+from proxy import edge, errors
 from proxy.errors import RefusedError
 from proxy.views import EventStreamResponse
+from proxy.wire import sse
 
 log = logging.getLogger(__name__)
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MAX_HEADERS = 200  # Claude Code sends about 25
-MAX_HEADER_BYTES = 32 * 1024  # all names and values together; the usual bound of proxies
-# A client that sends too much is read on for a while: one that is cut off never sees why.
-READ_ON_BYTES = 64 * 1024 * 1024
-
-
-class ClientLeftError(Exception):
-    """Nobody is there to answer."""
+STOPPING = "This gateway is restarting. Try again in a moment."
+STOPPED = ("overloaded_error", STOPPING)
+# Read of a body before we know who sends it: enough to answer a client that made a mistake.
+STRANGER_BYTES = 64 * 1024
 
 
 class LeanHandler(ASGIHandler):
@@ -47,20 +45,21 @@ class LeanHandler(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. A client that leaves cancels it, wherever it is."""
+        answer = Sending(send)
         try:
-            body = await read_body(scope, receive)
+            body = await _body(scope, receive)
         except ClientLeftError:
             return
-        except RefusedError as error:
-            await _refuse(scope, send, error)
+        except Exception as error:  # before any view: it is answered as the views would
+            await _send_whole(edge.refusal(error, ledger.new_id()), scope, answer)
             return
         loop = asyncio.get_running_loop()
         watch = loop.create_task(_cancel_when_gone(receive, asyncio.current_task(loop)))
         try:
-            await self._work(scope, body, send)
+            await self._work(scope, body, answer)
         except asyncio.CancelledError:
             if not watch.done():
-                raise  # the server itself is stopping
+                await answer.say_we_stop()
         finally:
             watch.cancel()
 
@@ -69,15 +68,72 @@ class LeanHandler(ASGIHandler):
         request._body = body  # what HttpRequest.body keeps once it has read; it is bounded already
         match = get_resolver("proxy.urls").resolve(request.path_info)
         response = await match.func(request, *match.args, **match.kwargs)
-        if response.status_code >= 400:
-            _log(scope, response.status_code, response.headers.get("request-id", ""))
         if isinstance(response, EventStreamResponse):
             await _send_stream(response, send)
         else:
-            await _send_whole(response, send)
+            await _send_whole(response, scope, send)
 
 
-async def _send_whole(response: HttpResponse, send: Send) -> None:
+class Sending:
+    """The server's `send`, which remembers how far the answer has come."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._started = False
+        self._ended = False
+
+    async def __call__(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+        else:
+            self._ended = not message.get("more_body", False)
+        await self._send(message)
+
+    async def say_we_stop(self) -> None:
+        """The last words to a client whose answer is not complete when the server must stop."""
+        if not self._started:
+            error = RefusedError(503, "overloaded_error", STOPPING, retry_after="1")
+            whole = edge.refusal(error, ledger.new_id())
+            await self(_start(whole) | {"headers": [*_headers(whole), _length(whole.content)]})
+            await self({"type": "http.response.body", "body": whole.content})
+        elif not self._ended:  # a stream: whole answers go out without a pause
+            last = sse.encode("error", msgspec.json.encode(errors.envelope(*STOPPED)))
+            await self({"type": "http.response.body", "body": last})
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """The body, once we know whose it is: a stranger cannot make us hold megabytes."""
+    try:
+        scope["caller"] = await edge.caller_of(scope["headers"])
+    except (CredentialError, DatabaseAwayError) as error:
+        scope["caller"] = error  # for the view: some are open to all
+        try:
+            return await read_body(scope, receive, limit=STRANGER_BYTES)
+        except RefusedError as refusal:
+            raise (error if refusal.meaning.status == 413 else refusal) from None
+    return await read_body(scope, receive, limit=settings.BODY_MAX_BYTES)
+
+
+async def within_bounds(site: Application, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run Django's own handler on a body that is here already: it would spool any to disk."""
+    try:
+        body = await read_body(scope, receive, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    except ClientLeftError:
+        return
+    except RefusedError as error:
+        await _send_whole(edge.refusal(error, ledger.new_id()), scope, send)
+        return
+    parts: list[Mapping[str, Any]] = [{"type": "http.request", "body": body}]
+
+    async def replay() -> Mapping[str, Any]:
+        return parts.pop() if parts else await receive()
+
+    await site(scope, replay, send)
+
+
+async def _send_whole(response: HttpResponse, scope: Scope, send: Send) -> None:
+    if response.status_code >= 400:
+        _log(scope, response.status_code, response.headers["request-id"])
     await send(_start(response) | {"headers": [*_headers(response), _length(response.content)]})
     await send({"type": "http.response.body", "body": response.content})
 
@@ -108,91 +164,6 @@ async def _cancel_when_gone(receive: Receive, work: asyncio.Task[Any] | None) ->
         pass
     if work is not None:
         work.cancel()
-
-
-async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body, in memory. Raises RefusedError past a bound, ClientLeftError."""
-    headers = scope["headers"]
-    declared = _declared_length(headers)
-    limit = settings.BODY_MAX_BYTES
-    chunks: list[bytes] = []
-    size = 0
-    deadline = asyncio.get_running_loop().time() + settings.BODY_TOTAL_S
-    more = True
-    while more and size <= limit + READ_ON_BYTES and declared <= limit + READ_ON_BYTES:
-        message = await _next_part(receive, deadline)
-        part = message.get("body", b"")
-        size += len(part)
-        if size <= limit:
-            chunks.append(part)
-        more = message.get("more_body", False)
-    if size > limit or declared > limit:
-        raise RefusedError(
-            413,
-            "request_too_large",
-            f"The request body is larger than {limit} bytes.",
-            connection="close",
-        )
-    return b"".join(chunks)
-
-
-def _declared_length(headers: list[tuple[bytes, bytes]]) -> int:
-    """The content-length, 0 where there is none. Raises RefusedError for headers we do not take."""
-    if len(headers) > MAX_HEADERS:
-        _refuse_headers(f"The request has more than {MAX_HEADERS} headers.")
-    length = total = 0
-    for name, value in headers:
-        total += len(name) + len(value)
-        if name == b"content-length" and value.isdigit():
-            length = int(value[:19])
-        elif name == b"content-encoding" and value.lower() not in {b"", b"identity"}:
-            coding = value[:50].decode("ascii", "replace")
-            raise RefusedError(
-                415,
-                "invalid_request_error",
-                f"content-encoding: {coding} is not supported; send plain bytes.",
-            )
-    if total > MAX_HEADER_BYTES:
-        _refuse_headers(f"The request's headers are larger than {MAX_HEADER_BYTES} bytes together.")
-    return length
-
-
-def _refuse_headers(text: str) -> None:
-    raise RefusedError(431, "invalid_request_error", text, connection="close")
-
-
-async def _next_part(receive: Receive, deadline: float) -> Mapping[str, Any]:
-    left_s = deadline - asyncio.get_running_loop().time()
-    try:
-        async with asyncio.timeout(min(settings.BODY_IDLE_S, left_s)):
-            message = await receive()
-    except TimeoutError:
-        raise RefusedError(
-            408,
-            "timeout_error",
-            "The rest of the request body did not arrive in time.",
-            connection="close",
-        ) from None
-    if message["type"] == "http.disconnect":
-        raise ClientLeftError
-    return message
-
-
-async def _refuse(scope: Scope, send: Send, error: RefusedError) -> None:
-    """Answer what never reached a view."""
-    request_id = f"req_{ledger.new_id().hex}"
-    meaning = error.meaning
-    _log(scope, meaning.status, request_id)
-    body = msgspec.json.encode(errors.envelope(meaning.kind, str(error), request_id))
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        "request-id": request_id,
-        **meaning.headers,
-    }
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": meaning.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _log(scope: Scope, status: int, request_id: str) -> None:

@@ -165,7 +165,11 @@ LOGGING = {
         "handlers": ["stderr"],
         "level": env.choice("OPSCENTER_LOG_LEVEL", "INFO", LOG_LEVELS),
     },
-    "loggers": {"httpx": {"level": "WARNING"}},  # it tells of every probe of a neighbour
+    "loggers": {
+        "httpx": {"level": "WARNING"},  # it tells of every probe of a neighbour
+        # Anybody can send a wrong Host; the answer says so, and a traceback says no more.
+        "django.security.DisallowedHost": {"handlers": [], "propagate": False},
+    },
 }
 
 UNFOLD = {

@@ -1,7 +1,7 @@
 """What every view under /v1 does first and last: credential, content type, errors, request id."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,11 +21,33 @@ JSON = "application/json"
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-def answer(value: Any, status: int = 200, **headers: str) -> HttpResponse:
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """A JSON response."""
     return HttpResponse(
         msgspec.json.encode(value), status=status, content_type=JSON, headers=headers
     )
+
+
+async def caller_of(headers: RawHeaders) -> Principal:
+    """The caller by whichever of the two headers is good. Raises auth.CredentialError."""
+    authorization = x_api_key = ""
+    for name, value in headers:
+        if name == b"authorization":
+            authorization = value.decode("latin-1")
+        elif name == b"x-api-key":
+            x_api_key = value.decode("latin-1")
+    return await auth.identify(authorization, x_api_key)
+
+
+def refusal(error: Exception, request_id: ledger.RecordId) -> HttpResponse:
+    """`error` in the API's shape."""
+    meaning = errors.meaning_of(error)
+    shown_id = f"req_{request_id.hex}"
+    if meaning.status == 500:
+        log.error("%s failed", shown_id, exc_info=error)
+    headers = {"request-id": shown_id, **meaning.headers}
+    envelope = errors.envelope(meaning.kind, errors.text_of(error), shown_id)
+    return answer(envelope, meaning.status, headers)
 
 
 class Edge(APIView):  # type: ignore[misc]  # adrf ships no types
@@ -56,7 +78,7 @@ class Edge(APIView):  # type: ignore[misc]  # adrf ships no types
             handle = self._handler(request)
             response: HttpResponseBase = await handle(request, *args, **kwargs)
         except Exception as error:  # the last edge: whatever it is, the client gets JSON
-            response = self.refusal(error)
+            return refusal(error, self.request_id)
         response.headers["request-id"] = f"req_{self.request_id.hex}"
         return response
 
@@ -72,32 +94,18 @@ class Edge(APIView):  # type: ignore[misc]  # adrf ships no types
         """Who is calling, and may they? Raises auth.CredentialError or auth.ScopeError."""
         if self.open_to_all:
             return
-        self.caller = await self.identified()
+        self.caller = self.identified(request)
         auth.require(self.caller, self.scope)
         if request.method == "POST":
             _check_content_type(request.META.get("CONTENT_TYPE", ""))
 
-    async def identified(self) -> Principal:
-        """The caller by whichever of the two headers is good. Raises auth.CredentialError."""
-        authorization = x_api_key = ""
-        for name, value in self.raw_headers:
-            if name == b"authorization":
-                authorization = value.decode("latin-1")
-            elif name == b"x-api-key":
-                x_api_key = value.decode("latin-1")
-        return await auth.identify(authorization, x_api_key)
-
-    def refusal(self, error: Exception) -> HttpResponse:
-        """`error` in the API's shape."""
-        meaning = errors.meaning_of(error)
-        if meaning.status == 500:
-            log.error("req_%s failed", self.request_id.hex, exc_info=error)
-        request_id = f"req_{self.request_id.hex}"
-        return answer(
-            errors.envelope(meaning.kind, errors.text_of(error), request_id),
-            meaning.status,
-            **meaning.headers,
-        )
+    @staticmethod
+    def identified(request: HttpRequest) -> Principal:
+        """Whom the handler found before it read the body. Raises what it met looking for them."""
+        caller: Principal | Exception = request.scope["caller"]  # type: ignore[attr-defined]  # always an ASGIRequest
+        if isinstance(caller, Exception):
+            raise caller
+        return caller
 
 
 def _check_content_type(content_type: str) -> None:

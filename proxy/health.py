@@ -72,10 +72,11 @@ async def _reachable(client: httpx.AsyncClient, address: str, *, healthy: bool =
     if not address:
         return not healthy  # the demo is always there; a Brigade that is not configured is not
     try:
-        response = await client.get(address)
-    except (httpx.HTTPError, OSError):
+        # The status is enough: a body may have no end, and httpx's time is for each read.
+        async with asyncio.timeout(PROBE_S), client.stream("GET", address) as response:
+            return response.is_success or not healthy
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError):
         return False
-    return response.is_success or not healthy
 
 
 def first_model(base_url: str, credential: Mapping[str, str]) -> str:

@@ -102,7 +102,9 @@ async def opened(
                 **attribution,
             )
         )
-    except asyncio.CancelledError:
-        receipt.close(State.INTERRUPTED)  # the row is on its way and cannot be called back
+    except BaseException as error:
+        # The row may be on its way and cannot be called back.
+        left = isinstance(error, asyncio.CancelledError)
+        receipt.close(State.INTERRUPTED if left else State.FAILED)
         raise
     return receipt

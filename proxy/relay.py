@@ -28,6 +28,7 @@ from proxy.wire.body import BodyError, JSONObject, MessagesRequest
 log = logging.getLogger(__name__)
 
 PATH = "/v1/messages"
+AFTERWORD_S = 1.0  # what an upstream gets to close a stream that has said its last word
 
 
 async def relay(
@@ -135,11 +136,28 @@ class EventStream:
             return block
         if self._over:
             raise StopAsyncIteration
+        if self._receipt.meter.stopped:
+            return await self._afterword()
         try:
             block = await self._next_block()
         except (UpstreamError, sse.EventTooLongError) as error:
             return self._end(error)
         return block or self._end(UpstreamError("The upstream ended its stream too early."))
+
+    async def _afterword(self) -> bytes:
+        """What follows the last event, if anything does: the answer is whole, whatever happens.
+
+        Read to its end, the connection can serve the next request.
+        """
+        try:
+            async with asyncio.timeout(AFTERWORD_S):
+                block = await self._next_block()
+        except (TimeoutError, UpstreamError, sse.EventTooLongError):
+            block = b""
+        if not block or block == sse.PING:
+            self._over = True
+            raise StopAsyncIteration
+        return block
 
     def _end(self, error: Exception) -> bytes:
         """The last words of a stream that its upstream ended or left: never silence.
@@ -166,8 +184,10 @@ class EventStream:
             state = State.FAILED
         else:
             state = State.COMPLETED if meter.has_end else State.INTERRUPTED
-        self._receipt.close(state)
-        await self._stop()
+        try:
+            self._receipt.close(state)
+        finally:
+            await self._stop()
 
     async def _stop(self) -> None:
         self._patience.end()
@@ -199,7 +219,7 @@ class EventStream:
         renamed, self._renamed = self._renamed, ""
         return b"".join(
             sse.encode(event.name, _renamed_start(event.data, renamed))
-            if event.name == "message_start"
+            if b"message_start" in event.data
             else sse.encode(event.name, event.data)
             for event in sse.events(block)
         )
@@ -207,7 +227,8 @@ class EventStream:
 
 def _renamed_start(data: bytes, model: str) -> bytes:
     try:
-        message = JSONObject.parse(data).part("message")
-        return JSONObject.parse(data).replaced("message", _with_model(message, model))
+        start = JSONObject.parse(data)
     except BodyError:
         return data
+    message = start.part("message")
+    return start.replaced("message", _with_model(message, model)) if message else data

@@ -1,9 +1,7 @@
 """Model name and caller to the target that answers."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 
 class NoRouteError(Exception):
@@ -51,15 +49,23 @@ def choose(rules: Sequence[RouteRule], model: str) -> Target:
 
 
 def matches(pattern: str, model: str) -> bool:
-    """Whether `model` is what `pattern` means; `*` stands for any run of characters."""
-    return pattern in {"*", model} or (
-        "*" in pattern and _compiled(pattern).fullmatch(model) is not None
-    )
+    """Whether `model` is what `pattern` means; `*` stands for any run of characters.
 
-
-@lru_cache(maxsize=1024)  # patterns are an operator's rows: hundreds, not thousands
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")))
+    Not a regular expression: some patterns would let a long model name keep one busy for seconds.
+    """
+    head, *parts = pattern.split("*")
+    if not parts:
+        return model == pattern
+    *middle, tail = parts
+    at, end = len(head), len(model) - len(tail)
+    if at > end or not model.startswith(head) or not model.endswith(tail):
+        return False
+    for part in middle:
+        found = model.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def published(rules: Iterable[RouteRule], known: Iterable[str]) -> dict[str, str]:

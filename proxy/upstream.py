@@ -18,6 +18,7 @@ from proxy.wire import message, sse
 from proxy.wire.body import JSONObject
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a whole answer that is not streamed; more is a fault
+DEMO_BYTES = 4 * 1024 * 1024  # it reads the whole body on the event loop
 WHOLE_ANSWER_S = 600.0  # what the SDKs allow an answer that is not streamed
 
 
@@ -73,6 +74,8 @@ async def ask(target: Target, call: Call) -> Answer:
 async def count_tokens(target: Target, call: Call) -> Answer:
     """The call's input tokens by the upstream that would answer it. Raises UpstreamError."""
     if target.upstream.kind == "demo":
+        if len(call.body) > DEMO_BYTES:
+            return _error(413, "request_too_large", f"The demo takes at most {DEMO_BYTES} bytes.")
         counted = {"input_tokens": demo.count_tokens(JSONObject.parse(call.body).decoded())}
         return Answer(status=200, body=msgspec.json.encode(counted))
     return await _ask_http(target, call)
@@ -89,18 +92,22 @@ async def _ask_http(target: Target, call: Call) -> Answer:
                 headers=anthropic.outgoing_headers(call, target),
                 allow_redirects=False,
             )
-            return await _answer(name, response)
+            return await _answer(name, response, call)
     except TimeoutError as error:
         raise UpstreamTimeoutError(f"The upstream {name} did not answer in time.") from error
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # ValueError: an address or a credential that no request can be made of.
         raise UpstreamUnreachableError(f"The upstream {name} cannot be reached.") from error
 
 
-async def _answer(name: str, response: aiohttp.ClientResponse) -> Answer:
+async def _answer(name: str, response: aiohttp.ClientResponse, call: Call) -> Answer:
     headers = anthropic.returned_headers(response.headers)
     request_id = response.headers.get("request-id", "")
     content_type = response.headers.get("content-type", "")
-    if response.status == 200 and content_type.startswith("text/event-stream"):
+    if not content_type.isascii():
+        content_type = ""
+    is_stream = call.stream and content_type.startswith("text/event-stream")
+    if response.status == 200 and is_stream:
         return Answer(
             status=200,
             content_type=content_type,
@@ -134,7 +141,8 @@ def _check(name: str, status: int, content_type: str, body: bytes) -> None:
         raise UpstreamNonsenseError(
             f"The upstream {name} answered with more than {MAX_ANSWER_BYTES} bytes."
         )
-    if 300 <= status < 400 or (status < 300 and not content_type.startswith("application/json")):
+    is_json = content_type.startswith("application/json")
+    if not 200 <= status < 600 or 300 <= status < 400 or (status < 300 and not is_json):
         raise UpstreamNonsenseError(
             f"The upstream {name} answered {status} with {content_type[:50] or 'nothing'}."
         )
@@ -161,13 +169,14 @@ class _HTTPSource:
 
 
 async def _ask_demo(call: Call) -> Answer:
+    if len(call.body) > DEMO_BYTES:
+        return _error(413, "request_too_large", f"The demo takes at most {DEMO_BYTES} bytes.")
     events = demo.answer(JSONObject.parse(call.body).decoded())
     try:
         first = await anext(events, b"")
     except demo.Failure as failure:
         headers = {} if failure.retry_after is None else {"retry-after": str(failure.retry_after)}
-        error = {"type": "error", "error": {"type": failure.type, "message": failure.message}}
-        return Answer(status=failure.status, headers=headers, body=msgspec.json.encode(error))
+        return _error(failure.status, failure.type, failure.message, headers)
     source = _DemoSource(first, events)
     if call.stream:
         return Answer(status=200, content_type="text/event-stream; charset=utf-8", source=source)
@@ -182,8 +191,12 @@ async def _whole_demo(source: Source) -> Answer:
     try:
         return Answer(status=200, body=msgspec.json.encode(message.assemble(decoded)))
     except message.FailedStreamError as failure:
-        error = {"type": "error", "error": {"type": failure.kind, "message": failure.message}}
-        return Answer(status=500, body=msgspec.json.encode(error))
+        return _error(500, failure.kind, failure.message)
+
+
+def _error(status: int, kind: str, text: str, headers: Mapping[str, str] | None = None) -> Answer:
+    body = {"type": "error", "error": {"type": kind, "message": text}}
+    return Answer(status=status, headers=headers or {}, body=msgspec.json.encode(body))
 
 
 class _DemoSource:

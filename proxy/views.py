@@ -27,16 +27,24 @@ class EventStreamResponse(StreamingHttpResponse):
         return self.stream
 
 
-class MessagesView(Edge):
+class RelayedEdge(Edge):
+    """What is answered by an upstream, as long as the operator lets it be."""
+
+    async def enter(self, request: HttpRequest) -> None:
+        """Also raises RefusedError while the gateway is switched off."""
+        await super().enter(request)
+        if not settings.ANTHROPIC_PROXY_ENABLED:
+            text = "This gateway is switched off by its operator (ANTHROPIC_PROXY_ENABLED=false)."
+            raise RefusedError(503, "api_error", text, x_should_retry="false")
+
+
+class MessagesView(RelayedEdge):
     """POST /v1/messages."""
 
     force_stream = False
 
     async def post(self, request: HttpRequest) -> HttpResponseBase:
         """Relay the request; `stream` in the body decides how the answer comes."""
-        if not settings.ANTHROPIC_PROXY_ENABLED:
-            text = "This gateway is switched off by its operator (ANTHROPIC_PROXY_ENABLED=false)."
-            raise RefusedError(503, "api_error", text, x_should_retry="false")
         messages = MessagesRequest.parse(request.body)
         if self.force_stream:
             messages = messages.streaming()
@@ -58,7 +66,7 @@ class MessagesStreamView(MessagesView):
     force_stream = True
 
 
-class CountTokensView(Edge):
+class CountTokensView(RelayedEdge):
     """POST /v1/messages/count_tokens. It is not a request of the ledger's."""
 
     async def post(self, request: HttpRequest) -> HttpResponseBase:
@@ -108,7 +116,7 @@ class HealthView(Edge):
         """The state of what a request needs; with a good credential, whose it is."""
         state = await health.state()
         if any(name in {b"authorization", b"x-api-key"} for name, _ in self.raw_headers):
-            caller = await self.identified()
+            caller = self.identified(request)
             state["credential"] = {
                 "valid": True,
                 "organization_id": str(caller.organization_id),

@@ -72,10 +72,19 @@ def test_it_lets_the_second_of_two_rotations_lose(alice: Person) -> None:
     assert bytes(ApiKey.objects.get(id=key.id).digest) == keys.digest(plaintext)
 
 
+def test_it_does_not_cut_short_the_grace_that_it_promised(alice: Person) -> None:
+    key, first = alice.key()
+    keys.rotate(key, HOUR)
+    with pytest.raises(keys.ClosedKeyError, match="grace of 0"):
+        keys.rotate(key, HOUR)
+    key.refresh_from_db()
+    assert bytes(key.former_digest or b"") == keys.digest(first)
+
+
 def test_it_rotates_twice_in_a_row_on_the_same_object(alice: Person) -> None:
     key, _ = alice.key()
     second = keys.rotate(key, HOUR)
-    third = keys.rotate(key, HOUR)
+    third = keys.rotate(key, timedelta(0))
     key.refresh_from_db()
     assert bytes(key.digest) == keys.digest(third)
     assert bytes(key.former_digest or b"") == keys.digest(second)

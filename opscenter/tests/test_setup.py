@@ -4,6 +4,7 @@ import re
 import shlex
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -200,11 +201,31 @@ def test_it_leads_to_the_upstream_that_is_chosen(
     assert copied.routes() == [("*", name, *route)]
 
 
-def test_it_names_what_can_be_chosen(copied: Installation) -> None:
+def test_it_names_what_can_be_chosen(installed: Installation) -> None:
+    done = installed.manage("setup", "--upstream", "telepathy")
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1]
+    assert "invalid choice: 'telepathy'" in said
+    assert all(name in said for name in ("anthropic", "litellm", "ollama", "demo"))
+
+
+def test_it_names_the_variable_that_is_missing(copied: Installation) -> None:
+    before = copied.rows()
     done = copied.manage("setup", "--upstream", "ollama")
-    assert done.returncode == 1
-    assert "set OLLAMA_HOST in .env" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "CommandError: ollama is not configured: set OLLAMA_HOST in .env first.\n"
+    assert copied.rows() == before
+
+
+def test_it_loses_no_password_to_a_setup_that_fails(tmp_path: Path) -> None:
+    new = Installation(var=tmp_path / "var")
+    assert new.manage("setup", "--upstream", "ollama").returncode == 1
+    assert PASSWORD.search(new.setup()), "made by the first run, shown by none"
+
+
+def test_it_keeps_its_files_to_their_owner(installed: Installation) -> None:
+    for path in (installed.var, *installed.var.iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
 class OneModel(BaseHTTPRequestHandler):

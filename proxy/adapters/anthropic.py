@@ -8,7 +8,8 @@ from multidict import CIMultiDict
 from proxy.routing import Target
 
 # Headers that say something to an Anthropic-format server. All else is between the client and us.
-_FORWARDED = (b"anthropic-", b"x-claude-code-", b"x-stainless-", b"x-app", b"user-agent")
+_FORWARDED = (b"anthropic-", b"x-claude-code-", b"x-stainless-")
+_FORWARDED_TOO = frozenset({b"x-app", b"user-agent"})
 # Not the client's to choose: they select an account of the operator's.
 _HELD_BACK = frozenset({b"anthropic-organization-id"})
 # What an answer says to the client besides its body. The operator's account is not its business.
@@ -40,7 +41,9 @@ def outgoing_headers(call: Call, target: Target) -> CIMultiDict[str]:
     """The headers for the upstream: the client's that concern it, and the operator's credential."""
     headers: CIMultiDict[str] = CIMultiDict()
     for raw_name, raw_value in call.headers:
-        if raw_name.startswith(_FORWARDED) and raw_name not in _HELD_BACK:
+        if raw_name in _HELD_BACK:
+            continue
+        if raw_name.startswith(_FORWARDED) or raw_name in _FORWARDED_TOO:
             # Added, not set: a header may come in several lines, and betas do.
             headers.add(raw_name.decode("latin-1"), raw_value.decode("latin-1"))
     headers.setdefault("anthropic-version", DEFAULT_VERSION)

@@ -9,11 +9,13 @@ import msgspec
 
 # One pass in C over the whole text; each top-level value stays the bytes it was.
 _members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_KEY = re.compile(rb'[ \t\n\r]*("(?:[^"\\]|\\.)*")[ \t\n\r]*:[ \t\n\r]*')
+# Possessive: a key may be as long as the body, and nothing is ever tried twice.
+_KEY = re.compile(rb'[ \t\n\r]*("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*:[ \t\n\r]*')
 _NEXT = re.compile(rb"[ \t\n\r]*([,}])")
 _TOO_DEEP = "The request body is nested too deeply."
 _TWICE = "The request body has the same key twice at its top level."
 
+MAX_MEMBERS = 1000  # the API has about thirty; a million would keep everybody else waiting
 MODEL_CHARS = 256  # the longest model name that a table of ours holds
 
 
@@ -85,6 +87,8 @@ def _spans(raw: bytes, members: Mapping[str, msgspec.Raw]) -> dict[str, tuple[in
     A key that stands twice is one member here but two in the text, so the walk does not come out
     even. Such a body is refused: two readers of it could take two different models from it.
     """
+    if len(members) > MAX_MEMBERS:
+        raise BodyError(f"The request body has more than {MAX_MEMBERS} keys at its top level.")
     spans: dict[str, tuple[int, int]] = {}
     at = raw.index(b"{") + 1
     mark = b""

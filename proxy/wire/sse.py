@@ -80,5 +80,7 @@ def events(block: bytes) -> Iterator[Event]:
 
 
 def encode(name: str, data: bytes) -> bytes:
-    """One event; `data` is JSON, in which no line end can stand."""
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+    """One event. Without a name it has no such line, and data of several lines stays so."""
+    lines = data.replace(b"\n", b"\ndata: ")
+    head = b"event: %b\n" % name.encode() if name else b""
+    return b"%bdata: %b\n\n" % (head, lines)

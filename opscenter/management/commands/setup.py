@@ -27,10 +27,11 @@ class Command(BaseCommand):
         os.umask(0o077)  # what is in var/ is the operator's alone
         settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
         call_command("migrate", verbosity=0)
+        named = self._named(options["upstream"]) if options["upstream"] else None
         opened = first_run.open_installation()
         route = first_run.default_route()
-        if options["upstream"]:
-            route = first_run.lead_all_to(self._named(options["upstream"]))
+        if named:
+            route = first_run.lead_all_to(named)
         elif route is None and not Route.objects.exists():
             route = first_run.lead_all_to(self._chosen(first_run.offers()))
         self._tell(opened, route)
