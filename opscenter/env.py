@@ -1,6 +1,7 @@
 """The one reader of the environment: a wrong value stops the start and names itself."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +29,10 @@ def _merged() -> Mapping[str, str]:
 
     An empty variable says nothing: compose files pass on unset ones that way.
     """
-    from_file = {k: v for k, v in dotenv_values(DOTENV).items() if v is not None}
+    try:
+        from_file = {k: v for k, v in dotenv_values(DOTENV).items() if v is not None}
+    except OSError as error:
+        sys.exit(f"ops-center: {DOTENV} cannot be read: {error.strerror}")
     own = {k: v for k, v in os.environ.items() if v}  # noqa: TID251  (this is the reader)
     return from_file | own
 

@@ -3,6 +3,7 @@
 import os
 import secrets
 import sys
+import tempfile
 from pathlib import Path
 
 from opscenter.env import DOTENV
@@ -18,12 +19,16 @@ OPSCENTER_KEY_PEPPER={pepper}
 def write(path: Path) -> bool:
     """Make the file, for its owner's eyes only. False where it exists; it is then left alone."""
     text = TEXT.format(secret_key=secrets.token_urlsafe(48), pepper=secrets.token_urlsafe(48))
+    # Written beside it and linked into place: whoever is killed in between leaves no half of it.
+    handle, draft = tempfile.mkstemp(prefix=".env.", dir=path.parent)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.link(draft, path)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
+    finally:
+        Path(draft).unlink()
     return True
 
 

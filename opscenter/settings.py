@@ -53,6 +53,8 @@ UPSTREAM_IDLE_S = env.seconds(
 )  # no byte in a stream, not even a ping
 UPSTREAM_CONNECTIONS = env.whole("OPSCENTER_UPSTREAM_CONNECTIONS", 1000)  # open at once, per worker
 PING_S = env.seconds("OPSCENTER_PING_S", 15)  # proxies cut silence at about 100 s
+# What is under way gets this long at a stop. Kubernetes kills after 30 s; Docker must be told to.
+DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
 # Keys and routes live in memory this long, so a revocation holds on every worker within 5 s.
 MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
 

@@ -210,6 +210,28 @@ def test_it_does_not_wait_for_a_body_that_drips(impatient: Gateway) -> None:
         assert read_answer(line)[0] == 408
 
 
+def test_it_holds_little_of_what_a_stranger_sends(gateway: Gateway) -> None:
+    megabyte = b"x" * 2**20
+    head = request(gateway, JSON, body=b"", length=20 * 2**20)
+    stranger = head.replace(gateway.key.encode(), b"sk-uc-000000000000-" + b"a" * 43)
+    status, answer, _ = send(gateway, stranger, *[megabyte] * 20)
+    assert (status, answer["error"]["type"]) == (401, "authentication_error")  # type: ignore[index]
+
+
+def test_it_bounds_a_body_outside_v1_too(gateway: Gateway) -> None:
+    head = request(gateway, JSON, body=b"", length=20 * 2**20).replace(
+        b"/v1/messages", b"/api/hello"
+    )
+    assert send(gateway, head, *[b"x" * 2**20] * 20)[0] == 413
+
+
+def test_it_refuses_a_million_keys_before_it_looks_at_them(gateway: Gateway) -> None:
+    body = b'{"model":"m",' + b",".join(b'"%d":1' % n for n in range(10**6)) + b"}"
+    status, answer, _ = send(gateway, request(gateway, JSON, body=body))
+    assert (status, answer["error"]["type"]) == (400, "invalid_request_error")  # type: ignore[index]
+    assert "more than 1000 keys" in answer["error"]["message"]  # type: ignore[index]
+
+
 def test_it_logs_one_line_for_a_refusal_without_body_or_key(gateway: Gateway) -> None:
     before = len(gateway.log.read_text().splitlines())
     send(gateway, request(gateway, JSON, body=b'{"secret":"' + SECRET + b'"}'))

@@ -135,6 +135,12 @@ def test_it_says_what_is_wrong_with_a_body(raw: bytes, says: str) -> None:
         JSONObject.parse(raw)
 
 
+def test_it_reads_a_key_as_long_as_a_body_may_be() -> None:
+    name = 'k\\"' * 2**20
+    raw = f'{{"{name}":1,"model":"m"}}'.encode()
+    assert JSONObject.parse(raw).part("model") == b'"m"'
+
+
 def test_it_keeps_a_huge_number_as_it_was_written() -> None:
     digits = b"9" * 5000
     raw = b'{"model":"a","n":' + digits + b"}"

@@ -1,5 +1,7 @@
 """Which target answers for a model, and what is listed."""
 
+from fnmatch import fnmatchcase
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,15 @@ def test_it_takes_everything_but_the_star_literally(model: str) -> None:
     assert routing.matches("*", model)
     assert routing.matches(model, model)
     assert routing.matches("a.c", model) == (model == "a.c")
+
+
+@given(st.text("ab*", max_size=6), st.text("ab", max_size=8))
+def test_it_means_by_a_star_what_a_shell_does(pattern: str, model: str) -> None:
+    assert routing.matches(pattern, model) == fnmatchcase(model, pattern)
+
+
+def test_it_decides_soon_whatever_the_pattern() -> None:
+    assert not routing.matches("*a" * 100 + "b", "a" * 256)
 
 
 def test_it_lists_named_routes_first_and_known_models_that_a_pattern_covers() -> None:

@@ -8,7 +8,6 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-DRAIN_S = 25  # streams get this long at a stop; container engines kill after 30
 # Clients keep one connection for a session and think between two requests; a server that closes
 # first now and then closes on a request that is just being sent.
 KEEP_ALIVE_S = 75
@@ -34,7 +33,7 @@ class Command(BaseCommand):
             date_header=True,
             log_config=None,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_S,
+            timeout_graceful_shutdown=settings.DRAIN_S,
         )
 
 

@@ -1,8 +1,12 @@
 """`manage.py setup`: everything a new installation needs. A second run changes nothing."""
 
+import fcntl
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -25,18 +29,18 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Prints the password and the key once; they are stored nowhere."""
         os.umask(0o077)  # what is in var/ is the operator's alone
-        settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
-        call_command("migrate", verbosity=0)
-        named = self._named(options["upstream"]) if options["upstream"] else None
-        opened = first_run.open_installation()
-        route = first_run.default_route()
-        if named:
-            route = first_run.lead_all_to(named)
-        elif route is None and not Route.objects.exists():
-            route = first_run.lead_all_to(self._chosen(first_run.offers()))
+        with _alone(settings.VAR_DIR):
+            call_command("migrate", verbosity=0)
+            # Asked before anything is made: who leaves here has lost no password.
+            offer = self._wanted(options["upstream"])
+            opened = first_run.open_installation()
+            route = first_run.lead_all_to(offer) if offer else first_run.default_route()
         self._tell(opened, route)
 
-    def _named(self, name: str) -> Offer:
+    def _wanted(self, name: str | None) -> Offer | None:
+        """What is to answer for all models, None where that is decided already."""
+        if name is None:
+            return None if Route.objects.exists() else self._chosen(first_run.offers())
         for offer in first_run.offers():
             if offer.name == name:
                 return offer
@@ -89,3 +93,18 @@ def _where(route: Route | None) -> str:
     if route.upstream.kind == "demo":
         return "answered by the built-in demo: no model, but everything can be tried"
     return f"answered by {route.upstream.name} at {route.upstream.base_url}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One set-up at a time: two on an empty database would both make the tables."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "setup.lock").open("w")
+    except OSError as error:
+        raise CommandError(
+            f"OPSCENTER_VAR_DIR: {folder} cannot be used: {error.strerror}."
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
