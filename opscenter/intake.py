@@ -41,7 +41,6 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
             413,
             "request_too_large",
             f"The request body is larger than {limit} bytes.",
-            connection="close",
         )
     return b"".join(chunks)
 
@@ -69,7 +68,7 @@ def _declared_length(scope: Scope) -> int:
 
 
 def _refuse_headers(text: str) -> None:
-    raise RefusedError(431, "invalid_request_error", text, connection="close")
+    raise RefusedError(431, "invalid_request_error", text)
 
 
 async def _next_part(receive: Receive, deadline: float) -> Mapping[str, Any]:
@@ -82,7 +81,6 @@ async def _next_part(receive: Receive, deadline: float) -> Mapping[str, Any]:
             408,
             "timeout_error",
             "The rest of the request body did not arrive in time.",
-            connection="close",
         ) from None
     if message["type"] == "http.disconnect":
         raise ClientLeftError

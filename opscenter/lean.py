@@ -51,7 +51,7 @@ class LeanHandler(ASGIHandler):
         except ClientLeftError:
             return
         except Exception as error:  # before any view: it is answered as the views would
-            await _send_whole(edge.refusal(error, ledger.new_id()), scope, answer)
+            await _refuse(error, scope, answer)
             return
         loop = asyncio.get_running_loop()
         watch = loop.create_task(_cancel_when_gone(receive, asyncio.current_task(loop)))
@@ -121,7 +121,7 @@ async def within_bounds(site: Application, scope: Scope, receive: Receive, send:
     except ClientLeftError:
         return
     except RefusedError as error:
-        await _send_whole(edge.refusal(error, ledger.new_id()), scope, send)
+        await _refuse(error, scope, send)
         return
     parts: list[Mapping[str, Any]] = [{"type": "http.request", "body": body}]
 
@@ -129,6 +129,13 @@ async def within_bounds(site: Application, scope: Scope, receive: Receive, send:
         return parts.pop() if parts else await receive()
 
     await site(scope, replay, send)
+
+
+async def _refuse(error: Exception, scope: Scope, send: Send) -> None:
+    """Answer what reached no view. The connection may hold the rest of a body, so it ends here."""
+    response = edge.refusal(error, ledger.new_id())
+    response.headers["connection"] = "close"
+    await _send_whole(response, scope, send)
 
 
 async def _send_whole(response: HttpResponse, scope: Scope, send: Send) -> None:
