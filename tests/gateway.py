@@ -1,5 +1,6 @@
 """The gateway as people run it: a process of its own, on the database of the test run."""
 
+import resource
 import signal
 import socket
 import subprocess
@@ -34,6 +35,12 @@ class Gateway:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    @property
+    def resident_mb(self) -> int:
+        """The process's memory, in MiB."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize() // 2**20
 
     @property
     def headers(self) -> dict[str, str]:

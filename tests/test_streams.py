@@ -153,6 +153,7 @@ def test_it_stops_the_upstream_when_the_client_leaves_before_the_first_byte(
 
 
 def test_it_waits_with_a_client_that_does_not_read(gateway: Gateway, upstream: Upstream) -> None:
+    before_mb = gateway.resident_mb
     megabyte = answers.sse({"type": "ping", "padding": "x" * 2**20})
     upstream.script(answers.stream([EVENTS[0], answers.Endless(megabyte)]))
     body = json.dumps(BODY).encode()
@@ -165,10 +166,9 @@ def test_it_waits_with_a_client_that_does_not_read(gateway: Gateway, upstream: U
         idle.sendall(head.encode() + body)
         assert idle.recv(10).startswith(b"HTTP/1.1 2")
         [request] = upstream.wait_for(1)
-        before = _settled(request)
         # What is under way: socket buffers of the kernel, one event here, one at the upstream.
-        assert before < 48 * 2**20
-        assert _resident_mb(gateway.process.pid) < 400
+        assert _settled(request) < 48 * 2**20
+        assert gateway.resident_mb - before_mb < 100
     assert request.left(within_s=5)
     assert ledger_row().state == "interrupted"
 
@@ -183,11 +183,6 @@ def _settled(request: object) -> int:
 
     gateways.eventually(found, within_s=20)
     return counts[-1]
-
-
-def _resident_mb(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * 4096 // 2**20
 
 
 def test_it_carries_many_streams_at_once_without_a_thread_for_each(
