@@ -8,7 +8,7 @@ from rest_framework import exceptions as rest
 from accounts.auth import CredentialError, ScopeError
 from accounts.reads import DatabaseAwayError
 from billing.ledger import LedgerUnavailableError
-from proxy import upstream
+from proxy import answer
 from proxy.routing import NoRouteError
 from proxy.wire import sse
 from proxy.wire.body import BodyError
@@ -43,9 +43,9 @@ MEANING: dict[type[Exception], Meaning] = {
     rest.MethodNotAllowed: Meaning(405, "invalid_request_error"),
     DatabaseAwayError: Meaning(503, "api_error", {"retry-after": "5"}),
     LedgerUnavailableError: Meaning(503, "api_error", {"retry-after": "5"}),
-    upstream.UpstreamError: Meaning(502, "api_error"),
-    upstream.UpstreamRefusedUsError: Meaning(502, "api_error", _FINAL),
-    upstream.UpstreamTimeoutError: Meaning(504, "timeout_error"),
+    answer.UpstreamError: Meaning(502, "api_error"),
+    answer.UpstreamRefusedUsError: Meaning(502, "api_error", _FINAL),
+    answer.UpstreamTimeoutError: Meaning(504, "timeout_error"),
     sse.EventTooLongError: Meaning(502, "api_error"),
 }
 

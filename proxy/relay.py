@@ -13,15 +13,15 @@ from accounts.principal import Principal
 from billing.ledger import RecordId, State
 from proxy import errors, receipts, table, upstream
 from proxy.adapters.anthropic import Call
-from proxy.patience import Patience
-from proxy.receipts import Receipt
-from proxy.upstream import (
+from proxy.answer import (
     Answer,
     Source,
     UpstreamError,
     UpstreamNonsenseError,
     UpstreamTimeoutError,
 )
+from proxy.patience import Patience
+from proxy.receipts import Receipt
 from proxy.wire import sse
 from proxy.wire.body import BodyError, JSONObject, MessagesRequest
 

@@ -1,83 +1,39 @@
 """Opens an upstream's answer and maps its failures to ours. The only HTTP on the hot path."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
 
 import aiohttp
-import msgspec
 from django.conf import settings
 from yarl import URL
 
-from proxy.adapters import anthropic, demo
+from proxy import demo
+from proxy.adapters import anthropic
 from proxy.adapters.anthropic import Call
+from proxy.answer import (
+    Answer,
+    UpstreamNonsenseError,
+    UpstreamRefusedUsError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
 from proxy.routing import Target
-from proxy.wire import message, sse
-from proxy.wire.body import JSONObject
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a whole answer that is not streamed; more is a fault
-DEMO_BYTES = 4 * 1024 * 1024  # it reads the whole body on the event loop
 WHOLE_ANSWER_S = 600.0  # what the SDKs allow an answer that is not streamed
-
-
-class UpstreamError(Exception):
-    """The upstream gave no answer. The text names the upstream and may go to the client."""
-
-
-class UpstreamUnreachableError(UpstreamError):
-    """No connection, or it broke."""
-
-
-class UpstreamTimeoutError(UpstreamError):
-    """Connected, but silent for too long."""
-
-
-class UpstreamRefusedUsError(UpstreamError):
-    """It does not accept the operator's credential. Trying again does not help."""
-
-
-class UpstreamNonsenseError(UpstreamError):
-    """What it answered is no answer of the Messages API."""
-
-
-class Source(Protocol):
-    """Where the chunks of a stream come from."""
-
-    async def read(self) -> bytes:
-        """The next chunk; empty at the end. Cancelled, it loses nothing. Raises UpstreamError."""
-
-    async def close(self) -> None:
-        """Stop the upstream."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An upstream's answer: a whole body, or a stream of which nothing is read yet."""
-
-    status: int
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    request_id: str = ""
-    body: bytes = b""
-    source: Source | None = None
 
 
 async def ask(target: Target, call: Call) -> Answer:
     """Send the call on. Raises UpstreamError; an upstream's own refusal is an Answer."""
     if target.upstream.kind == "demo":
-        return await _ask_demo(call)
+        return await demo.ask(call)
     return await _ask_http(target, call)
 
 
 async def count_tokens(target: Target, call: Call) -> Answer:
     """The call's input tokens by the upstream that would answer it. Raises UpstreamError."""
     if target.upstream.kind == "demo":
-        if len(call.body) > DEMO_BYTES:
-            return _error(413, "request_too_large", f"The demo takes at most {DEMO_BYTES} bytes.")
-        counted = {"input_tokens": demo.count_tokens(JSONObject.parse(call.body).decoded())}
-        return Answer(status=200, body=msgspec.json.encode(counted))
+        return demo.count_tokens(call)
     return await _ask_http(target, call)
 
 
@@ -116,11 +72,12 @@ async def _answer(name: str, response: aiohttp.ClientResponse, call: Call) -> An
             source=_HTTPSource(name, response),
         )
     try:
-        body = await response.content.read(MAX_ANSWER_BYTES + 1)
-        while chunk := await response.content.read(MAX_ANSWER_BYTES + 1 - len(body)):
-            body += chunk
+        body = await _whole(response.content)
     finally:
-        response.release() if response.content.at_eof() else response.close()
+        if response.content.at_eof():
+            response.release()
+        else:
+            response.close()
     _check(name, response.status, content_type, body)
     return Answer(
         status=response.status,
@@ -129,6 +86,14 @@ async def _answer(name: str, response: aiohttp.ClientResponse, call: Call) -> An
         request_id=request_id,
         body=body,
     )
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """The body, or a little more than we take of it."""
+    body = bytearray()
+    while len(body) <= MAX_ANSWER_BYTES and (chunk := await content.readany()):
+        body += chunk
+    return bytes(body)
 
 
 def _check(name: str, status: int, content_type: str, body: bytes) -> None:
@@ -166,63 +131,6 @@ class _HTTPSource:
     async def close(self) -> None:
         # Mid-stream this cuts the connection, which is how the upstream learns to stop.
         self._response.close()
-
-
-async def _ask_demo(call: Call) -> Answer:
-    if len(call.body) > DEMO_BYTES:
-        return _error(413, "request_too_large", f"The demo takes at most {DEMO_BYTES} bytes.")
-    events = demo.answer(JSONObject.parse(call.body).decoded())
-    try:
-        first = await anext(events, b"")
-    except demo.Failure as failure:
-        headers = {} if failure.retry_after is None else {"retry-after": str(failure.retry_after)}
-        return _error(failure.status, failure.type, failure.message, headers)
-    source = _DemoSource(first, events)
-    if call.stream:
-        return Answer(status=200, content_type="text/event-stream; charset=utf-8", source=source)
-    return await _whole_demo(source)
-
-
-async def _whole_demo(source: Source) -> Answer:
-    """The demo's events as one message, or as the error that one of them is."""
-    decoded = []
-    while block := await source.read():
-        decoded += [msgspec.json.decode(event.data) for event in sse.events(block)]
-    try:
-        return Answer(status=200, body=msgspec.json.encode(message.assemble(decoded)))
-    except message.FailedStreamError as failure:
-        return _error(500, failure.kind, failure.message)
-
-
-def _error(status: int, kind: str, text: str, headers: Mapping[str, str] | None = None) -> Answer:
-    body = {"type": "error", "error": {"type": kind, "message": text}}
-    return Answer(status=status, headers=headers or {}, body=msgspec.json.encode(body))
-
-
-class _DemoSource:
-    """The events of the built-in demo."""
-
-    def __init__(self, first: bytes, events: AsyncGenerator[bytes, None]) -> None:
-        self._first = first
-        self._events = events
-        self._next: asyncio.Task[bytes] | None = None
-
-    async def read(self) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        if self._next is None:
-            self._next = asyncio.ensure_future(anext(self._events, b""))
-        # Whoever waits may be called away for a ping; the demo goes on.
-        block = await asyncio.shield(self._next)
-        self._next = None
-        return block
-
-    async def close(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.wait([self._next])
-        await self._events.aclose()
 
 
 @lru_cache(maxsize=1024)  # a few upstreams times the few queries that clients send

@@ -8,10 +8,10 @@ from django.http.response import HttpResponseBase
 
 from proxy import catalog, health, relay, routing, table, upstream
 from proxy.adapters.anthropic import Call
+from proxy.answer import Answer
 from proxy.edge import Edge, answer
 from proxy.errors import RefusedError
 from proxy.relay import EventStream
-from proxy.upstream import Answer
 from proxy.wire.body import MessagesRequest
 
 
