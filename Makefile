@@ -1,5 +1,6 @@
 # Every command a contributor or a first user needs. `make` alone lists them.
 
+SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
@@ -12,7 +13,7 @@ help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: .venv/run.stamp .env ## Set up on the first run, then serve on 127.0.0.1:8084.
-	@$(BIN)/python manage.py setup
+	@$(BIN)/python manage.py setup --before-serving
 	@exec $(BIN)/python manage.py serve
 
 test: .venv/dev.stamp ## Run the whole suite on SQLite. ARGS='-k name' for less.
@@ -66,5 +67,3 @@ clean: ## Remove what the other commands made, but never the data in var/*.sqlit
 		apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } || \
 		{ echo "Python's venv is missing. Install it: sudo apt-get install python3-venv"; exit 1; }
 	@$(PYTHON) -m venv .venv
-
-SHELL := /bin/bash

@@ -53,13 +53,13 @@ class Memory(Generic[K, V]):
         try:
             value = await self._load(key)
         except BaseException:
-            self._is_still_wanted(key)
+            self._take_out(key)
             raise
-        if self._is_still_wanted(key):
+        if self._take_out(key):
             self._keep(key, until, value)
         return value
 
-    def _is_still_wanted(self, key: K) -> bool:
+    def _take_out(self, key: K) -> bool:
         """End the read of this task; False when `forget` came in between, so its value is old."""
         wanted = self._under_way.get(key) is asyncio.current_task()
         if wanted:

@@ -18,6 +18,9 @@ class Organization(models.Model):
     plan = models.CharField(max_length=50, default="free", help_text="The tier's code.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
+    class Meta:
+        ordering = ["name"]
+
     def __str__(self) -> str:
         return self.name
 
@@ -65,7 +68,7 @@ class ApiKey(models.Model):
     former_until = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     rotated_at = models.DateTimeField(null=True, editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
     revoked_at = models.DateTimeField(null=True, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
 

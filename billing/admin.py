@@ -30,6 +30,7 @@ class UsageRecordAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
     search_fields = ["id"]  # asks for the search box; `get_search_results` does the search
     search_help_text = "A request id, a session id or a model name, in full"
     ordering = ["-admitted_at"]
+    list_per_page = 25
     show_full_result_count = False  # a ledger of millions is never counted to show a page
     exclude = ["user", "api_key"]
     readonly_fields = ["user_id", "api_key_id"]

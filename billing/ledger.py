@@ -73,23 +73,23 @@ def new_id() -> uuid.UUID:
 
 async def admit(admission: Admission) -> None:
     """Return when the row is committed. Raises LedgerUnavailableError when it cannot be."""
-    values = (
-        admission.id,
-        admission.organization_id,
-        admission.user_id,
-        admission.api_key_id,
-        admission.requested_model,
-        admission.target_model,
-        admission.upstream,
-        admission.streamed,
-        _short(admission.session_id),
-        _short(admission.agent_id),
-        _short(admission.parent_agent_id),
-        datetime.now(UTC),
-    )
+    row = {
+        "id": admission.id,
+        "organization_id": admission.organization_id,
+        "user_id": admission.user_id,
+        "api_key_id": admission.api_key_id,
+        "requested_model": admission.requested_model,
+        "target_model": admission.target_model,
+        "upstream": admission.upstream,
+        "streamed": admission.streamed,
+        "session_id": _short(admission.session_id),
+        "agent_id": _short(admission.agent_id),
+        "parent_agent_id": _short(admission.parent_agent_id),
+        "admitted_at": datetime.now(UTC),
+    }
     try:
         async with asyncio.timeout(ADMIT_S):
-            await writer.current().write(_ADMIT, values)
+            await writer.current().write(_ADMIT, row)
     except (writer.WriterUnavailableError, TimeoutError) as error:
         raise LedgerUnavailableError("the ledger is not available") from error
 
@@ -97,27 +97,27 @@ async def admit(admission: Admission) -> None:
 def close(record_id: uuid.UUID, closing: Closing) -> None:
     """Close the row. It is written soon, also when the request that says so is being cancelled."""
     counts = TokenCounts.of(closing.usage)
-    values = (
-        closing.state.value,
-        datetime.now(UTC),
-        closing.duration_ms,
-        closing.first_byte_ms,
-        closing.status,
-        _short(closing.stop_reason),
-        _short(closing.error_type),
-        _short(closing.message_id),
-        _short(closing.served_model),
-        _short(closing.upstream_request_id),
-        counts.input_tokens,
-        counts.output_tokens,
-        counts.cache_read_tokens,
-        counts.cache_write_5m_tokens,
-        counts.cache_write_1h_tokens,
-        counts.server_tool_uses,
-        _stored(closing.usage),
-        record_id,
-    )
-    writer.current().put(_CLOSE, values)
+    row = {
+        "state": closing.state.value,
+        "closed_at": datetime.now(UTC),
+        "duration_ms": closing.duration_ms,
+        "first_byte_ms": closing.first_byte_ms,
+        "status": closing.status,
+        "stop_reason": _short(closing.stop_reason),
+        "error_type": _short(closing.error_type),
+        "message_id": _short(closing.message_id),
+        "served_model": _short(closing.served_model),
+        "upstream_request_id": _short(closing.upstream_request_id),
+        "input_tokens": counts.input_tokens,
+        "output_tokens": counts.output_tokens,
+        "cache_read_tokens": counts.cache_read_tokens,
+        "cache_write_5m_tokens": counts.cache_write_5m_tokens,
+        "cache_write_1h_tokens": counts.cache_write_1h_tokens,
+        "server_tool_uses": counts.server_tool_uses,
+        "usage": _stored(closing.usage),
+        "id": record_id,  # last: it is what the others are set for
+    }
+    writer.current().put(_CLOSE, row)
 
 
 def _stored(usage: Mapping[str, Any]) -> str | None:
@@ -133,50 +133,14 @@ def _short(text: str) -> str:
     return text[:_TEXT_CHARS].replace("\0", "").encode(errors="replace").decode()
 
 
-_ADMITTED = (
-    "id",
-    "organization_id",
-    "user_id",
-    "api_key_id",
-    "requested_model",
-    "target_model",
-    "upstream",
-    "streamed",
-    "session_id",
-    "agent_id",
-    "parent_agent_id",
-    "admitted_at",
-)
-_SETTLED = (
-    "state",
-    "closed_at",
-    "duration_ms",
-    "first_byte_ms",
-    "status",
-    "stop_reason",
-    "error_type",
-    "message_id",
-    "served_model",
-    "upstream_request_id",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "server_tool_uses",
-    "usage",
-    "id",
-)
-
-
-def _insert(rows: Sequence[tuple[Any, ...]]) -> None:
-    statement, ways, rest = _insertion(connection.vendor)
+def _insert(rows: Sequence[writer.Row]) -> None:
+    statement, ways, rest = _insertion(connection.vendor, tuple(rows[0]))
     with connection.cursor() as cursor:
         cursor.executemany(statement, [_prepared(ways, row) + rest for row in rows])
 
 
-def _settle(rows: Sequence[tuple[Any, ...]]) -> None:
-    statement, ways = _settlement(connection.vendor)
+def _settle(rows: Sequence[writer.Row]) -> None:
+    statement, ways = _settlement(connection.vendor, tuple(rows[0]))
     with connection.cursor() as cursor:
         cursor.executemany(statement, [_prepared(ways, row) for row in rows])
 
@@ -189,22 +153,22 @@ Way = Callable[[Any], Any] | None
 
 
 @cache
-def _insertion(vendor: str) -> tuple[str, list[Way], tuple[Any, ...]]:
+def _insertion(vendor: str, names: tuple[str, ...]) -> tuple[str, list[Way], tuple[Any, ...]]:
     """The statement, how its values are prepared, and those that every new row begins with."""
     fields = {f.attname: f for f in UsageRecord._meta.concrete_fields}
-    rest = {name: f.get_default() for name, f in fields.items() if name not in _ADMITTED}
-    columns = ", ".join((*_ADMITTED, *rest))
-    marks = ", ".join(["%s"] * (len(_ADMITTED) + len(rest)))
+    rest = {name: f.get_default() for name, f in fields.items() if name not in names}
+    columns = ", ".join((*names, *rest))
+    marks = ", ".join(["%s"] * (len(names) + len(rest)))
     statement = f"INSERT INTO {_TABLE} ({columns}) VALUES ({marks})"  # noqa: S608  (names of ours)
-    return statement, [_way(name) for name in _ADMITTED], tuple(rest.values())
+    return statement, [_way(name) for name in names], tuple(rest.values())
 
 
 @cache
-def _settlement(vendor: str) -> tuple[str, list[Way]]:
+def _settlement(vendor: str, names: tuple[str, ...]) -> tuple[str, list[Way]]:
     """The same for the end. Closed once: a row that somebody else has settled is left as it is."""
-    columns = ", ".join(f"{name} = %s" for name in _SETTLED[:-1])
+    columns = ", ".join(f"{name} = %s" for name in names[:-1])
     statement = f"UPDATE {_TABLE} SET {columns} WHERE id = %s AND state = 'admitted'"  # noqa: S608  (names of ours)
-    return statement, [_way(name) for name in _SETTLED]
+    return statement, [_way(name) for name in names]
 
 
 def _way(name: str) -> Way:
@@ -218,5 +182,7 @@ def _way(name: str) -> Way:
     return None
 
 
-def _prepared(ways: Sequence[Way], row: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(value if way is None else way(value) for way, value in zip(ways, row, strict=True))
+def _prepared(ways: Sequence[Way], row: writer.Row) -> tuple[Any, ...]:
+    return tuple(
+        value if way is None else way(value) for way, value in zip(ways, row.values(), strict=True)
+    )

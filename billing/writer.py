@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,9 @@ RETRY_S = 1.0  # between tries to write what must not be lost
 STOP_S = 4.0  # a stop waits so long for a database that is away; then its rows stay as they are
 
 
+Row = Mapping[str, Any]  # column to value
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """How rows of one kind are written, all of a batch in one call inside one transaction.
@@ -29,7 +32,7 @@ class Statement:
     """
 
     turn: int
-    run: Callable[[Sequence[tuple[Any, ...]]], None]
+    run: Callable[[Sequence[Row]], None]
 
 
 class WriterUnavailableError(Exception):
@@ -42,7 +45,7 @@ _AWAY = WriterUnavailableError("the database is away")
 @dataclass(slots=True, eq=False)
 class _Row:
     statement: Statement
-    values: tuple[Any, ...]
+    values: Row
     waiter: asyncio.Future[None] | None  # None: nobody waits, so it is kept until it is written
 
 
@@ -56,14 +59,14 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def write(self, statement: Statement, values: tuple[Any, ...]) -> None:
+    async def write(self, statement: Statement, values: Row) -> None:
         """Return when the row is committed. Raises WriterUnavailableError when it cannot be."""
         waiter = self._loop.create_future()
         self._add(_Row(statement, values, waiter))
         self._start()
         await waiter
 
-    def put(self, statement: Statement, values: tuple[Any, ...]) -> None:
+    def put(self, statement: Statement, values: Row) -> None:
         """Take a row that is written soon, however long the database is away meanwhile.
 
         It never raises: whoever says how a request ended has more to do after it.
@@ -160,7 +163,9 @@ def _commit_each(batch: list[_Row]) -> dict[_Row, Exception]:
             _write([row])
         except Exception as error:  # the same, for one row
             if row.waiter is None and not _is_passing(error):
-                log.exception("a row that can never be written was dropped: %r", row.values[-1:])
+                log.exception(
+                    "a row that can never be written was dropped: %r", row.values.get("id")
+                )
                 continue
             failed[row] = error
     return failed
@@ -173,7 +178,7 @@ def _is_passing(error: Exception) -> bool:
 
 
 def _write(rows: Sequence[_Row]) -> None:
-    by_statement: dict[Statement, list[tuple[Any, ...]]] = {}
+    by_statement: dict[Statement, list[Row]] = {}
     for row in rows:
         by_statement.setdefault(row.statement, []).append(row.values)
     with transaction.atomic():

@@ -1,7 +1,9 @@
 """Upstreams and routes in the admin."""
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
@@ -24,6 +26,16 @@ class UpstreamAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_filter = ["kind", "enabled"]
     search_fields = ["name", "base_url"]
     inlines = [Routes]
+
+    def save_model(
+        self, request: HttpRequest, obj: Upstream, form: "ModelForm[Upstream]", change: bool
+    ) -> None:
+        """Save, and say so when the credential it names is not there."""
+        super().save_model(request, obj, form, change)
+        name = obj.credential_variable
+        if name and not settings.READ_CREDENTIAL(name):
+            text = f"{name} is not set in this server's environment: put it into .env, start again."
+            messages.warning(request, text)
 
 
 @admin.register(Route)

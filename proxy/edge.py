@@ -13,6 +13,7 @@ from accounts import auth
 from accounts.principal import MESSAGES, Principal
 from billing import ledger
 from proxy import errors
+from proxy.answer import UpstreamError
 from proxy.errors import RefusedError
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,9 @@ JSON = "application/json"
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
     """A JSON response."""
     return HttpResponse(
         msgspec.json.encode(value), status=status, content_type=JSON, headers=headers
@@ -45,9 +48,11 @@ def refusal(error: Exception, request_id: ledger.RecordId) -> HttpResponse:
     shown_id = f"req_{request_id.hex}"
     if meaning.status == 500:
         log.error("%s failed", shown_id, exc_info=error)
+    elif isinstance(error, UpstreamError):
+        log.warning("%s: %s (%r)", shown_id, error, error.__cause__)
     headers = {"request-id": shown_id, **meaning.headers}
     envelope = errors.envelope(meaning.kind, errors.text_of(error), shown_id)
-    return answer(envelope, meaning.status, headers)
+    return json_response(envelope, meaning.status, headers)
 
 
 class Edge(APIView):  # type: ignore[misc]  # adrf ships no types

@@ -1,7 +1,9 @@
 """Where requests may go: upstreams, and the routes that lead to them."""
 
+import re
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Now
@@ -20,6 +22,16 @@ def http_address(value: str) -> None:
         raise ValidationError("Leave out /v1: it is added to every request.")
 
 
+def variable_name(value: str) -> None:
+    """Refuse what is no name of a variable that may hold an upstream's credential."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) is None:
+        raise ValidationError(
+            "Enter the name of an environment variable, not the credential itself."
+        )
+    if value.startswith("OPSCENTER_"):
+        raise ValidationError("The gateway's own settings are given to no upstream.")
+
+
 class Upstream(models.Model):
     """A server that answers for models."""
 
@@ -35,6 +47,7 @@ class Upstream(models.Model):
     kind = models.CharField(max_length=20, choices=Kind)
     # Not a URLField: Django's takes no host name without a dot, and containers have such names.
     base_url = models.CharField(
+        "base URL",
         max_length=500,
         blank=True,
         validators=[http_address],
@@ -43,6 +56,7 @@ class Upstream(models.Model):
     credential_variable = models.CharField(
         max_length=100,
         blank=True,
+        validators=[variable_name],
         help_text="The environment variable with the credential, for example ANTHROPIC_API_KEY",
     )
     credential_header = models.CharField(
@@ -65,6 +79,18 @@ class Upstream(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        """Say at the field what the database would only refuse."""
+        if self.kind != self.Kind.DEMO and not self.base_url:
+            raise ValidationError(
+                {"base_url": "An upstream needs an address; only the demo has none."}
+            )
+        own = {settings.EXTERNAL_API_URL, f"http://{settings.HOST}:{settings.PORT}"}
+        if self.base_url.rstrip("/") in own:
+            raise ValidationError(
+                {"base_url": "This is the gateway itself: it would ask for ever."}
+            )
+
 
 class Route(models.Model):
     """Which upstream answers for which model name. The lowest position that matches wins."""
@@ -72,7 +98,9 @@ class Route(models.Model):
     pattern = models.CharField(
         max_length=256, help_text="A model name; * stands for any run of characters."
     )
-    position = models.PositiveIntegerField(default=100)
+    position = models.PositiveIntegerField(
+        default=100, help_text="The lowest that matches is taken."
+    )
     upstream = models.ForeignKey(Upstream, models.CASCADE, related_name="routes")
     target_model = models.CharField(
         max_length=256, blank=True, help_text="The name the upstream knows; empty: as requested."

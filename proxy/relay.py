@@ -44,7 +44,7 @@ async def relay(
     A stream comes back with its first block read, so that an upstream that refuses or dies before
     it still gets an HTTP status. Raises what errors.MEANING knows.
     """
-    target = await table.choose(request.model, caller)
+    target = await table.choose(request.model)
     receipt = await receipts.opened(request_id, request, caller, target, headers)
     try:
         answer = await upstream.ask(
@@ -64,11 +64,12 @@ async def relay(
         stream = EventStream(answer, answer.source, receipt, renamed)
         await stream.begin()
     except BaseException as error:
-        left = isinstance(error, asyncio.CancelledError)
-        receipt.close(
-            State.INTERRUPTED if left else State.FAILED,
-            error_type="" if left else errors.kind_of(error),
-        )
+        if isinstance(error, asyncio.CancelledError):
+            receipt.close(State.INTERRUPTED)
+        else:
+            meaning = errors.meaning_of(error)
+            receipt.status = meaning.status
+            receipt.close(State.FAILED, error_type=meaning.kind)
         raise
     return stream
 

@@ -1,4 +1,4 @@
-"""Model name and caller to the target that answers."""
+"""Model name to the target that answers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ class UpstreamConfig:
     kind: str
     base_url: str
     credential_header: str
+    credential_variable: str
     credential: str
 
     def __repr__(self) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from accounts.memory import Memory
-from accounts.principal import Principal
 from accounts.reads import off_loop
 from proxy import routing
 from proxy.models import Route
@@ -25,6 +24,7 @@ def _read(_: None) -> Rules:
                 kind=row.upstream.kind,
                 base_url=row.upstream.base_url.rstrip("/"),
                 credential_header=row.upstream.credential_header,
+                credential_variable=row.upstream.credential_variable,
                 credential=settings.READ_CREDENTIAL(row.upstream.credential_variable),
             ),
             target_model=row.target_model,
@@ -42,6 +42,6 @@ async def rules() -> Rules:
     return await _memory.get(None)
 
 
-async def choose(model: str, caller: Principal) -> routing.Target:
-    """The target of `model` for `caller`. Raises routing.NoRouteError."""
+async def choose(model: str) -> routing.Target:
+    """The target of `model`. Raises routing.NoRouteError."""
     return routing.choose(await rules(), model)

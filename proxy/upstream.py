@@ -17,7 +17,7 @@ from proxy.answer import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
-from proxy.routing import Target
+from proxy.routing import Target, UpstreamConfig
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a whole answer that is not streamed; more is a fault
 WHOLE_ANSWER_S = 600.0  # what the SDKs allow an answer that is not streamed
@@ -38,7 +38,8 @@ async def count_tokens(target: Target, call: Call) -> Answer:
 
 
 async def _ask_http(target: Target, call: Call) -> Answer:
-    name = target.upstream.name
+    upstream = target.upstream
+    name = upstream.name
     within_s = settings.UPSTREAM_ANSWER_S if call.stream else WHOLE_ANSWER_S
     try:
         async with asyncio.timeout(within_s):
@@ -48,7 +49,7 @@ async def _ask_http(target: Target, call: Call) -> Answer:
                 headers=anthropic.outgoing_headers(call, target),
                 allow_redirects=False,
             )
-            return await _answer(name, response, call)
+            return await _answer(upstream, response, call)
     except TimeoutError as error:
         raise UpstreamTimeoutError(f"The upstream {name} did not answer in time.") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -56,7 +57,7 @@ async def _ask_http(target: Target, call: Call) -> Answer:
         raise UpstreamUnreachableError(f"The upstream {name} cannot be reached.") from error
 
 
-async def _answer(name: str, response: aiohttp.ClientResponse, call: Call) -> Answer:
+async def _answer(upstream: UpstreamConfig, response: aiohttp.ClientResponse, call: Call) -> Answer:
     headers = anthropic.returned_headers(response.headers)
     request_id = response.headers.get("request-id", "")
     content_type = response.headers.get("content-type", "")
@@ -69,7 +70,7 @@ async def _answer(name: str, response: aiohttp.ClientResponse, call: Call) -> An
             content_type=content_type,
             headers=headers,
             request_id=request_id,
-            source=_HTTPSource(name, response),
+            source=_HTTPSource(upstream.name, response),
         )
     try:
         body = await _whole(response.content)
@@ -78,7 +79,7 @@ async def _answer(name: str, response: aiohttp.ClientResponse, call: Call) -> An
             response.release()
         else:
             response.close()
-    _check(name, response.status, content_type, body)
+    _check(upstream, response.status, content_type, body)
     return Answer(
         status=response.status,
         content_type=content_type,
@@ -96,18 +97,22 @@ async def _whole(content: aiohttp.StreamReader) -> bytes:
     return bytes(body)
 
 
-def _check(name: str, status: int, content_type: str, body: bytes) -> None:
+def _check(upstream: UpstreamConfig, status: int, content_type: str, body: bytes) -> None:
+    name = upstream.name
     if status == 401:
         # Passed on, it would tell the user that their own key is bad.
+        is_unset = upstream.credential_variable and not upstream.credential
         raise UpstreamRefusedUsError(
-            f"The upstream {name} does not accept this gateway's credential."
+            f"The credential for the upstream {name} is not set in this gateway."
+            if is_unset
+            else f"The upstream {name} does not accept this gateway's credential."
         )
     if len(body) > MAX_ANSWER_BYTES:
         raise UpstreamNonsenseError(
             f"The upstream {name} answered with more than {MAX_ANSWER_BYTES} bytes."
         )
-    is_json = content_type.startswith("application/json")
-    if not 200 <= status < 600 or 300 <= status < 400 or (status < 300 and not is_json):
+    is_message = status == 200 and content_type.startswith("application/json")
+    if not is_message and not 400 <= status < 600:
         raise UpstreamNonsenseError(
             f"The upstream {name} answered {status} with {content_type[:50] or 'nothing'}."
         )

@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from proxy import catalog, health, relay, routing, table, upstream
 from proxy.adapters.anthropic import Call
 from proxy.answer import Answer
-from proxy.edge import Edge, answer
+from proxy.edge import Edge, json_response
 from proxy.errors import RefusedError
 from proxy.relay import EventStream
 from proxy.wire.body import MessagesRequest
@@ -72,7 +72,7 @@ class CountTokensView(RelayedEdge):
     async def post(self, request: HttpRequest) -> HttpResponseBase:
         """Ask the upstream that would answer."""
         counting = MessagesRequest.parse(request.body, counting=True)
-        target = await table.choose(counting.model, self.caller)
+        target = await table.choose(counting.model)
         call = Call(
             path="/v1/messages/count_tokens",
             query=request.META["QUERY_STRING"],
@@ -93,7 +93,7 @@ class ModelsView(Edge):
             after_id=request.GET.get("after_id", ""),
             before_id=request.GET.get("before_id", ""),
         )
-        return answer(catalog.page(await _models(), asked))
+        return json_response(catalog.page(await _models(), asked))
 
 
 class ModelView(Edge):
@@ -103,7 +103,7 @@ class ModelView(Edge):
         """One model, or 404 in the API's words."""
         for model in await _models():
             if model["id"] == model_id:
-                return answer(model)
+                return json_response(model)
         raise RefusedError(404, "not_found_error", f"model: {model_id}")
 
 
@@ -124,7 +124,7 @@ class HealthView(Edge):
                 "plan": caller.plan,
                 "scopes": sorted(caller.scopes),
             }
-        return answer(state)
+        return json_response(state)
 
 
 class UnknownView(Edge):

@@ -8,13 +8,16 @@ ROOT = Path(__file__).resolve().parent.parent
 VAR = Path(os.environ.get("OPSCENTER_TEST_VAR", ROOT / "var" / "test"))
 VAR.mkdir(parents=True, exist_ok=True)
 
+# Settings and credentials of whoever runs the tests: no server under test may find them.
+KEPT = {"OPSCENTER_TEST_VAR", "OPSCENTER_DATABASE_URL", "OPSCENTER_REAL"}
+OTHERS = ("ANTHROPIC_", "LITELLM_", "OLLAMA_", "BRIGADE_", "EXTERNAL_API_URL", "OPSCENTER_")
+for name in [name for name in os.environ if name.startswith(OTHERS) and name not in KEPT]:
+    del os.environ[name]
+
 os.environ["OPSCENTER_ENV_FILE"] = os.devnull
 os.environ["OPSCENTER_VAR_DIR"] = str(VAR)
 os.environ["OPSCENTER_SECRET_KEY"] = "only-for-tests-" + "s" * 32
 os.environ["OPSCENTER_KEY_PEPPER"] = "only-for-tests-" + "p" * 32
-# Credentials of whoever runs the tests: no server under test may find them.
-for name in ("ANTHROPIC_API_KEY", "LITELLM_URL", "OLLAMA_HOST", "BRIGADE_URL", "EXTERNAL_API_URL"):
-    os.environ.pop(name, None)
 
 
 def child(**more: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from billing.models import UsageRecord
+from proxy.models import Upstream as Provider
 from tests import answers
 from tests.conftest import ledger_row
 from tests.gateway import Gateway
@@ -82,6 +83,25 @@ def test_it_does_not_blame_the_user_for_the_operators_credential(
     assert response.headers["x-should-retry"] == "false"
     assert "credential" in response.json()["error"]["message"]
     assert "sk-ant-secret" not in response.text
+
+
+def test_it_says_when_the_operators_credential_is_not_set(
+    client: httpx.Client, upstream: Upstream
+) -> None:
+    Provider.objects.update(credential_variable="NOT_SET_ANYWHERE")
+    upstream.script(answers.error(401, "authentication_error", "x-api-key header is required"))
+    message = post(client).json()["error"]["message"]
+    assert message == "The credential for the upstream scripted is not set in this gateway."
+
+
+def test_it_tells_the_operator_why_an_upstream_cannot_be_reached(
+    client: httpx.Client, upstream: Upstream, gateway: Gateway
+) -> None:
+    upstream.script(answers.gone())
+    request_id = post(client).headers["request-id"]
+    assert ledger_row().status == 502
+    lines = [line for line in gateway.log.read_text().splitlines() if request_id in line]
+    assert "The upstream scripted cannot be reached. (ServerDisconnectedError" in lines[0]
 
 
 @pytest.mark.parametrize("body", [WHOLE, STREAM])

@@ -10,7 +10,7 @@ from django.db import DataError, OperationalError
 from billing import writer
 from billing.writer import Statement, Writer, WriterUnavailableError
 
-Rows = Sequence[tuple[Any, ...]]
+Rows = Sequence[writer.Row]
 
 
 class Recorder:
@@ -26,18 +26,18 @@ class Recorder:
         if self.away:
             self.away -= 1
             raise OperationalError("the database is away")
-        if any(row[0] in self.bad for row in rows):
+        if any(row["id"] in self.bad for row in rows):
             raise DataError("a bad row")
         self.batches.append(rows)
 
     @property
     def written(self) -> list[Any]:
-        return [row[0] for batch in self.batches for row in batch]
+        return [row["id"] for batch in self.batches for row in batch]
 
 
 async def test_it_writes_together_what_is_due_together(writing: Writer) -> None:
     recorder = Recorder()
-    await asyncio.gather(*(writing.write(recorder.statement, (n,)) for n in range(100)))
+    await asyncio.gather(*(writing.write(recorder.statement, {"id": n}) for n in range(100)))
     assert sorted(recorder.written) == list(range(100))
     assert len(recorder.batches) <= 2
 
@@ -46,9 +46,9 @@ async def test_it_lets_a_row_that_nobody_waits_for_ride_with_one_that_somebody_d
     writing: Writer,
 ) -> None:
     recorder = Recorder()
-    writing.put(recorder.statement, ("later",))
-    await writing.write(recorder.statement, ("now",))
-    assert recorder.batches == [[("later",), ("now",)]]
+    writing.put(recorder.statement, {"id": "later"})
+    await writing.write(recorder.statement, {"id": "now"})
+    assert recorder.batches == [[{"id": "later"}, {"id": "now"}]]
 
 
 async def test_it_writes_a_lone_row_without_being_asked_again(writing: Writer) -> None:
@@ -58,7 +58,7 @@ async def test_it_writes_a_lone_row_without_being_asked_again(writing: Writer) -
     def run(rows: Rows) -> None:
         loop.call_soon_threadsafe(written.set)
 
-    writing.put(Statement(1, run), ("alone",))
+    writing.put(Statement(1, run), {"id": "alone"})
     await asyncio.wait_for(written.wait(), 5)
 
 
@@ -66,7 +66,7 @@ async def test_it_tells_only_the_one_whose_row_is_bad(writing: Writer) -> None:
     recorder = Recorder()
     recorder.bad = {3}
     results = await asyncio.gather(
-        *(writing.write(recorder.statement, (n,)) for n in range(6)), return_exceptions=True
+        *(writing.write(recorder.statement, {"id": n}) for n in range(6)), return_exceptions=True
     )
     assert [
         n for n, result in enumerate(results) if isinstance(result, WriterUnavailableError)
@@ -81,9 +81,9 @@ async def test_it_keeps_what_it_took_while_the_database_is_away(
     recorder = Recorder()
     recorder.away = 6
     for n in range(10):
-        writing.put(recorder.statement, (n,))
+        writing.put(recorder.statement, {"id": n})
     with pytest.raises(WriterUnavailableError):
-        await writing.write(recorder.statement, ("waits",))
+        await writing.write(recorder.statement, {"id": "waits"})
     await asyncio.wait_for(writing.drain(), 10)
     assert recorder.written == list(range(10))
 
@@ -93,8 +93,8 @@ async def test_it_drops_a_row_that_can_never_be_written_and_says_so(
 ) -> None:
     recorder = Recorder()
     recorder.bad = {"bad"}
-    writing.put(recorder.statement, ("bad",))
-    writing.put(recorder.statement, ("good",))
+    writing.put(recorder.statement, {"id": "bad"})
+    writing.put(recorder.statement, {"id": "good"})
     await asyncio.wait_for(writing.drain(), 5)
     assert recorder.written == ["good"]
     assert "can never be written" in caplog.text
@@ -102,10 +102,10 @@ async def test_it_drops_a_row_that_can_never_be_written_and_says_so(
 
 async def test_it_goes_on_when_the_one_who_waits_has_left(writing: Writer) -> None:
     recorder = Recorder()
-    leaving = asyncio.create_task(writing.write(recorder.statement, ("left",)))
+    leaving = asyncio.create_task(writing.write(recorder.statement, {"id": "left"}))
     await asyncio.sleep(0)
     leaving.cancel()
-    await writing.write(recorder.statement, ("stayed",))
+    await writing.write(recorder.statement, {"id": "stayed"})
     assert set(recorder.written) == {"left", "stayed"}
 
 
@@ -115,18 +115,18 @@ async def test_it_refuses_more_than_memory_should_hold(
     monkeypatch.setattr(writer, "MOST_WAITING", 3)  # a bound of ours, lowered; nothing is replaced
     recorder = Recorder()
     for n in range(3):
-        writing.put(recorder.statement, (n,))
+        writing.put(recorder.statement, {"id": n})
     with pytest.raises(WriterUnavailableError, match="3 rows"):
-        await writing.write(recorder.statement, (4,))
+        await writing.write(recorder.statement, {"id": 4})
 
 
 async def test_it_opens_a_row_before_it_closes_it_in_the_same_batch(writing: Writer) -> None:
     order: list[str] = []
     close = Statement(2, lambda rows: order.append("close"))
     admit = Statement(1, lambda rows: order.append("admit"))
-    writing.put(close, ("another's",))
-    writing.put(admit, ("mine",))
-    writing.put(close, ("mine",))
+    writing.put(close, {"id": "another's"})
+    writing.put(admit, {"id": "mine"})
+    writing.put(close, {"id": "mine"})
     await writing.drain()
     assert order == ["admit", "close"]
 
@@ -137,20 +137,20 @@ async def test_it_stops_although_the_database_stays_away(
     monkeypatch.setattr(writer, "STOP_S", 0.1)  # a bound of ours, shortened; nothing is replaced
     recorder = Recorder()
     recorder.away = 10_000
-    writing.put(recorder.statement, ("lost",))
+    writing.put(recorder.statement, {"id": "lost"})
     await asyncio.wait_for(writer.shutdown(), 5)
     assert "1 rows could not be written" in caplog.text
 
 
 async def test_it_survives_an_error_that_is_not_the_databases(writing: Writer) -> None:
     def run(rows: Rows) -> None:
-        if any(row[0] == "odd" for row in rows):
+        if any(row["id"] == "odd" for row in rows):
             raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
 
     odd = Statement(1, run)
     results = await asyncio.wait_for(
         asyncio.gather(
-            *(writing.write(odd, (name,)) for name in ("even", "odd", "even")),
+            *(writing.write(odd, {"id": name}) for name in ("even", "odd", "even")),
             return_exceptions=True,
         ),
         5,

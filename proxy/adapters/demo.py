@@ -266,8 +266,8 @@ Put one of these words into a message:
 - demo:loop 3 - so many turns with one tool call each
 - demo:long 1000 - so many pieces of text
 - demo:slow 5 - so many seconds of silence in the middle
-- demo:error 429 - this HTTP status instead of an answer
-- demo:break - an error in the middle of the answer
+- demo:error 400 - this HTTP status instead of an answer (429 and 5xx: clients try again)
+- demo:break - an error in the middle of the answer (clients try again)
 - demo:refusal - an answer that ends in a refusal
 - demo:max_tokens - an answer that is cut short"""
 

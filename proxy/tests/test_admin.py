@@ -107,6 +107,11 @@ def test_it_makes_an_upstream_with_its_routes_on_one_page(operator: Client) -> N
         ("base_url", {"base_url": "gpu-box:8000"}),
         ("base_url", {"base_url": "javascript:alert(1)"}),
         ("base_url", {"base_url": ""}),
+        ("base_url", {"base_url": "http://gpu-box:8000/v1"}),
+        ("base_url", {"base_url": "http://me:secret@gpu-box:8000"}),
+        ("base_url", {"base_url": "http://127.0.0.1:8084/"}),  # the gateway itself
+        ("credential_variable", {"credential_variable": "sk-ant-api03-abc"}),
+        ("credential_variable", {"credential_variable": "OPSCENTER_SECRET_KEY"}),
     ],
 )
 def test_it_names_what_is_wrong_with_an_upstream(
@@ -115,7 +120,7 @@ def test_it_names_what_is_wrong_with_an_upstream(
     page = operator.post(UPSTREAMS + "add/", upstream_form(**fields))
     assert page.status_code == 200
     errors = page.context["adminform"].form.errors
-    assert field in errors or "__all__" in errors
+    assert field in errors
     assert not Upstream.objects.exists()
 
 
@@ -134,6 +139,13 @@ def test_it_takes_the_addresses_that_machines_have(operator: Client, base_url: s
     answer = operator.post(UPSTREAMS + "add/", upstream_form(base_url=base_url))
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     assert Upstream.objects.get().base_url == base_url
+
+
+def test_it_says_when_the_variable_it_names_is_not_set(operator: Client) -> None:
+    form = upstream_form(credential_variable="NOT_SET_ANYWHERE")
+    page = operator.post(UPSTREAMS + "add/", form, follow=True)
+    assert "NOT_SET_ANYWHERE is not set" in page.content.decode()
+    assert Upstream.objects.get().credential_variable == "NOT_SET_ANYWHERE"
 
 
 def test_it_refuses_a_second_route_for_the_same_name_and_upstream(

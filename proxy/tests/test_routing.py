@@ -16,6 +16,7 @@ def rule(pattern: str, *, to: str = "a", target: str = "", shown: str = "") -> R
         kind="anthropic",
         base_url="http://a",
         credential_header="x-api-key",
+        credential_variable="KEY",
         credential="hidden",
     )
     return RouteRule(pattern=pattern, upstream=upstream, target_model=target, display_name=shown)

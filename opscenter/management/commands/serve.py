@@ -1,12 +1,13 @@
 """`manage.py serve`: the server that people run."""
 
 import os
-import socket
 from typing import Any
 
 import uvicorn
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
+
+from opscenter.listening import check_free
 
 # Clients keep one connection for a session and think between two requests; a server that closes
 # first now and then closes on a request that is just being sent.
@@ -19,7 +20,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs until SIGINT or SIGTERM."""
         os.umask(0o077)  # what is in var/ is the operator's alone
-        _check_free(settings.HOST, settings.PORT)
+        check_free()
         uvicorn.run(
             "opscenter.asgi:application",
             host=settings.HOST,
@@ -35,17 +36,3 @@ class Command(BaseCommand):
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.DRAIN_S,
         )
-
-
-def _check_free(host: str, port: int) -> None:
-    """Raises CommandError where somebody listens already, in words that help."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise CommandError(
-                f"Cannot listen on {host}:{port} ({error.strerror}). "
-                "Set OPSCENTER_PORT or OPSCENTER_HOST to another."
-            ) from error

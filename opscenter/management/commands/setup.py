@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from opscenter import first_run
 from opscenter.first_run import Offer, Opened
+from opscenter.listening import check_free
 from proxy.models import Route
 
 
@@ -24,11 +25,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """One choice, for later: what answers for all models."""
         names = [*first_run.NAMED_BY, first_run.DEMO.name]
+        parser.add_argument(
+            "--before-serving", action="store_true", help="Stop first if nobody could serve then."
+        )
         parser.add_argument("--upstream", choices=names, help="Make this the default route.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prints the password and the key once; they are stored nowhere."""
         os.umask(0o077)  # what is in var/ is the operator's alone
+        if options["before_serving"]:
+            check_free()
         with _alone(settings.VAR_DIR):
             call_command("migrate", verbosity=0)
             # Asked before anything is made: who leaves here has lost no password.
@@ -36,6 +42,8 @@ class Command(BaseCommand):
             opened = first_run.open_installation()
             route = first_run.lead_all_to(offer) if offer else first_run.default_route()
         self._tell(opened, route)
+        if options["upstream"]:
+            self.stdout.write("A server that runs reads .env only at its start: start it again.\n")
 
     def _wanted(self, name: str | None) -> Offer | None:
         """What is to answer for all models, None where that is decided already."""
