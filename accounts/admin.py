@@ -39,11 +39,14 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    filter_horizontal = ()  # two boxes side by side are wider than a laptop's page
 
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Groups of staff."""
+
+    filter_horizontal = ()
 
 
 class Members(TabularInline):  # type: ignore[misc]  # unfold has no types

@@ -1,6 +1,5 @@
 """A row opened before the upstream is asked, closed once, never edited again."""
 
-import asyncio
 import random
 import time
 import uuid
@@ -21,7 +20,6 @@ from billing.tokens import TokenCounts
 State = UsageRecord.State
 RecordId = uuid.UUID
 _TABLE = UsageRecord._meta.db_table
-ADMIT_S = 10.0  # a client waits no longer for a database that is locked or frozen
 _USAGE_BYTES = 16 * 1024  # a hundred times what the API reports; more is not usage
 _TEXT_CHARS = 100  # of what a client or an upstream calls its session, agent, message or error
 
@@ -88,9 +86,8 @@ async def admit(admission: Admission) -> None:
         "admitted_at": datetime.now(UTC),
     }
     try:
-        async with asyncio.timeout(ADMIT_S):
-            await writer.current().write(_ADMIT, row)
-    except (writer.WriterUnavailableError, TimeoutError) as error:
+        await writer.current().write(_ADMIT, row)
+    except writer.WriterUnavailableError as error:
         raise LedgerUnavailableError("the ledger is not available") from error
 
 

@@ -16,6 +16,7 @@ LINGER_S = (
 )
 MOST_AT_ONCE = 500  # rows in one transaction; others must get their turn at the database too
 MOST_WAITING = 100_000  # rows in memory while the database is away: about a hundred megabytes
+WAIT_S = 10.0  # who waits is told by then, though the database, locked or frozen, says nothing
 RETRY_S = 1.0  # between tries to write what must not be lost
 
 STOP_S = 4.0  # a stop waits so long for a database that is away; then its rows stay as they are
@@ -114,16 +115,23 @@ class Writer:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+                late = self._loop.call_later(WAIT_S, self._refuse, batch)
                 failed = await self._loop.run_in_executor(self._thread, _commit, batch)
+                late.cancel()
                 self._tell(batch, failed)
                 lasting = [row for row in failed if row.waiter is None]
                 if lasting:
-                    self._tell(self._waiting, dict.fromkeys(self._waiting, _AWAY))
+                    self._refuse([])
                     # Whoever waited was told; what must not be lost goes on waiting.
                     self._waiting = [*lasting, *(r for r in self._waiting if r.waiter is None)]
                     await asyncio.sleep(RETRY_S)
         finally:
             self._task = None
+
+    def _refuse(self, batch: list[_Row]) -> None:
+        """Tell all who wait, in this batch or for the next, that the database is away."""
+        rows = [*batch, *self._waiting]
+        self._tell(rows, dict.fromkeys(rows, _AWAY))
 
     @staticmethod
     def _tell(batch: list[_Row], failed: dict[_Row, Exception]) -> None:

@@ -1,12 +1,12 @@
 """A request's body, in memory, within bounds: what Django itself would spool to disk unseen."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from django.conf import settings
 
 from proxy.errors import RefusedError
+from proxy.patience import Patience
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -27,15 +27,23 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     declared = _declared_length(scope)
     chunks: list[bytes] = []
     size = 0
-    deadline = asyncio.get_running_loop().time() + settings.BODY_TOTAL_S
+    patience = Patience(settings.BODY_IDLE_S, in_all_s=settings.BODY_TOTAL_S)
     more = True
-    while more and size <= limit + READ_ON_BYTES and declared <= limit + READ_ON_BYTES:
-        message = await _next_part(receive, deadline)
-        part = message.get("body", b"")
-        size += len(part)
-        if size <= limit:
-            chunks.append(part)
-        more = message.get("more_body", False)
+    try:
+        while more and max(size, declared) <= limit + READ_ON_BYTES:
+            message = await patience.wait(receive())
+            if message["type"] == "http.disconnect":
+                raise ClientLeftError
+            part = message.get("body", b"")
+            size += len(part)
+            if size <= limit:
+                chunks.append(part)
+            more = message.get("more_body", False)
+    except TimeoutError:
+        text = "The rest of the request body did not arrive in time."
+        raise RefusedError(408, "timeout_error", text) from None
+    finally:
+        patience.end()
     if size > limit or declared > limit:
         raise RefusedError(
             413,
@@ -69,19 +77,3 @@ def _declared_length(scope: Scope) -> int:
 
 def _refuse_headers(text: str) -> None:
     raise RefusedError(431, "invalid_request_error", text)
-
-
-async def _next_part(receive: Receive, deadline: float) -> Mapping[str, Any]:
-    left_s = deadline - asyncio.get_running_loop().time()
-    try:
-        async with asyncio.timeout(min(settings.BODY_IDLE_S, left_s)):
-            message = await receive()
-    except TimeoutError:
-        raise RefusedError(
-            408,
-            "timeout_error",
-            "The rest of the request body did not arrive in time.",
-        ) from None
-    if message["type"] == "http.disconnect":
-        raise ClientLeftError
-    return message

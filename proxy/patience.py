@@ -14,20 +14,30 @@ class Patience:
     costs as much as reading them. Here one timer looks now and then how long the wait has lasted.
     """
 
-    __slots__ = ("_last", "_loop", "_patience_s", "_task", "_timer", "_waits_since", "_woken")
+    __slots__ = (
+        "_last",
+        "_loop",
+        "_patience_s",
+        "_task",
+        "_timer",
+        "_until",
+        "_waits_since",
+        "_woken",
+    )
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, patience_s: float, *, in_all_s: float = float("inf")) -> None:
         self._loop = asyncio.get_running_loop()
         self._patience_s = patience_s
         self._last = self._loop.time()
+        self._until = self._last + in_all_s
         self._waits_since: float | None = None
         self._task: asyncio.Task[object] | None = None
         self._woken = False
         self._timer = self._loop.call_later(patience_s, self._look)
 
     async def wait(self, work: Awaitable[T]) -> T:
-        """The result of `work`. Raises TimeoutError once it has lasted long enough; `work` is then
-        cancelled, so it must be one that loses nothing by that."""
+        """The result of `work`. Raises TimeoutError once it, or all of them, lasted long enough;
+        `work` is then cancelled, so it must be one that loses nothing by that."""
         self._task = asyncio.current_task(self._loop)
         self._waits_since = self._loop.time()
         try:
@@ -54,9 +64,10 @@ class Patience:
     def _look(self) -> None:
         now = self._loop.time()
         since = self._waits_since
-        left_s = self._patience_s if since is None else since + self._patience_s - now
-        if left_s <= 0 and self._task is not None:
-            self._woken = True
-            self._task.cancel()
+        left_s = min((now if since is None else since) + self._patience_s, self._until) - now
+        if left_s <= 0:
             left_s = self._patience_s
+            if since is not None and self._task is not None:
+                self._woken = True
+                self._task.cancel()
         self._timer = self._loop.call_later(left_s, self._look)

@@ -49,3 +49,14 @@ async def test_it_leaves_no_timer_behind() -> None:
     patience = Patience(0.01)
     patience.end()
     assert patience._timer.cancelled()
+
+
+async def test_it_gives_up_when_all_waits_together_are_long() -> None:
+    patience = Patience(0.1, in_all_s=0.25)
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    with pytest.raises(TimeoutError):
+        for _ in range(100):
+            await asyncio.wait_for(patience.wait(asyncio.sleep(0.02)), 5)
+    assert 0.2 < loop.time() - start < 2
+    patience.end()
