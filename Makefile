@@ -30,7 +30,7 @@ lint: .venv/dev.stamp ## Format, rules, types, layers, file sizes, missing migra
 	$(BIN)/lint-imports --no-logo 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
 	@git ls-files -co --exclude-standard '*.py' | grep -v /migrations/ | xargs wc -l | \
 		awk '$$2 != "total" && $$1 > 300 { print $$2 " has " $$1 " lines; 300 is the bound"; bad = 1 } END { exit bad }'
-	@DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py makemigrations --check --dry-run
+	@DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django makemigrations --check --dry-run
 
 bench: .venv/dev.stamp ## Measure ours, the raw floor and LiteLLM's proxy in one run. ARGS='--quick' for less.
 	$(BIN)/python -m bench $(ARGS)
