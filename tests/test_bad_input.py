@@ -210,7 +210,7 @@ def test_it_does_not_wait_for_a_body_that_drips(impatient: Gateway) -> None:
         assert read_answer(line)[0] == 408
 
 
-def test_it_holds_little_of_what_a_stranger_sends(gateway: Gateway) -> None:
+def test_it_asks_a_stranger_with_a_large_body_for_a_key(gateway: Gateway) -> None:
     megabyte = b"x" * 2**20
     head = request(gateway, JSON, body=b"", length=20 * 2**20)
     stranger = head.replace(gateway.key.encode(), b"sk-uc-000000000000-" + b"a" * 43)
