@@ -242,3 +242,9 @@ def test_it_never_fails_over_how_deeply_something_is_nested(demo: httpx.Client, 
     assert {answer.status_code for answer in answers} == {200, 400}
     refusals = {a.json()["error"]["message"] for a in answers if a.status_code == 400}
     assert all("nested too deeply" in text for text in refusals)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_it_does_not_read_what_would_keep_everybody_waiting(demo: httpx.Client, path: str) -> None:
+    response = demo.post(path, json=body_of({"role": "user", "content": "x" * (5 * 2**20)}))
+    assert (response.status_code, response.json()["error"]["type"]) == (413, "request_too_large")

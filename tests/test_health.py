@@ -15,6 +15,7 @@ from accounts.principal import CALLBACK, SCOPES
 from accounts.tests.people import Person
 from billing.models import UsageRecord
 from proxy.models import Route, Upstream
+from tests import answers
 from tests import gateway as gateways
 from tests.conftest import lead_to
 from tests.gateway import Gateway
@@ -216,3 +217,13 @@ def test_it_answers_a_clients_first_question_with_an_empty_200(server: Gateway, 
 def test_it_answers_head_for_a_probe(server: Gateway) -> None:
     response = httpx.head(f"{server.url}/v1/health", trust_env=False)
     assert (response.status_code, response.content) == (200, b"")
+
+
+def test_it_asks_an_upstream_for_its_status_and_not_for_all_it_has_to_say(
+    gateway: Gateway, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    forever = (b"", answers.Endless(b"x" * 65536))
+    upstream.script(answers.Answer(steps=forever), path="/")
+    with asking(tmp_path / "gateway.log") as client:
+        assert client.get("/v1/health").json()["upstreams"] == {"scripted": "ok"}
+        assert upstream.sent_to("/")[0].left(within_s=5)

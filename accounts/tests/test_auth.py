@@ -213,6 +213,7 @@ def test_it_compares_equally_often_whatever_it_knows(
         lengths.append((len(a), len(b)))
         return False
 
+    # Counted, because no clock can tell two microseconds from three on a busy machine.
     monkeypatch.setattr("accounts.keys.hmac.compare_digest", compare)
     with pytest.raises(auth.CredentialError):
         auth.judge(known, keys.digest("a guess"), now=NOW)

@@ -1,6 +1,7 @@
 """Group commit: what is due goes together, and what was promised is kept."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -156,3 +157,20 @@ async def test_it_survives_an_error_that_is_not_the_databases(writing: Writer) -
         5,
     )
     assert [type(result) for result in results] == [type(None), WriterUnavailableError, type(None)]
+
+
+async def test_it_tells_who_waits_when_the_database_says_nothing(
+    writing: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "WAIT_S", 0.1)  # a bound of ours, shortened; nothing is replaced
+    thawed = threading.Event()
+
+    def run(rows: Rows) -> None:
+        thawed.wait(10)
+
+    frozen = Statement(1, run)
+    try:
+        with pytest.raises(WriterUnavailableError):
+            await asyncio.wait_for(writing.write(frozen, {"id": "waits"}), 5)
+    finally:
+        thawed.set()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -275,3 +276,10 @@ def test_it_says_in_words_that_it_cannot_listen_there(installed: Installation, h
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith(f"CommandError: Cannot listen on {host}:8084 (")
+
+
+def test_it_opens_one_installation_when_two_begin_at_once(tmp_path: Path) -> None:
+    new = Installation(var=tmp_path / "var")
+    with ThreadPoolExecutor(2) as both:
+        said = [done.result() for done in [both.submit(new.setup) for _ in range(2)]]
+    assert len(PASSWORD.findall("".join(said))) == 1
