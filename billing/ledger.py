@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from django.db import connection, models
+from django.db.models import Q
 
 from billing import writer
 from billing.models import UsageRecord
@@ -40,6 +41,7 @@ class Admission:
     target_model: str
     upstream: str
     streamed: bool
+    own_credential: bool = False
     session_id: str = ""
     agent_id: str = ""
     parent_agent_id: str = ""
@@ -51,6 +53,11 @@ class Closing:
 
     state: State
     duration_ms: int
+    upstream: str  # which one answered in the end, and
+    target_model: str  # under which name it was asked
+    own_credential: bool = False
+    moved_from: str = ""
+    attempts: int = 1
     first_byte_ms: int | None = None
     status: int | None = None
     stop_reason: str = ""
@@ -80,6 +87,7 @@ async def admit(admission: Admission) -> None:
         "target_model": admission.target_model,
         "upstream": admission.upstream,
         "streamed": admission.streamed,
+        "own_credential": admission.own_credential,
         "session_id": _short(admission.session_id),
         "agent_id": _short(admission.agent_id),
         "parent_agent_id": _short(admission.parent_agent_id),
@@ -98,6 +106,11 @@ def close(record_id: uuid.UUID, closing: Closing) -> None:
         "state": closing.state.value,
         "closed_at": datetime.now(UTC),
         "duration_ms": closing.duration_ms,
+        "upstream": closing.upstream,
+        "target_model": closing.target_model,
+        "own_credential": closing.own_credential,
+        "moved_from": closing.moved_from,
+        "attempts": closing.attempts,
         "first_byte_ms": closing.first_byte_ms,
         "status": closing.status,
         "stop_reason": _short(closing.stop_reason),
@@ -115,6 +128,41 @@ def close(record_id: uuid.UUID, closing: Closing) -> None:
         "id": record_id,  # last: it is what the others are set for
     }
     writer.current().put(_CLOSE, row)
+
+
+def move(record_id: uuid.UUID, *, upstream: str, moved_from: str) -> None:
+    """Say now that a failure has moved the request: its end may be many minutes away."""
+    row = {"upstream": upstream, "moved_from": moved_from, "id": record_id}
+    writer.current().put(_MOVE, row)
+
+
+Move = tuple[datetime, str, str, str]  # when, for which model, from and to which upstream
+
+
+def moves(since: datetime, most: int) -> dict[tuple[uuid.UUID, str], list[Move]]:
+    """The sessions that a failure has moved to another upstream, each with its moves.
+
+    The newest `most` are read; in an outage there may be many. Where no upstream answered, nothing
+    has moved.
+    """
+    rows = (
+        UsageRecord.objects.filter(Q(status=200) | Q(state=State.ADMITTED), admitted_at__gte=since)
+        .exclude(moved_from="")
+        .exclude(session_id="")
+        .order_by("-admitted_at")
+        .values_list(
+            "organization_id",
+            "session_id",
+            "admitted_at",
+            "requested_model",
+            "moved_from",
+            "upstream",
+        )[:most]
+    )
+    found: dict[tuple[uuid.UUID, str], list[Move]] = {}
+    for organization_id, session_id, at, model, origin, to in rows:
+        found.setdefault((organization_id, session_id), []).append((at, model, origin, to))
+    return found
 
 
 def _stored(usage: Mapping[str, Any]) -> str | None:
@@ -143,7 +191,8 @@ def _settle(rows: Sequence[writer.Row]) -> None:
 
 
 _ADMIT = writer.Statement(1, _insert)
-_CLOSE = writer.Statement(2, _settle)
+_MOVE = writer.Statement(2, _settle)
+_CLOSE = writer.Statement(3, _settle)
 
 # How a value becomes the database's; None where it already is one.
 Way = Callable[[Any], Any] | None

@@ -37,7 +37,22 @@ class UsageRecord(models.Model):
     served_model = models.CharField(
         max_length=256, blank=True, help_text="The name it answered with."
     )
-    upstream = models.CharField(max_length=50)
+    upstream = models.CharField(max_length=50, help_text="Which one answered.")
+    moved_from = models.CharField(
+        max_length=50,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The upstream that would have answered, but failed.",
+    )
+    attempts = models.PositiveSmallIntegerField(
+        default=1, db_default=1, help_text="How many times an upstream was asked."
+    )
+    own_credential = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Asked with the organization's own credential: billed as its own.",
+    )
     streamed = models.BooleanField()
 
     admitted_at = models.DateTimeField()
@@ -63,6 +78,7 @@ class UsageRecord(models.Model):
             models.Index(F("organization"), F("admitted_at").desc(), name="usage_by_organization"),
             models.Index(F("admitted_at").desc(), name="usage_by_time"),
             models.Index(fields=["admitted_at"], condition=Q(state="admitted"), name="usage_open"),
+            models.Index(fields=["admitted_at"], condition=~Q(moved_from=""), name="usage_moved"),
         ]
         constraints = [
             models.CheckConstraint(

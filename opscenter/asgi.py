@@ -13,7 +13,7 @@ site = get_asgi_application()  # before what follows: it sets Django up
 from billing import writer  # noqa: E402  (needs Django)
 from opscenter.intake import Receive, Scope, Send  # noqa: E402  (needs Django)
 from opscenter.lean import LeanHandler, within_bounds  # noqa: E402  (needs Django)
-from proxy import upstream  # noqa: E402  (needs Django)
+from proxy import connections  # noqa: E402  (needs Django)
 
 messages = LeanHandler()
 
@@ -38,7 +38,7 @@ async def _live(receive: Receive, send: Send) -> None:
             _settle_memory()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
-            await upstream.shutdown()
+            await connections.shutdown()
             await writer.shutdown()
             await send({"type": "lifespan.shutdown.complete"})
             return

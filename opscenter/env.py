@@ -17,6 +17,9 @@ DOTENV = Path(os.environ.get("OPSCENTER_ENV_FILE", ROOT / ".env"))  # noqa: TID2
 
 T = TypeVar("T")
 
+# Variables of the gateway and of the neighbours that it keeps books and logs people in with.
+OWN_PREFIXES = ("OPSCENTER_", "OPS_CENTER_", "LAGO_", "KEYCLOAK_", "OIDC_", "DATABASE_", "REDIS_")
+
 SECRET_CHARS = 32  # below this a secret can be guessed from its signature
 
 
@@ -67,6 +70,16 @@ def secret(name: str) -> str:
             "`make run` writes one to .env"
         )
     return value
+
+
+def secrets(name: str) -> list[str]:
+    """Secrets, comma-separated; none where it is unset. Their values never stand in an error."""
+    values = [v.strip() for v in _ENVIRONMENT.get(name, "").split(",") if v.strip()]
+    if any(len(value) < SECRET_CHARS for value in values):
+        raise BadSettingError(
+            f"{name} must be secrets of at least {SECRET_CHARS} characters each, comma-separated"
+        )
+    return values
 
 
 def flag(name: str, default: bool) -> bool:
@@ -153,7 +166,7 @@ def credential(name: str) -> str:
 
     Our own secrets are never given out: whoever may edit an upstream could send them anywhere.
     """
-    return "" if name.startswith("OPSCENTER_") else _ENVIRONMENT.get(name, "").strip()
+    return "" if name.startswith(OWN_PREFIXES) else _ENVIRONMENT.get(name, "").strip()
 
 
 def use_settings() -> None:

@@ -10,15 +10,18 @@ from opscenter.env import DOTENV
 
 TEXT = """\
 # Settings of this installation; docs/settings.md lists them all. Keep this file: without the pepper
-# every API key stops working, without the secret key everybody is signed out.
+# every API key stops working, without the secret key everybody is signed out, and without the
+# encryption key no stored upstream credential can be read.
 OPSCENTER_SECRET_KEY={secret_key}
 OPSCENTER_KEY_PEPPER={pepper}
+OPSCENTER_ENCRYPTION_KEYS={encryption_key}
 """
 
 
 def write(path: Path) -> bool:
     """Make the file, for its owner's eyes only. False where it exists; it is then left alone."""
-    text = TEXT.format(secret_key=secrets.token_urlsafe(48), pepper=secrets.token_urlsafe(48))
+    names = ("secret_key", "pepper", "encryption_key")
+    text = TEXT.format(**{name: secrets.token_urlsafe(48) for name in names})
     # Written beside it and linked into place: whoever is killed in between leaves no half of it.
     handle, draft = tempfile.mkstemp(prefix=".env.", dir=path.parent)
     try:

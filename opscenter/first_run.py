@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -11,8 +12,7 @@ from django.db import transaction
 from accounts import audit, keys
 from accounts.models import Membership, Organization
 from accounts.principal import SCOPES
-from proxy import health
-from proxy.adapters import anthropic
+from proxy import probe, table
 from proxy.catalog import KNOWN
 from proxy.models import Route, Upstream
 
@@ -58,11 +58,17 @@ def offers() -> list[Offer]:
                 base_url=settings.LITELLM_URL,
                 credential_variable=next((name for name in names if read(name)), names[0]),
                 credential_header=Upstream.CredentialHeader.BEARER,
+                kind=Upstream.Kind.COMPATIBLE,
             )
         )
     if settings.OLLAMA_HOST:
         found.append(
-            Offer(name="ollama", because="OLLAMA_HOST", base_url=ollama_url(settings.OLLAMA_HOST))
+            Offer(
+                name="ollama",
+                because="OLLAMA_HOST",
+                base_url=ollama_url(settings.OLLAMA_HOST),
+                kind=Upstream.Kind.COMPATIBLE,
+            )
         )
     return [*found, DEMO]
 
@@ -90,27 +96,30 @@ def ollama_url(host: str) -> str:
 
 def lead_all_to(offer: Offer) -> Route:
     """Make the offer the route of every model that has none of its own."""
+    fields = {
+        "kind": offer.kind,
+        "base_url": offer.base_url,
+        "credential_variable": offer.credential_variable,
+        "credential_header": offer.credential_header,
+        "enabled": True,
+    }
+    if offer.credential_variable:
+        fields["credential_sealed"] = ""  # the environment is what was asked for
     with transaction.atomic():
-        upstream, _ = Upstream.objects.update_or_create(
-            name=offer.name,
-            defaults={
-                "kind": offer.kind,
-                "base_url": offer.base_url,
-                "credential_variable": offer.credential_variable,
-                "credential_header": offer.credential_header,
-                "enabled": True,
-            },
-        )
-        Route.objects.filter(pattern="*").exclude(upstream=upstream).delete()
-        route, _ = Route.objects.update_or_create(
-            pattern="*", upstream=upstream, defaults={"position": 1000, "enabled": True}
-        )
+        upstream, _ = Upstream.objects.update_or_create(name=offer.name, defaults=fields)
+        # What one organization has for itself is not this command's.
+        everything = Route.objects.filter(pattern="*", organization=None)
+        everything.exclude(upstream=upstream).delete()
+        route = everything.first() or Route(pattern="*", upstream=upstream)
+        route.position, route.enabled = 1000, True
+        route.save()
     return route
 
 
 def default_route() -> Route | None:
     """The route of every model that has none of its own."""
-    return Route.objects.filter(pattern="*", enabled=True).select_related("upstream").first()
+    everything = Route.objects.filter(pattern="*", organization=None, enabled=True)
+    return everything.select_related("upstream").first()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +158,5 @@ def model_to_show(route: Route) -> str:
     upstream = route.upstream
     if upstream.kind == Upstream.Kind.DEMO or upstream.name == "anthropic":
         return DEFAULT_MODEL
-    credential = anthropic.shown_credential(
-        upstream.credential_header, settings.READ_CREDENTIAL(upstream.credential_variable)
-    )
-    listed = health.first_model(upstream.base_url, credential)
-    return listed or f"<a model that {upstream.name} serves>"
+    finding = async_to_sync(probe.tested)(table.config_of(upstream))
+    return finding.models[0] if finding.models else f"<a model that {upstream.name} serves>"

@@ -14,6 +14,8 @@ VAR_DIR = Path(env.text("OPSCENTER_VAR_DIR", str(BASE_DIR / "var")))
 SECRET_KEY = env.secret("OPSCENTER_SECRET_KEY")
 # Keys are stored as HMAC-SHA256 under this pepper, so that a stolen table opens nothing.
 KEY_PEPPER = env.secret("OPSCENTER_KEY_PEPPER")
+# Stored credentials are encrypted under the first; the others still decrypt, until all is resealed.
+ENCRYPTION_KEYS = env.secrets("OPSCENTER_ENCRYPTION_KEYS")
 DEBUG = env.flag("OPSCENTER_DEBUG", False)
 
 # Where the server listens (the seed's port) and how people reach it from outside.
@@ -51,6 +53,10 @@ UPSTREAM_ANSWER_S = env.seconds(
 UPSTREAM_IDLE_S = env.seconds(
     "OPSCENTER_UPSTREAM_IDLE_S", 280
 )  # no byte in a stream, not even a ping
+UPSTREAM_PINGS_S = env.seconds(
+    "OPSCENTER_UPSTREAM_PINGS_S", 600
+)  # nothing but pings in a stream; Claude Code itself gives up about then
+UPSTREAM_ATTEMPTS = env.whole("OPSCENTER_UPSTREAM_ATTEMPTS", 4, most=20)  # for each request
 UPSTREAM_CONNECTIONS = env.whole("OPSCENTER_UPSTREAM_CONNECTIONS", 1000)  # open at once, per worker
 PING_S = env.seconds("OPSCENTER_PING_S", 15)  # proxies cut silence at about 100 s
 # What is under way gets this long at a stop. Kubernetes kills after 30 s; Docker must be told to.
@@ -58,8 +64,9 @@ DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
 # Keys and routes live in memory this long, so a revocation holds on every worker within 5 s.
 MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
 
-# Upstream credentials stay in the environment; a row only names the variable.
+# Upstream credentials may stay in the environment; a row then only names the variable.
 READ_CREDENTIAL = env.credential
+OWN_PREFIXES = env.OWN_PREFIXES
 
 INSTALLED_APPS = [
     "unfold",

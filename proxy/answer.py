@@ -8,6 +8,8 @@ from typing import Protocol
 class UpstreamError(Exception):
     """The upstream gave no answer. The text names the upstream and may go to the client."""
 
+    is_final = False  # others were asked too: the client need not do it again
+
 
 class UpstreamUnreachableError(UpstreamError):
     """No connection, or it broke."""
@@ -23,6 +25,42 @@ class UpstreamRefusedUsError(UpstreamError):
 
 class UpstreamNonsenseError(UpstreamError):
     """What it answered is no answer of the Messages API."""
+
+
+class UpstreamSaidError(UpstreamError):
+    """An error of the upstream's own inside an answer that had begun with 200.
+
+    `kind` is the error type of the Messages API; the text is the upstream's and goes to the client.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class UpstreamRefusalError(UpstreamError):
+    """It refused, with an answer that may be better elsewhere or later."""
+
+    def __init__(self, answer: "Answer") -> None:
+        super().__init__(f"The upstream answered {answer.status}.")
+        self.answer = answer
+
+
+class UpstreamDroppedError(UpstreamUnreachableError):
+    """A kept connection was closed at the moment of its use: nothing was asked yet."""
+
+
+class Decoder(Protocol):
+    """A stream in an upstream's own language, turned into events of the Messages API. Pure."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The whole events that `chunk` completes, empty for none; chunks may be cut anywhere.
+
+        Raises UpstreamError where the stream is none, or is an error.
+        """
+
+    def end(self) -> bytes:
+        """The events still owed when the body has ended. Raises UpstreamError if it ended early."""
 
 
 class Source(Protocol):

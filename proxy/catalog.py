@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.routing import RouteRule
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModel:
-    """What is public about a model. `created_at` is RFC 3339; the limits are tokens."""
+    """What is public about a model. `created_at` is RFC 3339."""
 
     display_name: str
     line: str | None
     created_at: str
-    max_input_tokens: int | None = None
-    max_tokens: int | None = None
 
 
 # The default names of Claude Code 2.1 and its aliases, newest first, and our own demo.
@@ -38,22 +38,59 @@ KNOWN: Mapping[str, KnownModel] = {
 _UNKNOWN_CREATED_AT = "1970-01-01T00:00:00Z"  # the API's own word for "not known"
 
 
-def described(model_id: str, display_name: str) -> dict[str, Any]:
-    """One entry of `GET /v1/models`, in the shape the SDKs' strict types ask for."""
+# The lifecycles that a list shows unless it is asked for others.
+LISTED = ("active", "deprecated")
+
+_YES, _NO = {"supported": True}, {"supported": False}
+
+
+def described(model_id: str, rule: RouteRule) -> dict[str, Any]:
+    """One entry of `GET /v1/models`, in the shape the SDKs' strict types ask for.
+
+    `description` is not the API's, but Claude Code shows it where people choose a model.
+    """
     known = KNOWN.get(model_id)
-    return {
+    upstream = rule.upstream
+    shown: dict[str, Any] = {
         "id": model_id,
         "type": "model",
-        "display_name": display_name or (known.display_name if known else model_id),
+        "display_name": rule.display_name or (known.display_name if known else model_id),
         "created_at": known.created_at if known else _UNKNOWN_CREATED_AT,
-        "lifecycle": "active",
+        "lifecycle": rule.lifecycle,
         "line": known.line if known else None,
-        "max_input_tokens": known.max_input_tokens if known else None,
-        "max_tokens": known.max_tokens if known else None,
+        "max_input_tokens": upstream.context_window,
+        "max_tokens": upstream.max_output_tokens,
         "deprecated_at": None,
         "retires_at": None,
-        "capabilities": None,
+        "capabilities": _TRANSLATED if upstream.kind == "openai" else None,
     }
+    return shown | {"description": rule.description} if rule.description else shown
+
+
+def _capabilities() -> dict[str, Any]:
+    """What comes through the translation; of other upstreams only they themselves know."""
+    efforts = {"low": _YES, "medium": _YES, "high": _YES, "xhigh": _NO, "max": _NO}
+    thinking = {"adaptive": _YES, "between_tools": _NO, "disabled": _YES, "enabled": _YES}
+    return {
+        "batch": _NO,
+        "citations": _NO,
+        "code_execution": _NO,
+        "image_input": _YES,
+        "pdf_input": _YES,
+        "structured_outputs": _YES,
+        "context_management": {
+            "supported": False,
+            "clear_thinking_20251015": _NO,
+            "clear_tool_uses_20250919": _NO,
+            "compact_20260112": _NO,
+        },
+        "effort": {"supported": True, **efforts},
+        "server_tools": {"supported": False, "code_execution": _NO, "web_search": _NO},
+        "thinking": {"supported": True, "types": thinking},
+    }
+
+
+_TRANSLATED = _capabilities()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,26 +6,27 @@ from collections.abc import AsyncGenerator, Mapping
 import msgspec
 
 from proxy.adapters import demo
-from proxy.adapters.anthropic import Call
+from proxy.adapters.language import Asked
 from proxy.answer import Answer, Source
+from proxy.languages import signer
 from proxy.wire import message, sse
 from proxy.wire.body import JSONObject
 
 DEMO_BYTES = 4 * 1024 * 1024  # it reads the whole body on the event loop
 
 
-async def ask(call: Call) -> Answer:
+async def ask(asked: Asked) -> Answer:
     """The demo's answer, as an upstream on the network would give it."""
-    if len(call.body) > DEMO_BYTES:
+    if len(asked.body) > DEMO_BYTES:
         return _too_large()
-    events = demo.answer(JSONObject.parse(call.body).decoded())
+    events = demo.answer(JSONObject.parse(asked.body).decoded(), signer=signer)
     try:
         first = await anext(events, b"")
     except demo.Failure as failure:
         headers = {} if failure.retry_after is None else {"retry-after": str(failure.retry_after)}
         return _error(failure.status, failure.type, failure.message, headers)
     source = DemoSource(first, events)
-    if call.stream:
+    if asked.stream:
         return Answer(status=200, content_type="text/event-stream; charset=utf-8", source=source)
     return await _whole(source)
 
@@ -72,11 +73,11 @@ class DemoSource:
         await self._events.aclose()
 
 
-def count_tokens(call: Call) -> Answer:
+def count_tokens(asked: Asked) -> Answer:
     """The demo's guess at the input tokens."""
-    if len(call.body) > DEMO_BYTES:
+    if len(asked.body) > DEMO_BYTES:
         return _too_large()
-    counted = {"input_tokens": demo.count_tokens(JSONObject.parse(call.body).decoded())}
+    counted = {"input_tokens": demo.count_tokens(JSONObject.parse(asked.body).decoded())}
     return Answer(status=200, body=msgspec.json.encode(counted))
 
 

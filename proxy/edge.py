@@ -46,10 +46,10 @@ def refusal(error: Exception, request_id: ledger.RecordId) -> HttpResponse:
     """`error` in the API's shape."""
     meaning = errors.meaning_of(error)
     shown_id = f"req_{request_id.hex}"
-    if meaning.status == 500:
-        log.error("%s failed", shown_id, exc_info=error)
-    elif isinstance(error, UpstreamError):
+    if isinstance(error, UpstreamError):
         log.warning("%s: %s (%r)", shown_id, error, error.__cause__)
+    elif meaning.status == 500:
+        log.error("%s failed", shown_id, exc_info=error)
     headers = {"request-id": shown_id, **meaning.headers}
     envelope = errors.envelope(meaning.kind, errors.text_of(error), shown_id)
     return json_response(envelope, meaning.status, headers)

@@ -1,6 +1,7 @@
 """Our exceptions as Anthropic errors: one table, read at the edge."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rest_framework import exceptions as rest
@@ -8,7 +9,7 @@ from rest_framework import exceptions as rest
 from accounts.auth import CredentialError, ScopeError
 from accounts.reads import DatabaseAwayError
 from billing.ledger import LedgerUnavailableError
-from proxy import answer
+from proxy import answer, breaker
 from proxy.routing import NoRouteError
 from proxy.wire import sse
 from proxy.wire.body import BodyError
@@ -46,7 +47,23 @@ MEANING: dict[type[Exception], Meaning] = {
     answer.UpstreamError: Meaning(502, "api_error"),
     answer.UpstreamRefusedUsError: Meaning(502, "api_error", _FINAL),
     answer.UpstreamTimeoutError: Meaning(504, "timeout_error"),
+    breaker.UnwellError: Meaning(503, "overloaded_error"),
+    breaker.FullError: Meaning(529, "overloaded_error"),
+    breaker.RestingError: Meaning(429, "rate_limit_error"),
     sse.EventTooLongError: Meaning(502, "api_error"),
+}
+
+
+# The status that belongs to an error an upstream says inside an answer that began with 200.
+STATUS = {
+    "invalid_request_error": 400,
+    "authentication_error": 502,  # it is ours that it does not accept
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "rate_limit_error": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
 }
 
 
@@ -54,7 +71,16 @@ def meaning_of(error: BaseException) -> Meaning:
     """How `error` looks from outside."""
     if isinstance(error, RefusedError):
         return error.meaning
-    return next((MEANING[kind] for kind in type(error).__mro__ if kind in MEANING), _UNEXPECTED)
+    if isinstance(error, answer.UpstreamSaidError):
+        found = Meaning(STATUS.get(error.kind, 500), error.kind)
+    else:
+        kinds = type(error).__mro__
+        found = next((MEANING[kind] for kind in kinds if kind in MEANING), _UNEXPECTED)
+    if isinstance(error, breaker.NotAskedError):
+        return replace(found, headers={"retry-after": str(math.ceil(error.retry_in_s))})
+    if isinstance(error, answer.UpstreamError) and error.is_final:
+        return replace(found, headers=found.headers | _FINAL)
+    return found
 
 
 def kind_of(error: BaseException) -> str:
@@ -64,7 +90,7 @@ def kind_of(error: BaseException) -> str:
 
 def text_of(error: BaseException) -> str:
     """What the client may read. The text of an unexpected error stays here."""
-    if meaning_of(error) is _UNEXPECTED:
+    if meaning_of(error) == _UNEXPECTED and not isinstance(error, answer.UpstreamError):
         return "The gateway could not finish this request."
     return str(error)
 

@@ -1,7 +1,6 @@
 """Is everything there that a request would need? Asked by people, probes and monitors."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +10,6 @@ from django.conf import settings
 from accounts.memory import Memory
 from accounts.reads import DatabaseAwayError, off_loop
 from proxy import table
-from proxy.adapters import anthropic
 from proxy.models import Route
 
 PROBE_S = 2.0  # a neighbour that needs longer to say a word is not well
@@ -64,7 +62,9 @@ _any_route = off_loop(Route.objects.exists)
 
 async def _upstream_addresses() -> dict[str, str]:
     """Every upstream that a route leads to, with its address; the demo has none."""
-    return {rule.upstream.name: rule.upstream.base_url for rule in await table.rules()}
+    return {
+        rule.upstream.name: rule.upstream.base_url for rule in await table.rules() if rule.is_open
+    }
 
 
 async def _reachable(client: httpx.AsyncClient, address: str, *, healthy: bool = False) -> bool:
@@ -77,20 +77,3 @@ async def _reachable(client: httpx.AsyncClient, address: str, *, healthy: bool =
             return response.is_success or not healthy
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError):
         return False
-
-
-def first_model(base_url: str, credential: Mapping[str, str]) -> str:
-    """The first model that a server lists, empty where it lists none in the usual shape.
-
-    `credential` is the header that shows it, empty for none.
-    """
-    headers = {"anthropic-version": anthropic.DEFAULT_VERSION, **credential}
-    try:
-        response = httpx.get(
-            f"{base_url}/v1/models", headers=headers, timeout=PROBE_S, trust_env=False
-        )
-        found = response.raise_for_status().json()["data"][0]["id"]
-    except (httpx.HTTPError, OSError, ValueError, LookupError, TypeError, RecursionError):
-        return ""
-    # It will be printed for people to paste.
-    return found if isinstance(found, str) and found.isprintable() else ""

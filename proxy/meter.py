@@ -28,7 +28,11 @@ class Meter:
 
     def see_message(self, raw: bytes) -> None:
         """Look at a whole non-streaming answer."""
-        self._merge_message(_decoded(raw))
+        message = _decoded(raw)
+        if message.get("type") == "error":
+            self.error = _object(message.get("error"))
+        else:
+            self._merge_message(message)
 
     @property
     def has_end(self) -> bool:

@@ -11,8 +11,9 @@ from proxy.meter import Meter
 from proxy.routing import Target
 from proxy.wire.body import MessagesRequest
 
+SESSION = b"x-claude-code-session-id"
 _ATTRIBUTION = {
-    b"x-claude-code-session-id": "session_id",
+    SESSION: "session_id",
     b"x-claude-code-agent-id": "agent_id",
     b"x-claude-code-parent-agent-id": "parent_agent_id",
 }
@@ -22,17 +23,23 @@ class Receipt:
     """What one request uses: opened by `opened`, closed by the first of its ends only."""
 
     __slots__ = (
+        "_first",
         "_first_byte_ms",
         "_open",
         "_start",
+        "attempts",
         "id",
         "meter",
         "status",
+        "target",
         "upstream_request_id",
     )
 
-    def __init__(self, request_id: ledger.RecordId) -> None:
+    def __init__(self, request_id: ledger.RecordId, target: Target) -> None:
         self.id = request_id
+        self._first = target
+        self.target = target  # which one is asked just now
+        self.attempts = 0
         self.meter = Meter()
         self.status: int | None = None
         self.upstream_request_id = ""
@@ -45,6 +52,24 @@ class Receipt:
         if self._first_byte_ms is None:
             self._first_byte_ms = self._elapsed_ms()
         self.meter.see(block)
+
+    def turn_to(self, target: Target) -> None:
+        """Another target is asked; what an earlier one has said does not count."""
+        self.target = target
+        self.attempts += 1
+        self.meter = Meter()
+        self._first_byte_ms = None
+        self.status, self.upstream_request_id = None, ""
+
+    @property
+    def moved_from(self) -> str:
+        """The upstream that would have answered; empty where it did, or was the only one."""
+        first, last = self._first.upstream.name, self.target.upstream.name
+        return first if first != last else ""
+
+    def tell_move(self) -> None:
+        """Let the other workers know where the session is before the request has ended."""
+        ledger.move(self.id, upstream=self.target.upstream.name, moved_from=self.moved_from)
 
     def close(self, state: State, *, error_type: str = "") -> None:
         """Settle. Safe to call again, and from a request that is being cancelled."""
@@ -59,6 +84,11 @@ class Receipt:
             ledger.Closing(
                 state=state,
                 duration_ms=self._elapsed_ms(),
+                upstream=self.target.upstream.name,
+                target_model=self.target.model,
+                own_credential=self.target.is_own,
+                moved_from=self.moved_from,
+                attempts=self.attempts,
                 first_byte_ms=self._first_byte_ms,
                 status=self.status,
                 stop_reason=meter.stop_reason,
@@ -74,6 +104,11 @@ class Receipt:
         return int((time.monotonic() - self._start) * 1000)
 
 
+def session_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The client's session, empty where it names none."""
+    return next((value.decode("latin-1") for name, value in headers if name == SESSION), "")
+
+
 async def opened(
     request_id: ledger.RecordId,
     request: MessagesRequest,
@@ -87,7 +122,7 @@ async def opened(
         for name, value in headers
         if name in _ATTRIBUTION
     }
-    receipt = Receipt(request_id)
+    receipt = Receipt(request_id, target)
     try:
         await ledger.admit(
             ledger.Admission(
@@ -98,6 +133,7 @@ async def opened(
                 requested_model=request.model,
                 target_model=target.model,
                 upstream=target.upstream.name,
+                own_credential=target.is_own,
                 streamed=request.stream,
                 **attribution,
             )

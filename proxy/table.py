@@ -1,47 +1,126 @@
-"""Routes and upstreams in memory, reread when they are older than a few seconds."""
+"""Routes, upstreams and tenants' credentials in memory, reread when older than a few seconds."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
+from accounts import sealed
 from accounts.memory import Memory
 from accounts.reads import off_loop
-from proxy import routing
-from proxy.models import Route
+from billing import ledger
+from proxy import explain as explaining
+from proxy import routing, stickiness
+from proxy.breaker import Breakers
+from proxy.models import OwnCredential, Route, Upstream
+from proxy.routing import Asking, Home, RouteRule, Target, UpstreamConfig
 
-Rules = Sequence[routing.RouteRule]
+MOVED_FOR = timedelta(days=1)  # a session that has been away so long has no cache left anywhere
+
+breakers = Breakers(connections=settings.UPSTREAM_CONNECTIONS)  # this process's
+moves = stickiness.Moves()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The whole table at one moment."""
+
+    rules: Sequence[RouteRule]
+    own: Mapping[Home, tuple[str, str]]
 
 
 @off_loop
-def _read(_: None) -> Rules:
-    """Enabled routes to enabled upstreams, in the order they are tried: one query."""
-    rows = Route.objects.filter(enabled=True, upstream__enabled=True).select_related("upstream")
-    return [
-        routing.RouteRule(
-            pattern=row.pattern,
-            upstream=routing.UpstreamConfig(
-                name=row.upstream.name,
-                kind=row.upstream.kind,
-                base_url=row.upstream.base_url.rstrip("/"),
-                credential_header=row.upstream.credential_header,
-                credential_variable=row.upstream.credential_variable,
-                credential=settings.READ_CREDENTIAL(row.upstream.credential_variable),
-            ),
-            target_model=row.target_model,
-            display_name=row.display_name,
-        )
-        for row in rows
-    ]
+def _read(_: None) -> Snapshot:
+    """All routes, in the order they are tried, and all that a choice depends on: four queries."""
+    configs = {row.pk: config_of(row) for row in Upstream.objects.all()}
+    own = OwnCredential.objects.values_list(
+        "organization_id", "upstream__name", "credential_sealed"
+    )
+    snapshot = Snapshot(
+        rules=[
+            RouteRule(
+                pattern=row.pattern,
+                upstream=configs[row.upstream_id],
+                position=row.position,
+                weight=row.weight,
+                target_model=row.target_model,
+                organization_id=row.organization_id,
+                display_name=row.display_name,
+                description=row.description,
+                lifecycle=row.lifecycle,
+                enabled=row.enabled,
+            )
+            for row in Route.objects.all()
+            if row.upstream_id in configs  # one that came between the two queries: next time
+        ],
+        own={(organization, name): _opened(token) for organization, name, token in own},
+    )
+    since = datetime.now(UTC) - MOVED_FOR
+    moves.learn(ledger.moves(since, stickiness.MOST))
+    return snapshot
 
 
-_memory: Memory[None, Rules] = Memory(_read, ttl_s=settings.MEMORY_TTL_S, most=1)
+def config_of(row: Upstream) -> UpstreamConfig:
+    """An upstream's row as plain data, with its credential in the clear."""
+    credential, problem = settings.READ_CREDENTIAL(row.credential_variable), ""
+    if row.credential_sealed:
+        credential, problem = _opened(row.credential_sealed)
+    return UpstreamConfig(
+        name=row.name,
+        kind=row.kind,
+        base_url=row.base_url.rstrip("/"),
+        credential_header=row.credential_header,
+        credential_variable=row.credential_variable,
+        credential=credential,
+        problem=problem,
+        headers=row.headers,
+        connect_s=row.connect_s,
+        answer_s=row.answer_s,
+        idle_s=row.idle_s,
+        concurrency=row.concurrency,
+        context_window=row.context_window,
+        max_output_tokens=row.max_output_tokens,
+        tls_verify=row.tls_verify,
+        tls_ca=row.tls_ca,
+        private_networks=row.private_networks,
+        enabled=row.enabled,
+    )
 
 
-async def rules() -> Rules:
-    """The table as it was at most settings.MEMORY_TTL_S ago."""
-    return await _memory.get(None)
+def _opened(token: str) -> tuple[str, str]:
+    try:
+        return sealed.opened(token), ""
+    except sealed.SealedError as error:
+        return "", str(error)
 
 
-async def choose(model: str) -> routing.Target:
-    """The target of `model`. Raises routing.NoRouteError."""
-    return routing.choose(await rules(), model)
+_memory: Memory[None, Snapshot] = Memory(_read, ttl_s=settings.MEMORY_TTL_S, most=1)
+
+
+async def rules() -> Sequence[RouteRule]:
+    """All routes as they were at most settings.MEMORY_TTL_S ago."""
+    return (await _memory.get(None)).rules
+
+
+async def choose(asking: Asking) -> tuple[Target, ...]:
+    """Who may answer, best first. Raises routing.NoRouteError."""
+    snapshot = await _memory.get(None)
+    return routing.choose(snapshot.rules, asking, snapshot.own, moves.of)
+
+
+async def explain(model: str, organization_id: UUID, session: str) -> dict[str, Any]:
+    """What would be chosen and why, as plain values."""
+    snapshot = await _memory.get(None)
+    now = time.monotonic()
+    asking = Asking(model=model, organization_id=organization_id, session=session)
+    return explaining.explained(
+        snapshot.rules,
+        asking,
+        snapshot.own,
+        moves.of,
+        lambda rule: breakers.unwell(rule.upstream, now),
+    )

@@ -1,76 +1,107 @@
 """Opens an upstream's answer and maps its failures to ours. The only HTTP on the hot path."""
 
 import asyncio
+from dataclasses import replace
 from functools import lru_cache
 
 import aiohttp
-from django.conf import settings
+import msgspec
 from yarl import URL
 
-from proxy import demo
-from proxy.adapters import anthropic
-from proxy.adapters.anthropic import Call
+from proxy import connections, demo
+from proxy.adapters.anthropic import returned_headers
+from proxy.adapters.language import Asked
+from proxy.addresses import literal_off_limits
 from proxy.answer import (
     Answer,
+    Decoder,
+    Source,
+    UpstreamDroppedError,
+    UpstreamError,
     UpstreamNonsenseError,
     UpstreamRefusedUsError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
-from proxy.routing import Target, UpstreamConfig
+from proxy.connections import OffLimitsError
+from proxy.languages import signer
+from proxy.routing import Target
+from proxy.wire import replay
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a whole answer that is not streamed; more is a fault
-WHOLE_ANSWER_S = 600.0  # what the SDKs allow an answer that is not streamed
+EVENTS = "text/event-stream; charset=utf-8"
 
 
-async def ask(target: Target, call: Call) -> Answer:
-    """Send the call on. Raises UpstreamError; an upstream's own refusal is an Answer."""
-    if target.upstream.kind == "demo":
-        return await demo.ask(call)
-    return await _ask_http(target, call)
+async def ask(
+    target: Target, asked: Asked, *, within_s: float, counting: bool = False, fresh: bool = False
+) -> Answer:
+    """Send the call on; its answer, in the words of the Messages API, must begin in time.
 
-
-async def count_tokens(target: Target, call: Call) -> Answer:
-    """The call's input tokens by the upstream that would answer it. Raises UpstreamError."""
-    if target.upstream.kind == "demo":
-        return demo.count_tokens(call)
-    return await _ask_http(target, call)
-
-
-async def _ask_http(target: Target, call: Call) -> Answer:
+    A `fresh` connection is new, so it cannot have been closed meanwhile.
+    Raises UpstreamError; an upstream's own refusal is an Answer.
+    """
     upstream = target.upstream
     name = upstream.name
-    within_s = settings.UPSTREAM_ANSWER_S if call.stream else WHOLE_ANSWER_S
+    if upstream.kind == "demo":
+        answer = demo.count_tokens(asked) if counting else await demo.ask(asked)
+        is_message = answer.source is None and answer.status == 200 and not counting
+        return replace(answer, body=asked.message(answer.body)) if is_message else answer
+    if target.problem:
+        raise UpstreamRefusedUsError(
+            f"The stored credential for the upstream {name} cannot be read in this gateway."
+        ) from ValueError(target.problem)
     try:
         async with asyncio.timeout(within_s):
-            response = await _session().post(
-                _url(target.upstream.base_url, call.path, call.query),
-                data=call.body,
-                headers=anthropic.outgoing_headers(call, target),
-                allow_redirects=False,
-            )
-            return await _answer(upstream, response, call)
+            response = await _sent(target, asked, counting=counting, fresh=fresh)
+            return await _answer(target, response, asked)
     except TimeoutError as error:
         raise UpstreamTimeoutError(f"The upstream {name} did not answer in time.") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise UpstreamUnreachableError(
+            f"The certificate of the upstream {name} is not trusted."
+        ) from error
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        if connections.was_kept.get():
+            raise UpstreamDroppedError(f"The upstream {name} closed a connection.") from error
+        raise UpstreamUnreachableError(f"The upstream {name} cannot be reached.") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # ValueError: an address or a credential that no request can be made of.
         raise UpstreamUnreachableError(f"The upstream {name} cannot be reached.") from error
 
 
-async def _answer(upstream: UpstreamConfig, response: aiohttp.ClientResponse, call: Call) -> Answer:
-    headers = anthropic.returned_headers(response.headers)
+async def _sent(
+    target: Target, asked: Asked, *, counting: bool, fresh: bool
+) -> aiohttp.ClientResponse:
+    upstream = target.upstream
+    if not upstream.private_networks and literal_off_limits(upstream.base_url):
+        raise OffLimitsError(f"{upstream.base_url} is a link-local or metadata address")
+    connections.was_kept.set(False)
+    response = await connections.session(upstream, counting=counting, fresh=fresh).post(
+        _url(upstream.base_url, asked.path, asked.query),
+        data=asked.body,
+        headers=asked.headers,
+        allow_redirects=False,
+        ssl=connections.tls(upstream),
+        timeout=connections.timeouts(upstream.connect_s),
+    )
+    connections.was_kept.set(False)  # it has answered: what breaks now is an answer
+    return response
+
+
+async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked) -> Answer:
+    name = target.upstream.name
+    headers = returned_headers(response.headers)
     request_id = response.headers.get("request-id", "")
-    content_type = response.headers.get("content-type", "")
-    if not content_type.isascii():
-        content_type = ""
-    is_stream = call.stream and content_type.startswith("text/event-stream")
-    if response.status == 200 and is_stream:
+    content_type = _content_type(response)
+    _refuse_compressed(name, response)
+    if response.status == 200 and asked.stream and content_type.startswith("text/event-stream"):
+        source: Source = _HTTPSource(name, response)
         return Answer(
             status=200,
-            content_type=content_type,
+            content_type=content_type if asked.decoder is None else EVENTS,
             headers=headers,
             request_id=request_id,
-            source=_HTTPSource(upstream.name, response),
+            source=source if asked.decoder is None else _Decoded(source, asked.decoder),
         )
     try:
         body = await _whole(response.content)
@@ -79,14 +110,38 @@ async def _answer(upstream: UpstreamConfig, response: aiohttp.ClientResponse, ca
             response.release()
         else:
             response.close()
-    _check(upstream, response.status, content_type, body)
+    _check(target, response.status, content_type, body)
+    status = response.status
+    if status == 200:
+        body = asked.message(body)
+        if asked.stream and asked.decoder is not None:
+            source = _Told(replay.told(msgspec.json.decode(body), signer))
+            return Answer(status=200, content_type=EVENTS, headers=headers, source=source)
+    else:
+        status, body = asked.refusal(status, body)
     return Answer(
-        status=response.status,
-        content_type=content_type,
+        status=status,
+        content_type=content_type if body.strip()[:1] not in {b"{", b"["} else "application/json",
         headers=headers,
         request_id=request_id,
         body=body,
     )
+
+
+def _content_type(response: aiohttp.ClientResponse) -> str:
+    content_type = response.headers.get("content-type", "")
+    return content_type if content_type.isascii() and content_type.isprintable() else ""
+
+
+def _refuse_compressed(name: str, response: aiohttp.ClientResponse) -> None:
+    """A megabyte may become a terabyte, and nobody asked for it."""
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        response.close()
+        raise UpstreamNonsenseError(
+            f"The upstream {name} answers with content-encoding {encoding[:30]!a}, "
+            "although it was asked for identity."
+        )
 
 
 async def _whole(content: aiohttp.StreamReader) -> bytes:
@@ -97,15 +152,16 @@ async def _whole(content: aiohttp.StreamReader) -> bytes:
     return bytes(body)
 
 
-def _check(upstream: UpstreamConfig, status: int, content_type: str, body: bytes) -> None:
-    name = upstream.name
+def _check(target: Target, status: int, content_type: str, body: bytes) -> None:
+    name = target.upstream.name
     if status == 401:
         # Passed on, it would tell the user that their own key is bad.
-        is_unset = upstream.credential_variable and not upstream.credential
+        whose = "your organization's own" if target.is_own else "this gateway's"
+        is_unset = target.upstream.credential_variable and not target.credential
         raise UpstreamRefusedUsError(
             f"The credential for the upstream {name} is not set in this gateway."
             if is_unset
-            else f"The upstream {name} does not accept this gateway's credential."
+            else f"The upstream {name} does not accept {whose} credential."
         )
     if len(body) > MAX_ANSWER_BYTES:
         raise UpstreamNonsenseError(
@@ -138,34 +194,57 @@ class _HTTPSource:
         self._response.close()
 
 
+class _Decoded:
+    """The events that an upstream's own language comes to."""
+
+    __slots__ = ("_decoder", "_ended", "_source")
+
+    def __init__(self, source: Source, decoder: Decoder) -> None:
+        self._source = source
+        self._decoder = decoder
+        self._ended = False
+
+    async def read(self) -> bytes:
+        while not self._ended:
+            try:
+                chunk = await self._source.read()
+            except UpstreamError as broken:
+                self._ended = True
+                return self._last_words(broken)
+            if not chunk:
+                self._ended = True
+                return self._decoder.end()
+            if events := self._decoder.feed(chunk):
+                return events
+        return b""
+
+    def _last_words(self, broken: UpstreamError) -> bytes:
+        """What is owed of an answer that had come to its end before the connection broke."""
+        try:
+            return self._decoder.end()
+        except UpstreamError:
+            raise broken from None
+
+    async def close(self) -> None:
+        await self._source.close()
+
+
+class _Told:
+    """A stream whose upstream answered in one piece."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self, events: bytes) -> None:
+        self._events = events
+
+    async def read(self) -> bytes:
+        events, self._events = self._events, b""
+        return events
+
+    async def close(self) -> None:
+        """There is nothing to stop."""
+
+
 @lru_cache(maxsize=1024)  # a few upstreams times the few queries that clients send
 def _url(base_url: str, path: str, query: str) -> URL:
     return URL(f"{base_url}{path}?{query}" if query else base_url + path, encoded=True)
-
-
-_sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}  # until `shutdown`
-
-
-def _session() -> aiohttp.ClientSession:
-    """The running loop's connections. Bounds are per phase: a long answer may be long."""
-    loop = asyncio.get_running_loop()
-    session = _sessions.get(loop)
-    if session is None:
-        session = _sessions[loop] = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.UPSTREAM_CONNECTIONS),
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                connect=settings.UPSTREAM_CONNECT_S,
-                sock_connect=settings.UPSTREAM_CONNECT_S,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("user-agent",),
-        )
-    return session
-
-
-async def shutdown() -> None:
-    """Close the running loop's connections, if it has any."""
-    session = _sessions.pop(asyncio.get_running_loop(), None)
-    if session is not None:
-        await session.close()

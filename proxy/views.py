@@ -6,12 +6,12 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from proxy import catalog, health, relay, routing, table, upstream
-from proxy.adapters.anthropic import Call
+from accounts.principal import Principal
+from proxy import catalog, counting, health, relay, routing, table
 from proxy.answer import Answer
 from proxy.edge import Edge, json_response
 from proxy.errors import RefusedError
-from proxy.relay import EventStream
+from proxy.eventstream import EventStream
 from proxy.wire.body import MessagesRequest
 
 
@@ -70,17 +70,14 @@ class CountTokensView(RelayedEdge):
     """POST /v1/messages/count_tokens. It is not a request of the ledger's."""
 
     async def post(self, request: HttpRequest) -> HttpResponseBase:
-        """Ask the upstream that would answer."""
-        counting = MessagesRequest.parse(request.body, counting=True)
-        target = await table.choose(counting.model)
-        call = Call(
-            path="/v1/messages/count_tokens",
+        """Ask the upstream that would answer, or estimate."""
+        counted = await counting.counted(
+            MessagesRequest.parse(request.body, counting=True),
+            self.caller,
             query=request.META["QUERY_STRING"],
             headers=self.raw_headers,
-            body=counting.sent_to(target.model),
-            stream=False,
         )
-        return _whole(await upstream.count_tokens(target, call))
+        return _whole(counted)
 
 
 class ModelsView(Edge):
@@ -93,7 +90,9 @@ class ModelsView(Edge):
             after_id=request.GET.get("after_id", ""),
             before_id=request.GET.get("before_id", ""),
         )
-        return json_response(catalog.page(await _models(), asked))
+        models = await _models(self.caller)
+        wanted = request.GET.getlist("lifecycle[]") or catalog.LISTED
+        return json_response(catalog.page([m for m in models if m["lifecycle"] in wanted], asked))
 
 
 class ModelView(Edge):
@@ -101,7 +100,7 @@ class ModelView(Edge):
 
     async def get(self, request: HttpRequest, model_id: str) -> HttpResponse:
         """One model, or 404 in the API's words."""
-        for model in await _models():
+        for model in await _models(self.caller):
             if model["id"] == model_id:
                 return json_response(model)
         raise RefusedError(404, "not_found_error", f"model: {model_id}")
@@ -148,9 +147,9 @@ def _whole(answered: Answer) -> HttpResponse:
     )
 
 
-async def _models() -> list[dict[str, Any]]:
-    names = routing.published(await table.rules(), catalog.KNOWN)
-    return [catalog.described(name, display_name) for name, display_name in names.items()]
+async def _models(caller: Principal) -> list[dict[str, Any]]:
+    served = routing.published(await table.rules(), catalog.KNOWN, caller.organization_id)
+    return [catalog.described(name, rule) for name, rule in served.items()]
 
 
 def _limit(raw: str) -> int:

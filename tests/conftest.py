@@ -6,6 +6,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from accounts.models import Organization
 from accounts.principal import SCOPES
 from accounts.tests import people
 from accounts.tests.people import Person
@@ -55,6 +56,29 @@ def client(gateway: Gateway) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.fixture
+def charlies_key(transactional_db: None, charlie: Person) -> str:
+    """A key of another organization."""
+    return charlie.key("laptop", list(SCOPES))[1]
+
+
+@pytest.fixture
+def second() -> Iterator[ScriptedUpstream]:
+    """Another scripted upstream, to which no route leads yet."""
+    with ScriptedUpstream() as other:
+        yield other
+    assert other.faults == []
+
+
+@pytest.fixture
+def chain(gateway: Gateway, upstream: ScriptedUpstream, second: ScriptedUpstream) -> Gateway:
+    """The gateway with a chain of two: `first` at the one upstream, `second` at the other."""
+    Route.objects.all().delete()
+    lead_to(upstream.url, name="first", position=1)
+    lead_to(second.url, name="second", position=2)
+    return gateway
+
+
 def ledger_row(**wanted: object) -> UsageRecord:
     """The one row of the ledger, once it is closed."""
 
@@ -66,11 +90,28 @@ def ledger_row(**wanted: object) -> UsageRecord:
     return row
 
 
-def lead_to(url: str, *, pattern: str = "*", target_model: str = "", position: int = 100) -> None:
-    """Route `pattern` to an Anthropic-format server at `url`."""
+def lead_to(
+    url: str,
+    *,
+    name: str = "scripted",
+    kind: str = Upstream.Kind.ANTHROPIC,
+    pattern: str = "*",
+    target_model: str = "",
+    position: int = 100,
+    weight: int = 1,
+    organization: Organization | None = None,
+    **upstream: object,
+) -> Upstream:
+    """Route `pattern` to the upstream `name`, which is made with `url` unless it is there."""
     row, _ = Upstream.objects.get_or_create(
-        name="scripted", defaults={"kind": Upstream.Kind.ANTHROPIC, "base_url": url}
+        name=name, defaults={"kind": kind, "base_url": url, **upstream}
     )
     Route.objects.create(
-        pattern=pattern, upstream=row, target_model=target_model, position=position
+        pattern=pattern,
+        upstream=row,
+        target_model=target_model,
+        position=position,
+        weight=weight,
+        organization=organization,
     )
+    return row

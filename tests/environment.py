@@ -18,6 +18,7 @@ os.environ["OPSCENTER_ENV_FILE"] = os.devnull
 os.environ["OPSCENTER_VAR_DIR"] = str(VAR)
 os.environ["OPSCENTER_SECRET_KEY"] = "only-for-tests-" + "s" * 32
 os.environ["OPSCENTER_KEY_PEPPER"] = "only-for-tests-" + "p" * 32
+os.environ["OPSCENTER_ENCRYPTION_KEYS"] = "only-for-tests-" + "e" * 32
 
 
 def child(**more: str) -> dict[str, str]:

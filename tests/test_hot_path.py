@@ -18,7 +18,7 @@ from django.db.backends.utils import CursorWrapper
 from billing import writer
 from billing.models import UsageRecord
 from opscenter.asgi import application
-from proxy import table, upstream
+from proxy import connections, table
 from tests import answers
 from tests.conftest import lead_to
 from tests.turns import text_turn
@@ -33,7 +33,9 @@ BODY = {"model": "claude-opus-5-5", "max_tokens": 10, "messages": []}
 class Conversation:
     """One request to the application, as an ASGI server would bring it."""
 
-    def __init__(self, key: str, body: dict[str, Any], path: str = "/v1/messages") -> None:
+    def __init__(
+        self, key: str, body: dict[str, Any], path: str = "/v1/messages", method: str = "POST"
+    ) -> None:
         self.sent: list[Any] = []
         self.begun = asyncio.Event()
         self._gone = asyncio.Event()
@@ -41,7 +43,7 @@ class Conversation:
         self._scope = {
             "type": "http",
             "http_version": "1.1",
-            "method": "POST",
+            "method": method,
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),
@@ -89,7 +91,7 @@ async def loop_ended(transactional_db: None) -> AsyncIterator[None]:
     """Ends what the application keeps for each event loop, as the server does when it stops."""
     table._memory.forget(None)  # routes that an earlier test of this process has read
     yield
-    await upstream.shutdown()
+    await connections.shutdown()
     await writer.shutdown()
     # What the test read was read on a thread of its loop, which keeps its connection.
     await sync_to_async(lambda: connection.close())()
@@ -209,6 +211,16 @@ async def test_it_shares_one_read_of_the_tables_among_all_who_come_first(
     count = counted()
     await asyncio.gather(*(Conversation(routed_key, BODY).held() for _ in range(TIMES)))
     assert count.thread_hops == 2  # one read of the key, one of the routes
+
+
+@pytest.mark.usefixtures("loop_ended")
+async def test_it_lists_models_from_memory(routed_key: str, counted: Callable[[], Counted]) -> None:
+    await Conversation(routed_key, {}, "/v1/models", "GET").held()
+    count = counted()
+    for _ in range(TIMES):
+        listed = await Conversation(routed_key, {}, "/v1/models", "GET").held()
+        assert (listed.status, b"claude-opus-5-5" in listed.body) == (200, True)
+    assert (count.thread_hops, count.signals, count.querying_threads) == (0, 0, set())
 
 
 async def interrupted(

@@ -103,3 +103,55 @@ def test_it_sends_on_only_the_headers_that_concern_the_upstream(
     arrived = {name.lower() for name in upstream.requests[0].headers}
     assert "x-app" in arrived
     assert not {"x-app-token", "user-agent-secret", "cookie"} & arrived
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "X" * 5000])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_it_refuses_a_compressed_answer(
+    client: httpx.Client, upstream: Upstream, encoding: str, streaming: bool
+) -> None:
+    upstream.script(answers.stream(EVENTS, headers={"content-encoding": encoding}))
+    response = client.post("/v1/messages", json=BODY | {"stream": streaming})
+    assert (response.status_code, response.json()["error"]["type"]) == (502, "api_error")
+    assert "content-encoding" in response.json()["error"]["message"]
+    assert len(response.content) < 500
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_it_follows_no_redirect(
+    client: httpx.Client, upstream: Upstream, second: Upstream, status: int
+) -> None:
+    location = {"location": f"{second.url}/v1/messages"}
+    upstream.script(answers.as_json({}, status=status, headers=location))
+    assert client.post("/v1/messages", json=BODY).status_code == 502
+    assert second.requests == []
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "kind"),
+    [
+        ({"type": "overloaded_error", "message": "busy"}, 529, "overloaded_error"),
+        ({"type": "authentication_error", "message": "who?"}, 502, "authentication_error"),
+        ({"type": "invalid_request_error", "message": "no"}, 400, "invalid_request_error"),
+        ({"type": "a_new_error", "message": "new"}, 500, "a_new_error"),
+        ({"message": "of no type"}, 500, "api_error"),
+        (None, 500, "api_error"),
+    ],
+)
+def test_it_gives_an_error_inside_a_good_answer_its_status(
+    client: httpx.Client, upstream: Upstream, said: object, status: int, kind: str
+) -> None:
+    upstream.script(answers.as_json({"type": "error", "error": said}))
+    response = client.post("/v1/messages", json=BODY | {"stream": False})
+    assert (response.status_code, response.json()["error"]["type"]) == (status, kind)
+    row = ledger_row()
+    assert (row.state, row.status, row.error_type) == ("failed", status, kind)
+
+
+def test_it_shows_no_page_of_the_upstreams_for_an_answer(
+    client: httpx.Client, upstream: Upstream
+) -> None:
+    upstream.script(answers.as_html("<h1>Sign in</h1>", status=200))
+    response = client.post("/v1/messages", json=BODY)
+    assert (response.status_code, response.json()["error"]["type"]) == (502, "api_error")
+    assert "Sign in" not in response.text

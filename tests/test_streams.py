@@ -123,8 +123,10 @@ def test_it_passes_on_an_error_event_of_the_upstream_and_counts_the_request_as_f
     client: httpx.Client, upstream: Upstream
 ) -> None:
     overloaded = {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}
-    upstream.script(answers.stream([*EVENTS[:4], overloaded]))
+    gate = answers.Gate()
+    upstream.script(answers.stream([*EVENTS[:4], gate, overloaded]))
     with stream_of(client) as response:
+        gate.open()
         assert response.read().endswith(answers.sse(overloaded))
     row = ledger_row()
     assert (row.state, row.error_type) == ("failed", "overloaded_error")

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -19,6 +20,11 @@ USAGE = {
     "server_tool_use": {"web_search_requests": 2},
     "service_tier": "standard",
 }
+
+
+def closing(state: State, **more: Any) -> Closing:
+    fields: dict[str, Any] = {"duration_ms": 1, "upstream": "scripted", "target_model": "qwen"}
+    return Closing(state=state, **(fields | more))
 
 
 async def test_it_has_committed_the_row_when_admit_returns(
@@ -40,10 +46,21 @@ async def test_it_closes_with_every_token_class_and_the_raw_usage(
     writing: writer.Writer, admission: Admission
 ) -> None:
     await ledger.admit(admission)
-    closing = Closing(
-        state=State.COMPLETED, duration_ms=1200, first_byte_ms=30, status=200, usage=USAGE
+    ledger.close(
+        admission.id,
+        closing(
+            State.COMPLETED,
+            duration_ms=1200,
+            first_byte_ms=30,
+            status=200,
+            usage=USAGE,
+            upstream="other",
+            target_model="gpt",
+            moved_from="scripted",
+            attempts=2,
+            own_credential=True,
+        ),
     )
-    ledger.close(admission.id, closing)
     await writing.drain()
     row = await UsageRecord.objects.aget(id=admission.id)
     assert row.state == State.COMPLETED
@@ -52,15 +69,17 @@ async def test_it_closes_with_every_token_class_and_the_raw_usage(
     assert (row.input_tokens, row.output_tokens, row.cache_read_tokens) == (7, 9, 5)
     assert (row.cache_write_5m_tokens, row.cache_write_1h_tokens, row.server_tool_uses) == (3, 4, 2)
     assert row.usage == USAGE
+    assert (row.upstream, row.target_model, row.moved_from) == ("other", "gpt", "scripted")
+    assert (row.attempts, row.own_credential) == (2, True)
 
 
 async def test_it_is_closed_by_the_first_end_only(
     writing: writer.Writer, admission: Admission
 ) -> None:
     await ledger.admit(admission)
-    ledger.close(admission.id, Closing(state=State.INTERRUPTED, duration_ms=1))
+    ledger.close(admission.id, closing(State.INTERRUPTED, duration_ms=1))
     await writing.drain()
-    ledger.close(admission.id, Closing(state=State.COMPLETED, duration_ms=2, usage=USAGE))
+    ledger.close(admission.id, closing(State.COMPLETED, duration_ms=2, usage=USAGE))
     await writing.drain()
     row = await UsageRecord.objects.aget(id=admission.id)
     assert (row.state, row.duration_ms, row.output_tokens) == (State.INTERRUPTED, 1, 0)
@@ -125,7 +144,7 @@ async def test_it_still_writes_what_a_cancelled_request_closed(
             opened.set()
             await asyncio.Event().wait()
         finally:
-            ledger.close(admission.id, Closing(state=State.INTERRUPTED, duration_ms=5))
+            ledger.close(admission.id, closing(State.INTERRUPTED, duration_ms=5))
 
     task = asyncio.create_task(request())
     await asyncio.wait_for(opened.wait(), 5)
@@ -149,7 +168,7 @@ async def test_it_closes_whatever_an_upstream_calls_usage(
     writing: writer.Writer, admission: Admission, usage: dict[str, object], stored: object
 ) -> None:
     await ledger.admit(admission)
-    ledger.close(admission.id, Closing(state=State.COMPLETED, duration_ms=1, usage=usage))
+    ledger.close(admission.id, closing(State.COMPLETED, duration_ms=1, usage=usage))
     await writing.drain()
     row = await UsageRecord.objects.aget(id=admission.id)
     assert row.state == State.COMPLETED

@@ -158,6 +158,7 @@ START = [
     ("OPSCENTER_SECRET_KEY", ""),
     ("OPSCENTER_SECRET_KEY", SECRET),
     ("OPSCENTER_KEY_PEPPER", SECRET),
+    ("OPSCENTER_ENCRYPTION_KEYS", SECRET),
     ("OPSCENTER_DEBUG", "maybe"),
     ("ANTHROPIC_PROXY_ENABLED", "maybe"),
     ("OPSCENTER_PORT", "0"),
@@ -215,8 +216,12 @@ def test_it_writes_the_first_env_for_its_owner_alone(tmp_path: Path) -> None:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     found = dotenv_values(path)
-    assert set(found) == {"OPSCENTER_SECRET_KEY", "OPSCENTER_KEY_PEPPER"}
-    assert len(set(found.values())) == 2
+    assert set(found) == {
+        "OPSCENTER_SECRET_KEY",
+        "OPSCENTER_KEY_PEPPER",
+        "OPSCENTER_ENCRYPTION_KEYS",
+    }
+    assert len(set(found.values())) == 3
     assert all(len(value or "") >= env.SECRET_CHARS for value in found.values())
 
 
@@ -241,6 +246,7 @@ def test_it_makes_an_env_that_the_product_starts_with(tmp_path: Path) -> None:
         "OPSCENTER_ENV_FILE": str(tmp_path / ".env"),
         "OPSCENTER_SECRET_KEY": "",
         "OPSCENTER_KEY_PEPPER": "",
+        "OPSCENTER_ENCRYPTION_KEYS": "",
     }
     first, second = (start("-m", "opscenter.first_env", **own) for _ in range(2))
     assert (first.returncode, first.stderr) == (0, "")

@@ -1,9 +1,6 @@
 """What a new installation gets, and what the environment offers it."""
 
-import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +13,10 @@ from accounts.principal import SCOPES
 from opscenter import env, first_run
 from opscenter.first_run import DEMO, Offer
 from proxy.models import Route, Upstream
+from proxy.tests.listing import Listing, listing
 from tests.gateway import free_port
+
+__all__ = ["listing"]
 
 VARIABLES = ("ANTHROPIC_API_KEY", "LITELLM_MASTER_KEY", "LITELLM_API_KEY")
 Says = Callable[..., None]
@@ -74,7 +74,7 @@ def test_it_offers_litellm_with_the_key_that_is_there(
     environment_says(**variables)
     settings.LITELLM_URL = "http://litellm:4000"
     best = first_run.offers()[0]
-    assert (best.name, best.because) == ("litellm", "LITELLM_URL")
+    assert (best.name, best.because, best.kind) == ("litellm", "LITELLM_URL", "compatible")
     assert best.base_url == "http://litellm:4000"
     assert (best.credential_variable, best.credential_header) == (variable, "authorization")
 
@@ -84,6 +84,8 @@ def test_it_offers_the_best_first(environment_says: Says, settings: Settings) ->
     settings.LITELLM_URL, settings.OLLAMA_HOST = "http://litellm", "localhost"
     offered = [offer.name for offer in first_run.offers()]
     assert offered == ["anthropic", "litellm", "ollama", "demo"]
+    kinds = [offer.kind for offer in first_run.offers()]
+    assert kinds == ["anthropic", "compatible", "compatible", "demo"]
 
 
 @pytest.mark.parametrize(
@@ -168,72 +170,65 @@ def test_it_switches_on_what_was_off() -> None:
     assert first_run.default_route() == route
 
 
-class Listing(ThreadingHTTPServer):
-    """A server that lists models, in whichever shape the test says."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.body = b""
-        self.heard: list[tuple[str, str | None, str | None]] = []
-        super().__init__(("127.0.0.1", 0), ListModels)
-
-    def route(self, **fields: Any) -> Route:
-        """A route to it, as `lead_all_to` makes one."""
-        offer = Offer(
-            name="litellm",
-            because="LITELLM_URL",
-            base_url=f"http://127.0.0.1:{self.server_port}",
-            credential_variable="LITELLM_MASTER_KEY",
-            **fields,
-        )
-        return first_run.lead_all_to(offer)
+@pytest.mark.django_db
+def test_it_leaves_alone_what_one_organization_has_for_itself() -> None:
+    acme = Organization.objects.create(name="Acme")
+    other = Upstream.objects.create(name="other", kind="demo")
+    theirs = Route.objects.create(pattern="*", upstream=other, organization=acme, position=1)
+    assert first_run.default_route() is None
+    route = first_run.lead_all_to(DEMO)
+    assert set(Route.objects.all()) == {theirs, route}
+    assert first_run.default_route() == route
 
 
-class ListModels(BaseHTTPRequestHandler):
-    server: Listing
-
-    def do_GET(self) -> None:
-        headers = self.headers
-        self.server.heard.append((self.path, headers["authorization"], headers["x-api-key"]))
-        self.send_response(self.server.status)
-        self.send_header("content-length", str(len(self.server.body)))
-        self.end_headers()
-        self.wfile.write(self.server.body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing: the test's own output is enough."""
+@pytest.mark.django_db
+def test_it_takes_the_environments_credential_over_a_stored_one() -> None:
+    row = Upstream(name="litellm", kind="compatible", base_url="http://old")
+    row.store("sk-stored")
+    row.save()
+    first_run.lead_all_to(OFFER)
+    row.refresh_from_db()
+    assert (row.credential_variable, row.credential_sealed) == ("A", "")
 
 
-@pytest.fixture
-def listing(db: None) -> Iterator[Listing]:
-    with Listing() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def route_to(listing: Listing, **fields: Any) -> Route:
+    """A route to it, as `lead_all_to` makes one."""
+    offer = Offer(
+        name="litellm",
+        because="LITELLM_URL",
+        base_url=listing.url,
+        credential_variable="LITELLM_MASTER_KEY",
+        kind="compatible",
+        **fields,
+    )
+    return first_run.lead_all_to(offer)
 
 
+@pytest.mark.django_db
 def test_it_shows_the_first_model_that_the_server_lists(
     listing: Listing, environment_says: Says
 ) -> None:
     environment_says(LITELLM_MASTER_KEY="sk-1234")
-    listing.body = json.dumps({"data": [{"id": "qwen3:8b"}, {"id": "other"}]}).encode()
-    bearer = listing.route(credential_header="authorization")
+    listing.lists("qwen3:8b", "other")
+    bearer = route_to(listing, credential_header="authorization")
     assert first_run.model_to_show(bearer) == "qwen3:8b"
-    assert listing.heard == [("/v1/models", "Bearer sk-1234", None)]
+    [heard] = listing.heard
+    assert (heard["path"], heard["authorization"]) == ("/v1/models", "Bearer sk-1234")
 
 
+@pytest.mark.django_db
 def test_it_shows_the_credential_in_the_header_that_the_upstream_wants(
     listing: Listing, environment_says: Says
 ) -> None:
     environment_says(LITELLM_MASTER_KEY="sk-1234")
-    first_run.model_to_show(listing.route(credential_header="x-api-key"))
-    assert listing.heard == [("/v1/models", None, "sk-1234")]
+    first_run.model_to_show(route_to(listing, credential_header="x-api-key"))
+    assert (listing.heard[0]["x-api-key"], "authorization" in listing.heard[0]) == (
+        "sk-1234",
+        False,
+    )
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -255,7 +250,7 @@ def test_it_shows_the_credential_in_the_header_that_the_upstream_wants(
 )
 def test_it_says_so_where_no_model_can_be_told(listing: Listing, status: int, body: bytes) -> None:
     listing.status, listing.body = status, body
-    assert first_run.model_to_show(listing.route()) == "<a model that litellm serves>"
+    assert first_run.model_to_show(route_to(listing)) == "<a model that litellm serves>"
 
 
 @pytest.mark.django_db

@@ -17,7 +17,9 @@ from proxy.adapters.demo_scene import (
     read,
     safeguard_types,
 )
-from proxy.wire.stream import LOCAL_SIGNATURE, Emitter
+from proxy.wire import faults
+from proxy.wire.signature import Signer
+from proxy.wire.stream import Emitter
 
 __all__ = ["Failure", "answer", "count_tokens", "new_id"]
 
@@ -30,6 +32,7 @@ MAX_CALLS = 100
 PIECE_CHARS = 24  # about the size of a real model's deltas
 FAIR_CHUNKS = 100  # after so many, other requests get their turn: nothing else here waits
 RETRY_AFTER_S = 2  # long enough to be seen, short enough to wait for
+SIGNER = Signer.of("demo")  # what the demo thinks stands in this file, so its key is no secret
 
 KINDS = {
     401: "authentication_error",
@@ -100,13 +103,14 @@ def new_id(prefix: str) -> str:
 async def answer(
     body: dict[str, Any],
     *,
+    signer: Signer = SIGNER,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     new_id: Callable[[str], str] = new_id,
 ) -> AsyncGenerator[bytes, None]:
     """The events of the answer to `body`. Raises Failure before the first one."""
     steps = _plan(body)
     asked = {"input_tokens": count_tokens(body)}
-    stream = Emitter(message_id=new_id("msg_"), model=body["model"], usage=asked)
+    stream = Emitter(message_id=new_id("msg_"), model=body["model"], usage=asked, signer=signer)
     yield stream.start()
     yield stream.ping()
     said, end = 0, End("end_turn")
@@ -123,7 +127,9 @@ async def answer(
             for events in _told(stream, step, new_id):
                 yield events
     usage = {"output_tokens": -(-said // TOKEN_CHARS)}
-    extra = (end.delta or {}) | _verdicts(body)
+    extra = dict(end.delta or {})
+    if asked_for := safeguard_types(body):
+        extra["safeguard_results"] = faults.no_verdicts(asked_for)
     yield stream.finish(end.stop_reason, usage, extra_delta=extra)
 
 
@@ -136,7 +142,7 @@ def _told(
         case Think():
             for piece in _pieces(step.text):
                 yield stream.thinking(piece)
-            yield stream.signature(LOCAL_SIGNATURE)
+            yield stream.signature()
         case Call():
             yield stream.tool_use(new_id("toolu_"), step.name)
             for piece in _pieces(step.arguments):
@@ -151,14 +157,6 @@ def _length(step: str | Think | Call) -> int:
             return len(step.text)
         case Call():
             return len(step.name) + len(step.arguments)
-
-
-def _verdicts(body: dict[str, Any]) -> dict[str, Any]:
-    # Claude Code in auto mode wants tool calls judged. At "disabled" it asks its user; at any other
-    # reason it runs nothing, and without an answer it opens a dialog that blames the gateway.
-    status = {"type": "unavailable", "reason": "disabled"}
-    results = [{"type": kind, "status": status} for kind in safeguard_types(body)]
-    return {"safeguard_results": results} if results else {}
 
 
 def _plan(body: dict[str, Any]) -> Steps:

@@ -66,7 +66,7 @@ def upstream_form(*routes: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("page", "queries"),
-    [(UPSTREAMS, 5), (ROUTES, 6), (UPSTREAMS + "add/", 2), (ROUTES + "add/", 3)],
+    [(UPSTREAMS, 5), (ROUTES, 6), (UPSTREAMS + "add/", 2), (ROUTES + "add/", 2)],
 )
 def test_it_asks_as_often_for_many_rows_as_for_few(
     operator: Client, page: str, queries: int, django_assert_num_queries: DjangoAssertNumQueries
@@ -91,11 +91,12 @@ def test_it_asks_as_often_for_an_upstream_of_many_routes(
 
 
 def test_it_makes_an_upstream_with_its_routes_on_one_page(operator: Client) -> None:
-    route = {"pattern": "qwen*", "position": 5, "target_model": "qwen3:8b", "enabled": "on"}
+    route = {"pattern": "qwen*", "position": 5, "weight": 2, "target_model": "qwen3:8b"}
     answer = operator.post(UPSTREAMS + "add/", upstream_form(route))
     assert answer.status_code == 302
     made = Route.objects.select_related("upstream").get()
-    assert (made.pattern, made.position, made.target_model) == ("qwen*", 5, "qwen3:8b")
+    assert (made.pattern, made.position, made.weight) == ("qwen*", 5, 2)
+    assert (made.target_model, made.enabled) == ("qwen3:8b", False)
     assert (made.upstream.name, made.upstream.credential_header) == ("gpu-box", "authorization")
 
 
@@ -152,9 +153,22 @@ def test_it_refuses_a_second_route_for_the_same_name_and_upstream(
     operator: Client, upstream: Upstream
 ) -> None:
     Route.objects.create(pattern="same", upstream=upstream)
-    form = {"pattern": "same", "position": 1, "upstream": upstream.pk}
-    assert operator.post(ROUTES + "add/", form).status_code == 200
+    form = {"pattern": "same", "position": 1, "weight": 1, "upstream": upstream.pk}
+    page = operator.post(ROUTES + "add/", form | {"lifecycle": "active"})
+    assert page.status_code == 200
+    assert "There is such a route already." in str(page.context["adminform"].form.errors)
     assert Route.objects.count() == 1
+
+
+def test_it_refuses_the_same_route_twice_on_one_page(operator: Client) -> None:
+    route = {"pattern": "same", "position": 5, "weight": 1}
+    page = operator.post(UPSTREAMS + "add/", upstream_form(route, route))
+    assert page.status_code == 200
+    [formset] = page.context["inline_admin_formsets"]
+    assert formset.formset.errors == [{}, {"pattern": ["This route stands here twice."]}]
+    assert not Upstream.objects.exists()
+    other = route | {"target_model": "other"}
+    assert operator.post(UPSTREAMS + "add/", upstream_form(route, other)).status_code == 302
 
 
 def test_it_changes_order_and_switch_in_the_list(operator: Client, upstream: Upstream) -> None:
@@ -164,11 +178,12 @@ def test_it_changes_order_and_switch_in_the_list(operator: Client, upstream: Ups
         "form-INITIAL_FORMS": 1,
         "form-0-id": route.pk,
         "form-0-position": 3,
+        "form-0-weight": 9,
         "_save": "Save",
     }
     assert operator.post(ROUTES, form).status_code == 302
     route.refresh_from_db()
-    assert (route.position, route.enabled) == (3, False)
+    assert (route.position, route.weight, route.enabled) == (3, 9, False)
 
 
 @pytest.mark.parametrize("term", ["qwen3", "8b", "Our model", "QWEN"])

@@ -9,15 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.wire.stream import (
-    LOCAL_SIGNATURE,
-    Emitter,
-    MisuseError,
-    OutOfTurnError,
-    StreamOverError,
-)
+from proxy.wire.signature import Signer
+from proxy.wire.stream import Emitter, MisuseError, OutOfTurnError, StreamOverError
 
 Event = dict[str, Any]
+
+SIGNER = Signer.of("test")
 
 _FRAME = re.compile(rb"event: ([a-z_]+)\ndata: ([^\r\n]+)\n\n")
 _DELTAS = {
@@ -107,7 +104,8 @@ def check_end(kinds: list[str], *, whole: bool) -> None:
 
 
 def emitter() -> Emitter:
-    return Emitter(message_id="msg_1", model="claude-demo", usage={"input_tokens": 7})
+    usage = {"input_tokens": 7}
+    return Emitter(message_id="msg_1", model="claude-demo", usage=usage, signer=SIGNER)
 
 
 words = st.text() | st.sampled_from(
@@ -170,7 +168,7 @@ def test_it_tells_a_whole_turn() -> None:
     assert told == [
         ("content_block_start", 0, None),
         (bit, 0, {"type": "thinking_delta", "thinking": "Hm."}),
-        (bit, 0, {"type": "signature_delta", "signature": LOCAL_SIGNATURE}),
+        (bit, 0, {"type": "signature_delta", "signature": SIGNER.sign("Hm.")}),
         ("content_block_stop", 0, None),
         ("content_block_start", 1, None),
         (bit, 1, {"type": "text_delta", "text": "Now"}),
@@ -234,6 +232,21 @@ def test_it_signs_thinking_that_is_kept_back() -> None:
     events = legal(it.signature("abc") + it.finish("end_turn", {}))
     deltas = [e["delta"] for e in events if e["type"] == "content_block_delta"]
     assert deltas == [{"type": "signature_delta", "signature": "abc"}]
+
+
+@given(st.lists(st.lists(words, min_size=1), min_size=2, max_size=2))
+def test_it_signs_what_the_client_reads_of_each_thinking(thoughts: list[list[str]]) -> None:
+    it, stream = emitter(), b""
+    for pieces in thoughts:
+        stream += b"".join(map(it.thinking, pieces)) + it.text("Said.")
+    read: dict[int, dict[str, str]] = {}
+    for event in legal(stream, whole=False):
+        for field in ("thinking", "signature"):
+            block = read.setdefault(event.get("index", 0), {"thinking": "", "signature": ""})
+            block[field] += event.get("delta", {}).get(field, "")
+    signed = [block for block in read.values() if block["signature"]]
+    assert len(signed) == 2
+    assert all(SIGNER.signed(block["thinking"], block["signature"]) for block in signed)
 
 
 def test_it_sends_a_result_block_whole() -> None:

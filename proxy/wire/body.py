@@ -71,6 +71,20 @@ class JSONObject:
         member = msgspec.json.encode(name) + b":" + value + comma
         return self.raw[:inside] + member + self.raw[inside:]
 
+    def without(self, name: str) -> bytes:
+        """The whole text without `name`; all else stays as it is."""
+        span = self.spans.get(name)
+        if span is None:
+            return self.raw
+        begin = self.raw.index(b"{") + 1
+        # The spans lie in the order of the text, and what stands between two is a comma and a key.
+        ends = [end for _, end in self.spans.values() if end < span[0]]
+        if ends:
+            return self.raw[: ends[-1]] + self.raw[span[1] :]
+        after = _NEXT.match(self.raw, span[1])
+        rest = after.end() if after is not None and after[1] == b"," else span[1]
+        return self.raw[:begin] + self.raw[rest:]
+
 
 def _decoded(raw: bytes, name: str) -> Any:
     try:

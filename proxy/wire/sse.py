@@ -28,37 +28,44 @@ class Event(NamedTuple):
 class Splitter:
     """Cuts a stream into blocks of whole events, so that none is ever passed on in part."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_has_cr", "_rest")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()  # grows in place: an event may come in a million small chunks
+        self._has_cr = False
 
     def feed(self, chunk: bytes) -> bytes:
         """All whole events that `chunk` completes, as the bytes they were; empty for none."""
         if not self._rest and chunk.endswith(b"\n\n"):
             return chunk  # what nearly every chunk of nearly every upstream looks like
-        text = self._rest + chunk
-        end = _end_of_last_event(text, len(self._rest))
-        if end == 0 and len(text) > MAX_EVENT_BYTES:
-            raise EventTooLongError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
-        self._rest = text[end:]
-        return text[:end]
+        known = len(self._rest)
+        self._rest += chunk
+        self._has_cr = self._has_cr or b"\r" in chunk
+        end = self._end_of_last_event(known)
+        if end == 0:
+            if len(self._rest) > MAX_EVENT_BYTES:
+                raise EventTooLongError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
+            return b""
+        block = bytes(self._rest[:end])
+        del self._rest[:end]
+        self._has_cr = b"\r" in self._rest
+        return block
 
     @property
     def rest(self) -> bytes:
         """What has arrived of an event that is not whole yet."""
-        return self._rest
+        return bytes(self._rest)
 
-
-def _end_of_last_event(text: bytes, known: int) -> int:
-    if b"\r" not in text:
-        # What lies before `known` was searched when it arrived, but for its last byte.
-        found = text.rfind(b"\n\n", max(0, known - 1))
-        return found + 2 if found >= 0 else 0
-    end = 0
-    for blank in _BLANK.finditer(text, max(0, known - 3)):
-        end = blank.end()
-    return end
+    def _end_of_last_event(self, known: int) -> int:
+        """Where it is; 0 for nowhere. What lies before `known` was searched when it arrived, but
+        for its last bytes."""
+        if not self._has_cr:
+            found = self._rest.rfind(b"\n\n", max(0, known - 1))
+            return found + 2 if found >= 0 else 0
+        end = 0
+        for blank in _BLANK.finditer(self._rest, max(0, known - 3)):
+            end = blank.end()
+        return end
 
 
 def events(block: bytes) -> Iterator[Event]:

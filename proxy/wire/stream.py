@@ -7,10 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from proxy.wire import sse
-
-# Closes a thinking block that nobody signed. Clients keep any string and send it back; an upstream
-# that checks signatures must not be shown this one, so it is one that can be recognised.
-LOCAL_SIGNATURE = "b3BzLWNlbnRlcg=="
+from proxy.wire.signature import Signer
 
 # Clients read these from deltas alone: sent whole, a tool call would arrive with an empty input.
 STREAMED = frozenset({"text", "thinking", "tool_use", "server_tool_use"})
@@ -53,14 +50,20 @@ class Emitter:
 
     Blocks are opened, numbered and closed here; the first event is always message_start, whichever
     method is called first. A method that raises MisuseError has emitted and changed nothing.
+    Thinking that nobody signed is signed by `signer`: clients keep any signature and send it back,
+    and an upstream that checks signatures must not be shown ours.
     """
 
-    __slots__ = ("_index", "_message_id", "_model", "_phase", "_usage")
+    __slots__ = ("_index", "_message_id", "_model", "_phase", "_signer", "_signing", "_usage")
 
-    def __init__(self, *, message_id: str, model: str, usage: Mapping[str, Any]) -> None:
+    def __init__(
+        self, *, message_id: str, model: str, usage: Mapping[str, Any], signer: Signer
+    ) -> None:
         self._message_id = message_id
         self._model = model
         self._usage = _NO_USAGE | dict(usage)
+        self._signer = signer
+        self._signing = signer.signing()
         self._phase = Phase.FRESH
         self._index = -1
 
@@ -84,11 +87,17 @@ class Emitter:
 
     def thinking(self, text: str) -> bytes:
         """Some more thinking. Empty thinking is sent: it keeps a client's event watchdog quiet."""
-        return self._think() + self._delta({"type": "thinking_delta", "thinking": text})
+        opened = self._think()
+        self._signing.update(_healed(text))  # what the client reads is what it sends back
+        return opened + self._delta({"type": "thinking_delta", "thinking": text})
 
-    def signature(self, signature: str) -> bytes:
-        """Sign and close the thinking; without any open, a block whose thinking is kept back."""
-        return self._think() + self._sign(signature)
+    def signature(self, signature: str | None = None) -> bytes:
+        """Close the thinking with its signature, or with ours where the model gave none.
+
+        Without any open thinking it is a block whose thinking is kept back.
+        """
+        opened = self._think()
+        return opened + self._sign(self._signing.signature() if signature is None else signature)
 
     def tool_use(
         self, call_id: str, name: str, kind: Literal["tool_use", "server_tool_use"] = "tool_use"
@@ -168,7 +177,7 @@ class Emitter:
             case Phase.BETWEEN:
                 return b""
             case Phase.THINKING:
-                return self._sign(LOCAL_SIGNATURE)
+                return self._sign(self._signing.signature())
             case _:
                 return self._stopped()
 
@@ -179,7 +188,10 @@ class Emitter:
         return self._between() + self._open(phase, block)
 
     def _think(self) -> bytes:
-        return self._inside(Phase.THINKING, {"type": "thinking", "thinking": "", "signature": ""})
+        opened = self._inside(Phase.THINKING, {"type": "thinking", "thinking": "", "signature": ""})
+        if opened:
+            self._signing = self._signer.signing()
+        return opened
 
     def _sign(self, signature: str) -> bytes:
         signed = self._delta({"type": "signature_delta", "signature": signature})

@@ -1,0 +1,1 @@
+"""The language of OpenAI's Chat Completions, which most other servers speak. Pure."""

@@ -1,0 +1,112 @@
+"""Connections to upstreams: pools, TLS, and names that lead where nobody should go."""
+
+import asyncio
+import socket
+import ssl
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+from weakref import WeakSet
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from django.conf import settings
+
+from proxy.addresses import is_off_limits
+from proxy.routing import UpstreamConfig
+
+COUNTING = 100  # connections that count tokens at once; they wait for no message
+
+# Whether the connection of this task's request had served another one before.
+was_kept: ContextVar[bool] = ContextVar("was_kept", default=False)
+
+
+class OffLimitsError(OSError):
+    """The upstream's name leads to a link-local or metadata address."""
+
+
+class _GuardedResolver(AbstractResolver):
+    """Looks at what a name leads to at the very moment of connecting: it may have changed."""
+
+    def __init__(self) -> None:
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        if any(is_off_limits(each["host"]) for each in found):
+            raise OffLimitsError(f"{host} leads to a link-local or metadata address")
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Remembers which connections are not new: only these may be gone without being asked."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._seen: WeakSet[Any] = WeakSet()
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        was_kept.set(protocol in self._seen)
+        self._seen.add(protocol)
+        return connection
+
+
+Lane = tuple[asyncio.AbstractEventLoop, bool, bool, bool]
+_sessions: dict[Lane, aiohttp.ClientSession] = {}  # until `shutdown`
+
+
+def session(upstream: UpstreamConfig, *, counting: bool, fresh: bool) -> aiohttp.ClientSession:
+    """The running loop's connections for such a call. Bounds are per phase, set by each call.
+
+    A `fresh` connection has served nobody before.
+    """
+    lane = (asyncio.get_running_loop(), upstream.private_networks, counting, fresh)
+    found = _sessions.get(lane)
+    if found is None:
+        found = _sessions[lane] = aiohttp.ClientSession(
+            connector=_Connector(
+                limit=COUNTING if counting else settings.UPSTREAM_CONNECTIONS,
+                force_close=fresh,
+                resolver=None if upstream.private_networks else _GuardedResolver(),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("user-agent",),
+            auto_decompress=False,  # a small answer must not become a large one in our memory
+        )
+    return found
+
+
+def tls(upstream: UpstreamConfig) -> ssl.SSLContext | bool:
+    """What to trust when talking to this upstream. Raises ssl.SSLError for a bad certificate."""
+    if not upstream.tls_verify:
+        return False
+    return _trusting(upstream.tls_ca) if upstream.tls_ca else True
+
+
+@lru_cache(maxsize=64)
+def _trusting(ca: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=ca)
+
+
+@lru_cache(maxsize=64)
+def timeouts(connect_s: float | None) -> aiohttp.ClientTimeout:
+    """The bound of connecting; those of the later phases are the caller's own."""
+    seconds = settings.UPSTREAM_CONNECT_S if connect_s is None else connect_s
+    return aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
+
+
+async def shutdown() -> None:
+    """Close the running loop's connections, if it has any."""
+    loop = asyncio.get_running_loop()
+    for lane in [lane for lane in _sessions if lane[0] is loop]:
+        await _sessions.pop(lane).close()

@@ -1,0 +1,178 @@
+"""The REST pages about routes and about organizations' own credentials."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from rest_framework import serializers
+from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import sealed
+from accounts.models import Organization
+from accounts.principal import MESSAGES
+from accounts.rest import HasScope
+from accounts.serializers import Strict, Text
+from accounts.views import RULERS, KeyPage
+from proxy import credentials, probe, table
+from proxy.explain import NOBODY
+from proxy.models import OwnCredential
+from proxy.validators import CREDENTIAL_CHARS, plain_credential
+
+
+class NotSetUpError(APIException):
+    """The operator has not set what this needs."""
+
+    status_code = 503
+    default_code = "not_set_up"
+
+
+class Where(Strict):
+    """For which organization."""
+
+    organization = serializers.UUIDField(
+        default=None, help_text="For people in several organizations; without it, their oldest."
+    )
+
+
+class NewCredential(Where):
+    """The body that stores a credential."""
+
+    credential = Text(
+        max_length=CREDENTIAL_CHARS, trim_whitespace=False, validators=[plain_credential]
+    )
+
+
+class Asked(Where):
+    """What a route is explained for."""
+
+    model = Text(max_length=256)
+    session = Text(max_length=256, default="", allow_blank=True)
+
+
+def _shown(own: OwnCredential) -> dict[str, Any]:
+    return {
+        "upstream": own.upstream.name,
+        "kind": own.upstream.kind,
+        "organization": str(own.organization_id),
+        "fingerprint": own.fingerprint,
+        "updated_at": own.updated_at,
+    }
+
+
+class OwnPage(KeyPage):
+    """What the pages about organizations' own credentials share."""
+
+    def mine(self) -> QuerySet[Organization]:
+        """The caller's organizations."""
+        return Organization.objects.filter(pk__in=self.memberships().values("organization"))
+
+    def ruled(self, wanted: UUID | None) -> Organization:
+        """The organization whose credentials the caller may change."""
+        mine = self.memberships().select_related("organization").order_by("created_at", "id")
+        # One that does not exist and one of somebody else get the same answer.
+        membership = mine.filter(organization=wanted).first() if wanted else mine.first()
+        if membership is None:
+            raise ValidationError({"organization": ["You are not a member of it, or of any."]})
+        if membership.role not in RULERS:
+            raise PermissionDenied("Only its owner or an admin may change these credentials.")
+        return membership.organization
+
+    def own(self, request: Request, name: str) -> OwnCredential:
+        """The stored credential that the address and the query name."""
+        asked = Where(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        rows = OwnCredential.objects.select_related("upstream", "organization")
+        organization = self.ruled(asked.validated_data["organization"])
+        return get_object_or_404(rows, organization=organization, upstream__name=name)
+
+
+class OwnCredentials(OwnPage):
+    """List the credentials of one's organizations, and the upstreams that take one."""
+
+    def get(self, request: Request) -> Response:
+        rows = OwnCredential.objects.filter(organization__in=self.mine())
+        rows = rows.select_related("upstream").order_by("upstream__name", "organization_id")
+        takes = credentials.open_to(self.mine()).values("name", "kind")
+        return Response(
+            {
+                "results": [_shown(own) for own in rows],
+                "upstreams": [{"upstream": row["name"], "kind": row["kind"]} for row in takes],
+            }
+        )
+
+
+class OwnCredentialDetail(OwnPage):
+    """Store a credential, or remove it."""
+
+    def put(self, request: Request, name: str) -> Response:
+        body = NewCredential(data=request.data)
+        body.is_valid(raise_exception=True)
+        organization = self.ruled(body.validated_data["organization"])
+        upstream = get_object_or_404(credentials.open_to([organization]), name=name)
+        credential = body.validated_data["credential"]
+        try:
+            own = credentials.store_own(organization, upstream, credential, self.actor())
+        except sealed.SealedError as error:
+            raise NotSetUpError(str(error)) from error
+        return Response(_shown(own))
+
+    def delete(self, request: Request, name: str) -> Response:
+        credentials.forget_own(self.own(request, name), self.actor())
+        return Response(status=204)
+
+
+class OwnCredentialTest(OwnPage):
+    """Ask the upstream whether it takes the stored credential."""
+
+    def post(self, request: Request, name: str) -> Response:
+        own = self.own(request, name)
+        organization, upstream = own.organization, own.upstream
+        if not credentials.open_to([organization]).filter(pk=upstream.pk).exists():
+            raise ValidationError({"upstream": ["No route leads you there at present."]})
+        try:
+            credential = sealed.opened(own.credential_sealed)
+        except sealed.SealedError as error:
+            raise NotSetUpError(str(error)) from error
+        config = replace(table.config_of(upstream), credential=credential, problem="")
+        finding = async_to_sync(probe.tested)(config)
+        return Response(
+            {
+                "ok": finding.ok,
+                "text": finding.text,
+                "credential": finding.credential,
+                "models": list(finding.models),
+                "model_count": finding.count,
+                "ms": finding.ms,
+            }
+        )
+
+
+class Explanation(OwnPage):
+    """Say which upstream would answer the caller for a model, and why."""
+
+    permission_classes = [HasScope(MESSAGES)]
+
+    def get(self, request: Request) -> Response:
+        asked = Asked(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        wanted = asked.validated_data
+        organization = self._organization(wanted["organization"])
+        told = async_to_sync(table.explain)(wanted["model"], organization, wanted["session"])
+        return Response(told)
+
+    def _organization(self, wanted: UUID | None) -> UUID:
+        """A key's own; a person's own; any, where staff ask."""
+        if self.user().is_staff and self.principal() is None:
+            if wanted and not Organization.objects.filter(id=wanted).exists():
+                raise ValidationError({"organization": ["There is none with this id."]})
+            return wanted or NOBODY
+        mine = self.memberships().order_by("created_at", "id")
+        membership = mine.filter(organization=wanted).first() if wanted else mine.first()
+        if membership is None:
+            raise ValidationError({"organization": ["You are not a member of it, or of any."]})
+        return membership.organization_id
