@@ -23,5 +23,8 @@ class Concessions:
         self._known[_key(target)] = self.known(target) | {name}
 
 
+concessions = Concessions()  # this process's
+
+
 def _key(target: Target) -> tuple[str, str, str]:
     return target.upstream.name, target.upstream.base_url, target.model

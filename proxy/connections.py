@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from django.conf import settings
 
-from proxy.addresses import is_off_limits
+from proxy.addresses import is_off_limits, literal_off_limits
 from proxy.routing import UpstreamConfig
 
 COUNTING = 100  # connections that count tokens at once; they wait for no message
@@ -68,8 +68,10 @@ _sessions: dict[Lane, aiohttp.ClientSession] = {}  # until `shutdown`
 def session(upstream: UpstreamConfig, *, counting: bool, fresh: bool) -> aiohttp.ClientSession:
     """The running loop's connections for such a call. Bounds are per phase, set by each call.
 
-    A `fresh` connection has served nobody before.
+    A `fresh` connection has served nobody before. Raises OffLimitsError.
     """
+    if not upstream.private_networks and literal_off_limits(upstream.base_url):
+        raise OffLimitsError(f"{upstream.base_url} is a link-local or metadata address")
     lane = (asyncio.get_running_loop(), upstream.private_networks, counting, fresh)
     found = _sessions.get(lane)
     if found is None:
@@ -84,6 +86,23 @@ def session(upstream: UpstreamConfig, *, counting: bool, fresh: bool) -> aiohttp
             auto_decompress=False,  # a small answer must not become a large one in our memory
         )
     return found
+
+
+async def answers(upstream: UpstreamConfig) -> bool:
+    """Whether something answers at its address, whatever it says. The demo always does."""
+    if not upstream.base_url:
+        return True
+    try:
+        response = await session(upstream, counting=True, fresh=True).get(
+            upstream.base_url,
+            allow_redirects=False,
+            ssl=tls(upstream),
+            timeout=timeouts(upstream.connect_s),
+        )
+    except (aiohttp.ClientError, OSError, ValueError):
+        return False
+    response.close()  # the status is enough: a body may have no end
+    return True
 
 
 def tls(upstream: UpstreamConfig) -> ssl.SSLContext | bool:

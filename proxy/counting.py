@@ -11,6 +11,7 @@ from accounts.principal import Principal
 from proxy import receipts, table, upstream
 from proxy.adapters.language import Call, hops_of
 from proxy.answer import Answer, UpstreamError, UpstreamRefusedUsError
+from proxy.concessions import concessions
 from proxy.languages import BY_KIND
 from proxy.routing import Asking
 from proxy.wire import estimate
@@ -53,14 +54,16 @@ async def counted(
         counting=True,
         hops=hops_of(headers),
     )
-    asked = BY_KIND[target.upstream.kind].asked(call, target, frozenset())
+    asked = BY_KIND[target.upstream.kind].asked(call, target, concessions.known(target))
     try:
         answer = await upstream.ask(target, asked, within_s=WITHIN_S, counting=True)
     except UpstreamRefusedUsError:
         raise
     except UpstreamError:
         return await _estimated(request)
-    if answer.status in _NOT_THERE | _UNWELL:
+    if answer.status in _NOT_THERE | _UNWELL or (
+        answer.status != 200 and target.upstream.kind == "compatible"  # it may know less than we
+    ):
         return await _estimated(request)
     return answer
 

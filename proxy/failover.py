@@ -121,6 +121,8 @@ async def _attempt(
     except BaseException as error:
         if isinstance(error, UpstreamError) and after(error).is_sick:
             place.failed(time.monotonic())
+        elif isinstance(error, UpstreamRefusalError | UpstreamSaidError):
+            place.worked()  # whoever can refuse is there
         place.leave()
         raise
     place.worked()

@@ -9,8 +9,9 @@ from django.conf import settings
 
 from accounts.memory import Memory
 from accounts.reads import DatabaseAwayError, off_loop
-from proxy import table
+from proxy import connections, table
 from proxy.models import Route
+from proxy.routing import UpstreamConfig
 
 PROBE_S = 2.0  # a neighbour that needs longer to say a word is not well
 AGE_S = 5.0  # many may ask at once; the neighbours are asked this often
@@ -24,16 +25,8 @@ async def state() -> dict[str, Any]:
 
 async def _look(_: None) -> dict[str, Any]:
     database = await _database()
-    addresses = await _upstream_addresses() if database == "ok" else {}
-    async with httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as client:
-        names = list(addresses)
-        found = await asyncio.gather(
-            _reachable(
-                client, settings.BRIGADE_URL and f"{settings.BRIGADE_URL}/health", healthy=True
-            ),
-            *(_reachable(client, addresses[name]) for name in names),
-        )
-    brigade, upstreams = found[0], dict(zip(names, found[1:], strict=True))
+    upstreams = await _upstreams() if database == "ok" else {}
+    brigade = await _is_well(f"{settings.BRIGADE_URL}/health") if settings.BRIGADE_URL else False
     well = database == "ok" and all(upstreams.values()) and (brigade or not settings.BRIGADE_URL)
     return {
         "status": "healthy" if well else "degraded",
@@ -60,20 +53,30 @@ async def _database() -> str:
 _any_route = off_loop(Route.objects.exists)
 
 
-async def _upstream_addresses() -> dict[str, str]:
-    """Every upstream that a route leads to, with its address; the demo has none."""
-    return {
-        rule.upstream.name: rule.upstream.base_url for rule in await table.rules() if rule.is_open
-    }
+async def _upstreams() -> dict[str, bool]:
+    """Every upstream that a route leads to, and whether it answers."""
+    configs = {rule.upstream.name: rule.upstream for rule in await table.rules() if rule.is_open}
+    found = await asyncio.gather(*map(_is_there, configs.values()))
+    return dict(zip(configs, found, strict=True))
 
 
-async def _reachable(client: httpx.AsyncClient, address: str, *, healthy: bool = False) -> bool:
-    """Whether something answers at `address`; `healthy` asks for a good answer too."""
-    if not address:
-        return not healthy  # the demo is always there; a Brigade that is not configured is not
+async def _is_there(upstream: UpstreamConfig) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_S):
+            return await connections.answers(upstream)
+    except TimeoutError:
+        return False
+
+
+async def _is_well(address: str) -> bool:
+    """Whether something answers at `address` with a good status."""
     try:
         # The status is enough: a body may have no end, and httpx's time is for each read.
-        async with asyncio.timeout(PROBE_S), client.stream("GET", address) as response:
-            return response.is_success or not healthy
+        async with (
+            asyncio.timeout(PROBE_S),
+            httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as client,
+            client.stream("GET", address) as response,
+        ):
+            return response.is_success
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError):
         return False

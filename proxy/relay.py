@@ -16,7 +16,7 @@ from proxy import errors, failover, receipts, table, upstream
 from proxy.adapters.language import Asked, Call, Language, hops_of
 from proxy.answer import Answer, UpstreamDroppedError, UpstreamRefusalError
 from proxy.breaker import MOST_REST_S, Place, retry_after_s
-from proxy.concessions import Concessions
+from proxy.concessions import concessions
 from proxy.eventstream import EventStream, said
 from proxy.languages import BY_KIND
 from proxy.receipts import Receipt
@@ -29,8 +29,6 @@ Answered = Answer | EventStream
 _REFUSED = frozenset({400, 422})  # what an upstream answers to what it does not know
 LARGE_BYTES = 512 * 1024  # a body that takes tens of milliseconds to translate
 SAID_BYTES = 4096  # of a refusal, read for what it complains about
-
-concessions = Concessions()
 
 
 async def relay(

@@ -11,7 +11,6 @@ from yarl import URL
 from proxy import connections, demo
 from proxy.adapters.anthropic import returned_headers
 from proxy.adapters.language import Asked
-from proxy.addresses import literal_off_limits
 from proxy.answer import (
     Answer,
     Decoder,
@@ -23,7 +22,6 @@ from proxy.answer import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
-from proxy.connections import OffLimitsError
 from proxy.languages import signer
 from proxy.routing import Target
 from proxy.wire import replay
@@ -73,8 +71,6 @@ async def _sent(
     target: Target, asked: Asked, *, counting: bool, fresh: bool
 ) -> aiohttp.ClientResponse:
     upstream = target.upstream
-    if not upstream.private_networks and literal_off_limits(upstream.base_url):
-        raise OffLimitsError(f"{upstream.base_url} is a link-local or metadata address")
     connections.was_kept.set(False)
     response = await connections.session(upstream, counting=counting, fresh=fresh).post(
         _url(upstream.base_url, asked.path, asked.query),
