@@ -19,7 +19,7 @@ run: .venv/run.stamp .env ## Set up on the first run, then serve on 127.0.0.1:80
 test: .venv/dev.stamp ## Run the whole suite on SQLite. ARGS='-k name' for less.
 	$(BIN)/python -m pytest -m "not real" $(ARGS)
 
-real: .venv/dev.stamp ## Install the real peers (Claude Code, SDKs, PostgreSQL) and test against them.
+real: .venv/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, PostgreSQL) and test against them.
 	$(BIN)/python -m tests.real.install
 	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(ARGS)
 

@@ -5,16 +5,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import pytest
 
 from opscenter import env
-from tests.real import peers, postgres, programs, tap
+from tests import openai_server as openai
+from tests.openai_server import OpenAIServer
+from tests.real import litellm, peers, postgres, programs, tap
+from tests.real.litellm import LiteLLM
 from tests.real.postgres import Postgres
 from tests.real.programs import Finished
 from tests.real.tap import Tap
+from tests.upstream import Upstream
 
 pytest.register_assert_rewrite("tests.real.sdk.promises")
+
+openai_server = openai.openai_server
 
 TOOLS = "Bash,Read,Write,Edit"  # allowed by name: root may not skip permissions altogether
 
@@ -141,3 +148,41 @@ def postgres_server() -> Iterator[Postgres]:
     need("postgresql")
     with postgres.running() as server:
         yield server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedLiteLLM:
+    """A proxy for the whole run, and the wires to its models, which end where a test wants."""
+
+    proxy: LiteLLM
+    openai: Tap
+    anthropic: Tap
+
+
+@pytest.fixture(scope="session")
+def shared_litellm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLiteLLM]:
+    need("litellm")
+    with (
+        OpenAIServer() as meanwhile,  # at its start the proxy looks whether its models are there
+        tap.tapped(meanwhile.url) as to_openai,
+        tap.tapped(meanwhile.url) as to_anthropic,
+        litellm.running(
+            tmp_path_factory.mktemp("litellm"), openai=to_openai.url, anthropic=to_anthropic.url
+        ) as proxy,
+    ):
+        yield SharedLiteLLM(proxy=proxy, openai=to_openai, anthropic=to_anthropic)
+
+
+@pytest.fixture(name="litellm")
+def litellm_proxy(
+    shared_litellm: SharedLiteLLM, upstream: Upstream, openai_server: OpenAIServer
+) -> LiteLLM:
+    """LiteLLM's proxy in front of the scripted servers of this test."""
+    shared_litellm.openai.target = address_of(openai_server.url)
+    shared_litellm.anthropic.target = address_of(upstream.url)
+    return shared_litellm.proxy
+
+
+def address_of(url: str) -> tuple[str, int]:
+    target = urlsplit(url)
+    return target.hostname or "", target.port or 80

@@ -9,6 +9,8 @@ from tests.real import peers
 from tests.real.peers import Peer
 
 INSTALL_S = 600  # the slowest peer took 40 s; a stuck download must not hold a build for ever
+# Peers of which every dependency is pinned as well, in the same list that the bench installs.
+LOCKED = {"litellm": peers.ROOT / "bench" / "litellm-requirements.txt"}
 SAID_CHARS = 1000  # the end of what an installer said is where the reason stands
 
 
@@ -42,14 +44,10 @@ def install_node(peer: Peer) -> None:
 def install_python(peer: Peer) -> None:
     own = peers.environment_of(peer)
     run(sys.executable, "-m", "venv", "--clear", str(own))
-    run(
-        str(own / "bin" / "python"),
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        peer.pinned,
-    )
+    locked = LOCKED.get(peer.name)
+    wanted = ["--no-deps", "--requirement", str(locked)] if locked else [peer.pinned]
+    pip = (str(own / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check")
+    run(*pip, *wanted)
 
 
 def install_debian(peer: Peer) -> None:

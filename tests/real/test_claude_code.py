@@ -9,7 +9,7 @@ from billing.models import UsageRecord
 from proxy import models
 from proxy.models import Route
 from tests import gateway as gateways
-from tests.answers import End, error, gone, stream
+from tests.answers import End, Pause, error, gone, stream
 from tests.conftest import lead_to
 from tests.real import peers, programs
 from tests.real.conftest import TOOLS, Claude, Gateway
@@ -113,10 +113,10 @@ def test_it_survives_an_upstream_that_dies_in_mid_stream(
 def test_it_is_served_without_streaming_too(
     claude: Claude, gateway: Gateway, upstream: Upstream
 ) -> None:
-    broken = {"type": "error", "error": {"type": "api_error", "message": "no stream today"}}
-    upstream.answer_by(
-        lambda request: stream([broken]) if request.streaming else text_turn("in one piece")
-    )
+    failure = {"type": "error", "error": {"type": "api_error", "message": "no stream today"}}
+    # The pause lets the first block out: an error before it would become an HTTP status.
+    broken = stream([*text_turn("never whole").events()[:4], Pause(0.5), failure])
+    upstream.answer_by(lambda request: broken if request.streaming else text_turn("in one piece"))
     done = claude("hello", url=gateway.url, key=gateway.key)
     assert (done.code, done.stdout) == (0, "in one piece\n")
     assert not upstream.requests[-1].streaming

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import anthropic  # type: ignore[import-not-found]  # lives in an environment of its own
+import anthropic
 
 ASK: dict[str, Any] = {
     "model": "claude-opus-5-5",

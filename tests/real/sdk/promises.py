@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.answers import error, stream
+from tests.answers import Pause, error, stream
 from tests.real.conftest import Gateway, RunScript
 from tests.turns import text_turn, thinking_turn, tool_turn, usage
 from tests.upstream import COUNT_TOKENS, COUNTED_TOKENS, MESSAGES, Upstream
@@ -14,6 +14,7 @@ from tests.upstream import COUNT_TOKENS, COUNTED_TOKENS, MESSAGES, Upstream
 BETA = "context-management-2025-06-27"
 WITH_CACHE = usage(input_tokens=11, output_tokens=42, cache_read=1000, cache_creation=200)
 TOOLS = tool_turn(("Read", {"path": "ä.txt", "lines": [1, 2]}), ("List", {}), text="Looking.")
+BEGUN = Pause(0.5)  # the client has the first block; an error before would be an HTTP status
 DO_NOT_RETRY = {"x-should-retry": "false"}
 
 REFUSALS = [
@@ -120,7 +121,7 @@ class Promises:
     ) -> None:
         opening = text_turn().events()[:4]
         failure = {"type": "overloaded_error", "message": "Overloaded"}
-        upstream.script(stream([*opening, {"type": "error", "error": failure}]))
+        upstream.script(stream([*opening, BEGUN, {"type": "error", "error": failure}]))
         [told] = self.ask(sdk, gateway, "stream")
         assert told["type"] == "overloaded_error"
         assert len(upstream.requests) == 1
