@@ -78,6 +78,7 @@ class Answer:
     """An upstream's answer: a whole body, or a stream of which nothing is read yet."""
 
     status: int
+    said_status: int = 0  # the upstream's own, where it means another one to the client
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""

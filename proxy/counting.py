@@ -51,10 +51,12 @@ async def counted(
         query=query,
         headers=headers,
         request=request,
+        organization_id=caller.organization_id,
         counting=True,
         hops=hops_of(headers),
     )
-    asked = BY_KIND[target.upstream.kind].asked(call, target, concessions.known(target))
+    known = concessions.known(call.organization_id, target, time.monotonic())
+    asked = BY_KIND[target.upstream.kind].asked(call, target, known)
     try:
         answer = await upstream.ask(target, asked, within_s=WITHIN_S, counting=True)
     except UpstreamRefusedUsError:

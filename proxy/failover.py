@@ -67,7 +67,9 @@ BY_ERROR: dict[type[Exception], After] = {
 def after(error: Exception) -> After:
     """What follows this failure."""
     if isinstance(error, UpstreamRefusalError):
-        return BY_STATUS[error.answer.status]
+        # That of our credential is a 502 to the client, but says nothing about the upstream.
+        refused = error.answer
+        return BY_STATUS.get(refused.said_status or refused.status, _MOVE_ON)
     if isinstance(error, UpstreamSaidError):
         return BY_KIND.get(error.kind, PASS_ON)
     return next(BY_ERROR[kind] for kind in type(error).__mro__ if kind in BY_ERROR)
@@ -119,14 +121,23 @@ async def _attempt(
     try:
         given = await ask(target, place, within_s)
     except BaseException as error:
-        if isinstance(error, UpstreamError) and after(error).is_sick:
-            place.failed(time.monotonic())
-        elif isinstance(error, UpstreamRefusalError | UpstreamSaidError):
-            place.worked()  # whoever can refuse is there
+        if isinstance(error, UpstreamError):
+            _judge(error, target, place)
         place.leave()
         raise
     place.worked()
     return given
+
+
+def _judge(error: UpstreamError, target: Target, place: Place) -> None:
+    """Whether it counts against the upstream, for everybody who asks it."""
+    has_answered = isinstance(error, UpstreamRefusalError | UpstreamSaidError)
+    if has_answered and target.is_own:  # it may be that organization's account
+        return
+    if after(error).is_sick:
+        place.failed(time.monotonic())
+    elif has_answered:
+        place.worked()  # whoever can refuse is there
 
 
 def _share(target: Target, until: float, streamed: bool, is_last: bool) -> float:

@@ -7,6 +7,9 @@ import msgspec
 from proxy.wire import sse
 
 
+MOST_COUNTS = 100  # kinds of counts in one answer; the API has about ten
+
+
 class Meter:
     """What one answer says of itself as it goes by."""
 
@@ -67,7 +70,9 @@ class Meter:
 
     def _merge_usage(self, usage: object) -> None:
         # Every count in a stream is cumulative; null means "nothing new", not zero.
-        self.usage |= {k: v for k, v in _object(usage).items() if v is not None}
+        for name, value in _object(usage).items():
+            if value is not None and (name in self.usage or len(self.usage) < MOST_COUNTS):
+                self.usage[name] = value
 
 
 def _decoded(raw: bytes) -> dict[str, Any]:

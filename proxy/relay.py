@@ -28,6 +28,7 @@ Answered = Answer | EventStream
 
 _REFUSED = frozenset({400, 422})  # what an upstream answers to what it does not know
 LARGE_BYTES = 512 * 1024  # a body that takes tens of milliseconds to translate
+MOST_CONCESSIONS = 8  # times that one upstream is asked for one request, each with less
 SAID_BYTES = 4096  # of a refusal, read for what it complains about
 
 
@@ -46,7 +47,14 @@ async def relay(
     it still gets an HTTP status. Raises what errors.MEANING knows.
     """
     hops = hops_of(headers)
-    call = Call(path=PATH, query=query, headers=headers, request=request, hops=hops)
+    call = Call(
+        path=PATH,
+        query=query,
+        headers=headers,
+        request=request,
+        organization_id=caller.organization_id,
+        hops=hops,
+    )
     session = receipts.session_of(headers)
     asking = Asking(
         model=request.model,
@@ -80,7 +88,7 @@ async def _ask(
     answer, asked = await _answer(call, target, within_s)
     receipt.status, receipt.upstream_request_id = answer.status, answer.request_id
     if answer.source is None:
-        if answer.status in failover.BY_STATUS:
+        if answer.status in failover.BY_STATUS:  # also where the upstream itself said another
             raise UpstreamRefusalError(answer)
         whole = _whole(answer, receipt)
         place.leave()
@@ -93,20 +101,22 @@ async def _ask(
 async def _answer(call: Call, target: Target, within_s: float) -> tuple[Answer, Asked]:
     """What the target says, once it is asked for nothing that it does not know."""
     language = BY_KIND[target.upstream.kind]
-    known = conceded = concessions.known(target)
+    conceded = concessions.known(call.organization_id, target, time.monotonic())
     until = time.monotonic() + within_s
-    while True:
+    given_up = ""
+    for _ in range(MOST_CONCESSIONS):
         asked = await _asked(language, call, target, conceded)
         answer = await _sent(target, asked, until)
         if answer.status not in _REFUSED:
-            for name in (conceded - known) & language.lasting:  # it has helped
-                concessions.learn(target, name)
-            return answer, asked
+            if given_up in language.lasting:  # the last one has helped; the others may not have
+                concessions.learn(call.organization_id, target, given_up, time.monotonic())
+            break
         text = answer.body[:SAID_BYTES].decode(errors="replace")
         given_up = language.concession(text, conceded)
         if not given_up or given_up in conceded:
-            return answer, asked
+            break
         conceded |= {given_up}
+    return answer, asked
 
 
 async def _asked(language: Language, call: Call, target: Target, conceded: frozenset[str]) -> Asked:

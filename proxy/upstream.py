@@ -117,6 +117,7 @@ async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked
         status, body = asked.refusal(status, body)
     return Answer(
         status=status,
+        said_status=response.status,
         content_type=content_type if body.strip()[:1] not in {b"{", b"["} else "application/json",
         headers=headers,
         request_id=request_id,

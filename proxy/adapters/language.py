@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
 
 from proxy.answer import Decoder
 from proxy.routing import NoRouteError, Target
@@ -23,6 +24,7 @@ class Call:
     query: str
     headers: RawHeaders
     request: MessagesRequest
+    organization_id: UUID
     counting: bool = False
     hops: int = 0  # gateways like this one that it has come through
 

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from proxy.answer import UpstreamSaidError
+from proxy.answer import UpstreamRefusedUsError, UpstreamSaidError
 from proxy.wire import refusal as shapes
 from proxy.wire.refusal import Refusal
 
 MAX_BODY_BYTES = 1024 * 1024  # an explanation is shorter; more is not worth reading
+_OURS = frozenset({"authentication_error", "permission_error"})  # errors of our credential
 MAX_NUMBER = 10**10  # of tokens; what is larger was no count
 
 _LENGTH = r"maximum context length (?:is|of) (?P<window>\d+) tokens"
@@ -104,6 +105,8 @@ def raise_if_said(value: Mapping[str, Any]) -> None:
     said = None if "choices" in value and "error" not in value else shapes.refusal(value)
     if said is None:
         return
+    if said.kind in _OURS:
+        raise UpstreamRefusedUsError(f"The upstream refused this gateway: {_clean(said.text)}")
     said = Refusal(said.kind, _with_cause(said.text, value))
     _, said = _meaning(500, said, value, None)
     raise UpstreamSaidError(said.kind, _clean(said.text))
@@ -128,11 +131,7 @@ def _meaning(status: int, said: Refusal, value: Any, window: int | None) -> tupl
     if "insufficient_quota" in names:
         # Still a 429, but of the one kind that trying again does not cure.
         return 429, Refusal("billing_error", said.text)
-    if (
-        status in {401, 403}
-        or "no_db_connection" in names
-        or said.kind in {"authentication_error", "permission_error"}
-    ):
+    if status in {401, 403} or "no_db_connection" in names or said.kind in _OURS:
         # It speaks of the gateway's credential. Passed on, it would accuse the user's own. LiteLLM
         # without a database answers 400 to a key that it does not know.
         return 502, Refusal("api_error", f"The upstream refused this gateway: {said.text}")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.tokens import MOST, TokenCounts
-from proxy.meter import Meter
+from proxy.meter import MOST_COUNTS, Meter
 from proxy.wire import sse
 
 
@@ -105,3 +105,13 @@ def test_it_splits_cache_writes_by_life_time() -> None:
     assert (counts.cache_write_5m_tokens, counts.cache_write_1h_tokens) == (10, 90)
     counts = TokenCounts.of({"cache_creation_input_tokens": 100})
     assert (counts.cache_write_5m_tokens, counts.cache_write_1h_tokens) == (100, 0)
+
+
+def test_it_keeps_a_bounded_number_of_counts() -> None:
+    meter = Meter()
+    for number in range(2 * MOST_COUNTS):
+        meter.see(
+            event("message_delta", delta={}, usage={f"count_{number}": 1, "output_tokens": 7})
+        )
+    assert len(meter.usage) == MOST_COUNTS
+    assert meter.usage["output_tokens"] == 7
