@@ -4,18 +4,20 @@ import asyncio
 import socket
 import ssl
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.resolver import ThreadedResolver
 from django.conf import settings
 
 from proxy.addresses import is_off_limits, literal_off_limits
 from proxy.routing import UpstreamConfig
 
+MOST_INFORMATIONAL = 20  # 100 Continue, 103 Early Hints and their like before one answer
 COUNTING = 100  # connections that count tokens at once; they wait for no message
 
 # Whether the connection of this task's request had served another one before.
@@ -44,11 +46,30 @@ class _GuardedResolver(AbstractResolver):
         await self._resolver.close()
 
 
+class _Protocol(ResponseHandler):
+    """Reads answers; an endless row of 1xx, which say nothing, is none."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._informational = 0
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """Take the head of an answer."""
+        self._informational = self._informational + 1 if data[0].code < 200 else 0
+        if self._informational <= MOST_INFORMATIONAL:
+            super().feed_data(data, size)
+        elif self._informational == MOST_INFORMATIONAL + 1:
+            self.close()
+            self.set_exception(aiohttp.ClientPayloadError("more 1xx than anybody needs"))
+
+
 class _Connector(aiohttp.TCPConnector):
     """Remembers which connections are not new: only these may be gone without being asked."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        factory: Any = partial(_Protocol, loop=self._loop)
+        self._factory = factory
         self._seen: WeakSet[Any] = WeakSet()
 
     async def connect(

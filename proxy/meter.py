@@ -6,8 +6,12 @@ import msgspec
 
 from proxy.wire import sse
 
-
+MOST_BYTES = 64 * 1024  # of one member that we read; what it holds may be many times larger
 MOST_COUNTS = 100  # kinds of counts in one answer; the API has about ten
+
+
+Members = dict[str, msgspec.Raw]
+_members_of = msgspec.json.Decoder(Members).decode  # one pass in C, without making values
 
 
 class Meter:
@@ -31,9 +35,9 @@ class Meter:
 
     def see_message(self, raw: bytes) -> None:
         """Look at a whole non-streaming answer."""
-        message = _decoded(raw)
-        if message.get("type") == "error":
-            self.error = _object(message.get("error"))
+        message = _members(raw)
+        if _value(message, "type") == "error":
+            self.error = _object(_value(message, "error"))
         else:
             self._merge_message(message)
 
@@ -50,23 +54,24 @@ class Meter:
             "ping",
         }:
             return
-        data = _decoded(event.data)
-        match data.get("type"):
+        data = _members(event.data)
+        match _value(data, "type"):
             case "message_start":
-                self._merge_message(_object(data.get("message")))
+                self._merge_message(_members(data.get("message", b"")))
             case "message_delta":
-                self._merge_usage(data.get("usage"))
-                self.stop_reason = _text(_object(data.get("delta")).get("stop_reason"))
+                self._merge_usage(_value(data, "usage"))
+                delta = _members(data.get("delta", b""))
+                self.stop_reason = _text(_value(delta, "stop_reason"))
             case "message_stop":
                 self.stopped = True
             case "error":
-                self.error = _object(data.get("error"))
+                self.error = _object(_value(data, "error"))
 
-    def _merge_message(self, message: dict[str, Any]) -> None:
-        self.message_id = _text(message.get("id"))
-        self.model = _text(message.get("model"))
-        self.stop_reason = _text(message.get("stop_reason"))
-        self._merge_usage(message.get("usage"))
+    def _merge_message(self, message: Members) -> None:
+        self.message_id = _text(_value(message, "id"))
+        self.model = _text(_value(message, "model"))
+        self.stop_reason = _text(_value(message, "stop_reason"))
+        self._merge_usage(_value(message, "usage"))
 
     def _merge_usage(self, usage: object) -> None:
         # Every count in a stream is cumulative; null means "nothing new", not zero.
@@ -75,11 +80,22 @@ class Meter:
                 self.usage[name] = value
 
 
-def _decoded(raw: bytes) -> dict[str, Any]:
+def _members(raw: bytes | msgspec.Raw) -> Members:
+    """The members of an object, each still in its bytes; nothing where there is none."""
     try:
-        return _object(msgspec.json.decode(raw))
+        return _members_of(raw)
     except (ValueError, RecursionError):
         return {}  # the client judges what it is sent; we only count
+
+
+def _value(members: Members, name: str) -> Any:
+    raw = members.get(name)
+    if raw is None or len(memoryview(raw)) > MOST_BYTES:
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _object(value: object) -> dict[str, Any]:

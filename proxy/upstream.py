@@ -27,6 +27,9 @@ from proxy.routing import Target
 from proxy.wire import replay
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a whole answer that is not streamed; more is a fault
+LARGE_BYTES = 512 * 1024  # a whole answer that takes tens of milliseconds to translate
+PIECE_BYTES = 8 * 1024  # of a stream, decoded at once: about a millisecond
+PAUSE_S = 0.001  # between two pieces that came at once: a model is never as fast
 EVENTS = "text/event-stream; charset=utf-8"
 
 
@@ -97,7 +100,7 @@ async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked
             content_type=content_type if asked.decoder is None else EVENTS,
             headers=headers,
             request_id=request_id,
-            source=source if asked.decoder is None else _Decoded(source, asked.decoder),
+            source=source if asked.decoder is None else Decoded(source, asked.decoder),
         )
     try:
         body = await _whole(response.content)
@@ -109,7 +112,7 @@ async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked
     _check(target, response.status, content_type, body)
     status = response.status
     if status == 200:
-        body = asked.message(body)
+        body = await _message(asked, body)
         if asked.stream and asked.decoder is not None:
             source = _Told(replay.told(msgspec.json.decode(body), signer))
             return Answer(status=200, content_type=EVENTS, headers=headers, source=source)
@@ -123,6 +126,12 @@ async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked
         request_id=request_id,
         body=body,
     )
+
+
+async def _message(asked: Asked, body: bytes) -> bytes:
+    if len(body) > LARGE_BYTES:
+        return await asyncio.to_thread(asked.message, body)
+    return asked.message(body)
 
 
 def _content_type(response: aiohttp.ClientResponse) -> str:
@@ -191,27 +200,33 @@ class _HTTPSource:
         self._response.close()
 
 
-class _Decoded:
+class Decoded:
     """The events that an upstream's own language comes to."""
 
-    __slots__ = ("_decoder", "_ended", "_source")
+    __slots__ = ("_decoder", "_ended", "_source", "_waiting")
 
     def __init__(self, source: Source, decoder: Decoder) -> None:
         self._source = source
         self._decoder = decoder
+        self._waiting = b""  # what has been read and not decoded
         self._ended = False
 
     async def read(self) -> bytes:
         while not self._ended:
-            try:
-                chunk = await self._source.read()
-            except UpstreamError as broken:
-                self._ended = True
-                return self._last_words(broken)
-            if not chunk:
+            if self._waiting:
+                await asyncio.sleep(PAUSE_S)  # others get their turn, and so do other threads
+            else:
+                try:
+                    self._waiting = await self._source.read()
+                except UpstreamError as broken:
+                    self._ended = True
+                    return self._last_words(broken)
+            if not self._waiting:
                 self._ended = True
                 return self._decoder.end()
-            if events := self._decoder.feed(chunk):
+            piece = self._waiting[:PIECE_BYTES]
+            self._waiting = self._waiting[PIECE_BYTES:]
+            if events := self._decoder.feed(piece):
                 return events
         return b""
 

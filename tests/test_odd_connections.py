@@ -86,8 +86,10 @@ def said(head: str, body: bytes = b"") -> Say:
         (b"HTTP/1.1 200 OK\r\nx-long: ", b"x" * 65536),
         (b"HTTP/1.1 200 ", b"OK" * 32768),
         (b"", b"\0" * 65536),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
     ],
-    ids=["headers", "one header", "a status line", "no HTTP"],
+    ids=["headers", "one header", "a status line", "no HTTP", "hints", "continue"],
 )
 @pytest.mark.parametrize("streaming", [True, False])
 def test_it_gives_up_an_answer_whose_head_does_not_end(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.tokens import MOST, TokenCounts
-from proxy.meter import MOST_COUNTS, Meter
+from proxy.meter import MOST_BYTES, MOST_COUNTS, Meter
 from proxy.wire import sse
 
 
@@ -115,3 +115,12 @@ def test_it_keeps_a_bounded_number_of_counts() -> None:
         )
     assert len(meter.usage) == MOST_COUNTS
     assert meter.usage["output_tokens"] == 7
+
+
+def test_it_takes_the_counts_and_leaves_what_is_large() -> None:
+    meter = Meter()
+    message = {"id": "msg_1", "content": [{}] * MOST_BYTES, "usage": {"input_tokens": 7}}
+    meter.see(event("message_start", message=message))
+    assert (meter.message_id, meter.usage) == ("msg_1", {"input_tokens": 7})
+    meter.see(event("message_delta", delta={}, usage={"output_tokens": 1, "x": "y" * MOST_BYTES}))
+    assert meter.usage == {"input_tokens": 7}

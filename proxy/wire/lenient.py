@@ -22,6 +22,8 @@ EVENTS = frozenset(
         "ping",
     }
 )
+# A web page may stand in one event. As values it takes many times the room, and the time of all.
+MAX_DECODED_BYTES = 8 * 1024 * 1024
 _TYPE = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
 
 
@@ -35,7 +37,9 @@ def in_utf8(block: bytes) -> bytes:
 
 
 def decoded(raw: bytes) -> Any:
-    """The JSON value, None where there is none."""
+    """The JSON value, None where there is none, or too much of it."""
+    if len(raw) > MAX_DECODED_BYTES:
+        return None
     try:
         return msgspec.json.decode(raw)
     except (ValueError, RecursionError):

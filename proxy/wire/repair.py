@@ -6,7 +6,7 @@ from typing import Any
 
 from proxy.answer import UpstreamError, UpstreamNonsenseError, UpstreamSaidError
 from proxy.wire import lenient, sse
-from proxy.wire.blocks import Blocks
+from proxy.wire.blocks import MAX_BLOCKS, Blocks
 from proxy.wire.ending import Ending
 from proxy.wire.faults import is_count, usage_of
 from proxy.wire.refusal import Refusal, is_right, refusal
@@ -59,7 +59,7 @@ class Repair:
         self._model = model
         self._input_tokens = input_tokens
         self._new_id = new_id
-        self._splitter = sse.Splitter()
+        self._splitter = sse.Splitter(lenient.MAX_DECODED_BYTES)
         self._blocks = Blocks(new_id)
         self._ending = Ending(safeguards)
         self._cr = b""  # half a line end, perhaps: the other half belongs to the same event
@@ -194,6 +194,8 @@ class Repair:
         self._ending.begin(right["usage"])
         content = message.get("content")
         blocks = content if isinstance(content, list) else []
+        if len(blocks) > MAX_BLOCKS:
+            raise UpstreamNonsenseError("The upstream began its message with too many blocks.")
         whole = (self._whole(index, block) for index, block in enumerate(blocks))
         return self._early + raw + b"".join(whole)
 

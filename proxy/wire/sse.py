@@ -28,9 +28,10 @@ class Event(NamedTuple):
 class Splitter:
     """Cuts a stream into blocks of whole events, so that none is ever passed on in part."""
 
-    __slots__ = ("_has_cr", "_rest")
+    __slots__ = ("_has_cr", "_most_bytes", "_rest")
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._rest = bytearray()  # grows in place: an event may come in a million small chunks
         self._has_cr = False
 
@@ -43,8 +44,8 @@ class Splitter:
         self._has_cr = self._has_cr or b"\r" in chunk
         end = self._end_of_last_event(known)
         if end == 0:
-            if len(self._rest) > MAX_EVENT_BYTES:
-                raise EventTooLongError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
+            if len(self._rest) > self._most_bytes:
+                raise EventTooLongError(f"an event is longer than {self._most_bytes} bytes")
             return b""
         block = bytes(self._rest[:end])
         del self._rest[:end]

@@ -10,6 +10,7 @@ import msgspec
 from proxy.adapters import refusals
 from proxy.adapters.openai import usage
 from proxy.answer import UpstreamNonsenseError
+from proxy.wire.lenient import MAX_DECODED_BYTES
 
 
 class Thought(NamedTuple):
@@ -45,6 +46,8 @@ class Chunk:
 
 def decoded(raw: bytes) -> dict[str, Any]:
     """The JSON object in `raw`. Raises UpstreamNonsenseError."""
+    if len(raw) > MAX_DECODED_BYTES:
+        raise UpstreamNonsenseError("The upstream's answer holds more than we take at once.")
     value: object = None
     try:
         value = msgspec.json.decode(raw)

@@ -10,6 +10,7 @@ from proxy.adapters.openai.translation import Translation
 from proxy.answer import UpstreamError, UpstreamNonsenseError
 from proxy.wire import message as messages
 from proxy.wire import sse
+from proxy.wire.lenient import MAX_DECODED_BYTES
 from proxy.wire.signature import Signer
 
 
@@ -25,7 +26,7 @@ class Decoder:
         signer: Signer,
     ) -> None:
         self._telling = Telling(translation, model=model, new_id=new_id, signer=signer)
-        self._splitter = sse.Splitter()
+        self._splitter = sse.Splitter(MAX_DECODED_BYTES)
         self._failure: UpstreamError | None = None
         self._is_over = False
 
