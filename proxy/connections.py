@@ -77,8 +77,10 @@ class _Connector(aiohttp.TCPConnector):
     ) -> aiohttp.connector.Connection:
         connection = await super().connect(req, traces, timeout)
         protocol = connection.protocol
-        was_kept.set(protocol in self._seen)
-        self._seen.add(protocol)
+        is_kept = protocol in self._seen
+        was_kept.set(is_kept)
+        if not is_kept:
+            self._seen.add(protocol)
         return connection
 
 

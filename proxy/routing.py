@@ -107,8 +107,8 @@ def chain_of(rules: Sequence[RouteRule], asking: Asking, moved: Moves) -> list[R
     the rest to another did not ask for the other's answers.
     """
     allowed = [r for r in _matching(rules, asking) if r.is_open]
-    if not allowed:
-        return []
+    if len(allowed) < 2:
+        return allowed
     pattern = min(allowed, key=_closeness).pattern
     chain = [rule for rule in allowed if rule.pattern == pattern]
     if len(chain) == 1:

@@ -1,7 +1,6 @@
 """Anthropic itself: bytes go through as they came."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -47,7 +46,7 @@ class AnthropicLanguage:
             path=call.path,
             query=call.query,
             headers=outgoing_headers(call, target),
-            body=replace(request, body=body).sent_to(target.model),
+            body=request.sent_to(target.model, body),
             stream=request.stream,
             renamed=renamed,
             message=(lambda answer: with_model(answer, renamed)) if renamed else bytes,

@@ -1,7 +1,5 @@
 """A server that speaks the Messages API without being Anthropic: its known faults are repaired."""
 
-from dataclasses import replace
-
 from proxy.adapters import refusals
 from proxy.adapters.anthropic import outgoing_headers, with_model
 from proxy.adapters.demo_scene import safeguard_types
@@ -25,7 +23,7 @@ class CompatibleLanguage:
         """The same request, without what this server has refused before."""
         request = call.request
         body = concession.conceding(history.without_local_thinking(request.body), conceded)
-        raw = replace(request, body=body).sent_to(target.model)
+        raw = request.sent_to(target.model, body)
         safeguards = safeguard_types({"safeguards": request.body.value("safeguards")})
         tokens = len(raw) // BYTES_A_TOKEN
 

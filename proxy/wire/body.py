@@ -153,11 +153,12 @@ class MessagesRequest:
         body = JSONObject.parse(self.body.replaced("stream", b"true"))
         return type(self)(body=body, model=self.model, stream=True)
 
-    def sent_to(self, model: str) -> bytes:
-        """The body for an upstream that knows the model by another name."""
+    def sent_to(self, model: str, body: JSONObject | None = None) -> bytes:
+        """The body, or a cleaned one, for an upstream that knows the model by another name."""
+        body = self.body if body is None else body
         if model == self.model:
-            return self.body.raw
-        return self.body.replaced("model", msgspec.json.encode(model))
+            return body.raw
+        return body.replaced("model", msgspec.json.encode(model))
 
 
 def _model(value: Any) -> str:
