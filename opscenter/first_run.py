@@ -8,11 +8,12 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from accounts import audit, keys
 from accounts.models import Membership, Organization
 from accounts.principal import SCOPES
-from proxy import probe, table
+from proxy import probe, table, trail
 from proxy.catalog import KNOWN
 from proxy.models import Route, Upstream
 
@@ -94,8 +95,34 @@ def ollama_url(host: str) -> str:
     return f"{scheme}://{name}:{port}/{path}".rstrip("/")
 
 
+def is_used(offer: Offer) -> bool:
+    """Whether an upstream goes by the same address or credential already."""
+    named = Q(credential_variable=offer.credential_variable) & ~Q(credential_variable="")
+    return Upstream.objects.filter(Q(base_url=offer.base_url) | named).exists()
+
+
+def changed_by(offer: Offer) -> list[str]:
+    """What `lead_all_to` would change of what is there, a sentence each."""
+    told = []
+    row = Upstream.objects.filter(name=offer.name).first()
+    if row and row.base_url != offer.base_url:
+        told += [f"The address of {row.name} was {row.base_url}."]
+    if row and row.credential_sealed and offer.credential_variable:
+        told += [
+            f"The stored credential of {row.name} was replaced by {offer.credential_variable}."
+        ]
+    others = _everything().filter(enabled=True).exclude(upstream__name=offer.name)
+    names = ", ".join(others.values_list("upstream__name", flat=True))
+    return [*told, f"The routes of * to {names} are switched off."] if names else told
+
+
+def _everything() -> QuerySet[Route]:
+    """The routes of all that has none of its own. One organization's are its own business."""
+    return Route.objects.filter(pattern="*", organization=None)
+
+
 def lead_all_to(offer: Offer) -> Route:
-    """Make the offer the route of every model that has none of its own."""
+    """Make the offer the route of every model that has none of its own; others are switched off."""
     fields = {
         "kind": offer.kind,
         "base_url": offer.base_url,
@@ -106,20 +133,24 @@ def lead_all_to(offer: Offer) -> Route:
     if offer.credential_variable:
         fields["credential_sealed"] = ""  # the environment is what was asked for
     with transaction.atomic():
-        upstream, _ = Upstream.objects.update_or_create(name=offer.name, defaults=fields)
-        # What one organization has for itself is not this command's.
-        everything = Route.objects.filter(pattern="*", organization=None)
-        everything.exclude(upstream=upstream).delete()
-        route = everything.first() or Route(pattern="*", upstream=upstream)
+        upstream = Upstream.objects.filter(name=offer.name).first() or Upstream(name=offer.name)
+        for name, value in fields.items():
+            setattr(upstream, name, value)
+        trail.save(upstream, audit.SYSTEM)
+        for other in _everything().filter(enabled=True).exclude(upstream=upstream):
+            other.enabled = False
+            trail.save(other, audit.SYSTEM)
+        route = _everything().filter(upstream=upstream).first()
+        route = route or Route(pattern="*", upstream=upstream)
         route.position, route.enabled = 1000, True
-        route.save()
+        trail.save(route, audit.SYSTEM)
     return route
 
 
 def default_route() -> Route | None:
     """The route of every model that has none of its own."""
-    everything = Route.objects.filter(pattern="*", organization=None, enabled=True)
-    return everything.select_related("upstream").first()
+    open_to_all = _everything().filter(enabled=True, upstream__enabled=True)
+    return open_to_all.select_related("upstream").first()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What one organization does with an upstream takes nothing from another one that uses it too."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -88,7 +89,7 @@ def test_only_what_has_helped_is_left_out_from_then_on(
     echoing = "top_k reasoning_effort unsupported: Invalid schema for function 'f'"
     complaint = answers.as_json({"error": {"message": echoing}}, status=400)
     upstream.script(*[complaint] * 3, answers.as_json(COMPLETION), path=CHAT)
-    wanted = {"top_k": 5, "output_config": {"effort": "low"}}
+    wanted: dict[str, Any] = {"top_k": 5, "output_config": {"effort": "low"}}
     assert ask(client, messages=[{"role": "user", "content": "Hi"}], **wanted).status_code == 200
     upstream.script(answers.as_json(COMPLETION), path=CHAT)
     assert ask(client, messages=[{"role": "user", "content": "Hi"}], **wanted).status_code == 200

@@ -154,8 +154,34 @@ def test_it_leads_all_to_one_and_keeps_what_else_there_is() -> None:
     assert first_run.lead_all_to(OFFER) == route
     assert first_run.default_route() == route
     assert (route.upstream.base_url, route.upstream.credential_variable) == ("http://a", "A")
-    assert set(Route.objects.all()) == {kept, route}
+    assert set(Route.objects.filter(enabled=True)) == {kept, route}
+    assert Route.objects.filter(enabled=False).count() == 2, "the others may be wanted again"
     assert route.position > kept.position, "it must not answer for what has a route of its own"
+
+
+@pytest.mark.django_db
+def test_it_tells_and_records_what_it_changes() -> None:
+    assert first_run.changed_by(DEMO) == []
+    first_run.lead_all_to(DEMO)
+    row = Upstream(name="litellm", kind="compatible", base_url="http://old")
+    row.store("sk-stored")
+    row.save()
+    assert first_run.changed_by(OFFER) == [
+        "The address of litellm was http://old.",
+        "The stored credential of litellm was replaced by A.",
+        "The routes of * to demo are switched off.",
+    ]
+    first_run.lead_all_to(OFFER)
+    assert first_run.changed_by(OFFER) == []
+    actions = set(AuditEntry.objects.values_list("action", flat=True))
+    assert {"upstream.changed", "route.changed", "route.created"} <= actions
+
+
+@pytest.mark.django_db
+def test_it_advises_nothing_that_is_done_already() -> None:
+    assert not first_run.is_used(OFFER)
+    first_run.lead_all_to(OFFER)
+    assert first_run.is_used(OFFER)
 
 
 @pytest.mark.django_db

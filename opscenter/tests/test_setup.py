@@ -73,7 +73,7 @@ class Installation:
     def routes(self) -> list[tuple[Any, ...]]:
         asked = (
             "SELECT pattern, name, base_url, credential_variable FROM proxy_route"
-            " JOIN proxy_upstream ON proxy_upstream.id = upstream_id"
+            " JOIN proxy_upstream ON proxy_upstream.id = upstream_id WHERE proxy_route.enabled"
         )
         with closing(sqlite3.connect(self.var / "opscenter.sqlite3")) as database:
             return list(database.execute(asked))
@@ -197,6 +197,7 @@ def test_it_leads_to_the_upstream_that_is_chosen(
 ) -> None:
     said = copied.setup("--upstream", name, **variables)
     assert copied.routes() == [("*", name, *route)]
+    assert ("The routes of * to demo are switched off." in said) == (name != "demo")
     assert not KEY.search(said)
     assert copied.setup() != "", "it starts without the variable too"
     assert copied.routes() == [("*", name, *route)]

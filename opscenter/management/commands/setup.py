@@ -40,8 +40,10 @@ class Command(BaseCommand):
             # Asked before anything is made: who leaves here has lost no password.
             offer = self._wanted(options["upstream"])
             opened = first_run.open_installation()
+            changes = first_run.changed_by(offer) if offer else []
             route = first_run.lead_all_to(offer) if offer else first_run.default_route()
         self._tell(opened, route)
+        self.stdout.writelines(f"{change}\n" for change in changes)
         if options["upstream"]:
             self.stdout.write("A server that runs reads .env only at its start: start it again.\n")
 
@@ -89,7 +91,7 @@ class Command(BaseCommand):
         better = first_run.offers()[0]
         if route is not None and route.upstream.kind == "demo":
             lines += ['Try it:      claude -p "demo:tools" --allowedTools Bash']
-            if better is not first_run.DEMO:
+            if better is not first_run.DEMO and not first_run.is_used(better):
                 command = f".venv/bin/python manage.py setup --upstream {better.name}"
                 lines += [f"{better.because} is set. To use it: {command}"]
         return lines
