@@ -39,7 +39,8 @@ def _keys() -> MultiFernet:
     if not settings.ENCRYPTION_KEYS:
         raise SealedError(
             "OPSCENTER_ENCRYPTION_KEYS is not set, so no credential can be stored or read. "
-            "Set it to a random text of at least 32 characters."
+            "Put a line with it into .env, with the output of `openssl rand -hex 32`, "
+            "and start the server again."
         )
     return _fernet(tuple(settings.ENCRYPTION_KEYS))
 

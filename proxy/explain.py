@@ -51,7 +51,10 @@ def _reason(
     if routing.home_of(chain, asking, moved) == asked.upstream.name:
         return "An outage has moved this session here; it stays while this upstream is well."
     if len(chain) > 1 and chain[1].position == asked.position:
-        return "The session's place among routes of equal position, by weight."
+        sharing = [rule.upstream.name for rule in chain if rule.position == asked.position]
+        if asking.session:
+            return f"The session's place among {', '.join(sharing)}, which share by weight."
+        return f"{', '.join(sharing)} share by weight: name a session to see where it goes."
     return f"The closest pattern, {asked.pattern}, and its lowest position."
 
 
@@ -75,10 +78,13 @@ def _why_not(rule: RouteRule, chain: Sequence[RouteRule], asking: Asking) -> str
 
 def _told(rule: RouteRule, asking: Asking, own: Own, state: str, why: str) -> dict[str, Any]:
     upstream = rule.upstream
-    if (asking.organization_id, upstream.name) in own:
-        credential = "own"
-    else:
-        credential = "operator" if upstream.credential or upstream.problem else "none"
+    stored = own.get((asking.organization_id, upstream.name))
+    value, problem = stored or (upstream.credential, upstream.problem)
+    credential = "own" if stored else "operator" if value or problem else "none"
+    if problem:
+        why = f"{why} But its credential cannot be read."
+    elif upstream.credential_variable and not value:
+        why = f"{why} But its credential is not set."
     return {
         "pattern": rule.pattern,
         "position": rule.position,

@@ -140,7 +140,8 @@ class Upstream(models.Model):
             problems["base_url"] = "This is the gateway itself: it would ask for ever."
         elif self.base_url and not self.private_networks and literal_off_limits(self.base_url):
             problems["base_url"] = (
-                "This is a link-local or metadata address. Allow it below if that is meant."
+                "This is a link-local or metadata address. "
+                "Allow such addresses (--link-local) if that is meant."
             )
         if self.credential_variable and self.credential_sealed:
             problems["credential_variable"] = "The credential is stored here already: keep one."
@@ -220,6 +221,11 @@ class Route(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pattern} -> {self.upstream}"
+
+    def clean(self) -> None:
+        """Say what nobody would notice before a request fails."""
+        if "*" in self.target_model:
+            raise ValidationError({"target_model": "A * stands for nothing here: enter one name."})
 
 
 class OwnCredential(models.Model):

@@ -6,9 +6,8 @@ from uuid import UUID
 
 from asgiref.sync import async_to_sync
 from django.db.models import QuerySet
-from django.shortcuts import get_object_or_404
 from rest_framework import serializers
-from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -22,6 +21,8 @@ from proxy import credentials, probe, table
 from proxy.explain import NOBODY
 from proxy.models import OwnCredential
 from proxy.validators import CREDENTIAL_CHARS, plain_credential
+
+NOT_SET_UP = "This gateway is not set up to store credentials. Ask its operator to do it."
 
 
 class NotSetUpError(APIException):
@@ -88,7 +89,10 @@ class OwnPage(KeyPage):
         asked.is_valid(raise_exception=True)
         rows = OwnCredential.objects.select_related("upstream", "organization")
         organization = self.ruled(asked.validated_data["organization"])
-        return get_object_or_404(rows, organization=organization, upstream__name=name)
+        found = rows.filter(organization=organization, upstream__name=name).first()
+        if found is None:
+            raise NotFound(f"{organization.name} has stored no credential for {name[:50]!r}.")
+        return found
 
 
 class OwnCredentials(OwnPage):
@@ -113,12 +117,16 @@ class OwnCredentialDetail(OwnPage):
         body = NewCredential(data=request.data)
         body.is_valid(raise_exception=True)
         organization = self.ruled(body.validated_data["organization"])
-        upstream = get_object_or_404(credentials.open_to([organization]), name=name)
+        takes = credentials.open_to([organization])
+        upstream = takes.filter(name=name).first()
+        if upstream is None:
+            known = ", ".join(takes.order_by("name").values_list("name", flat=True)) or "none"
+            raise NotFound(f"No upstream {name[:50]!r} takes a credential; these do: {known}.")
         credential = body.validated_data["credential"]
         try:
             own = credentials.store_own(organization, upstream, credential, self.actor())
         except sealed.SealedError as error:
-            raise NotSetUpError(str(error)) from error
+            raise NotSetUpError(NOT_SET_UP) from error
         return Response(_shown(own))
 
     def delete(self, request: Request, name: str) -> Response:
@@ -137,7 +145,7 @@ class OwnCredentialTest(OwnPage):
         try:
             credential = sealed.opened(own.credential_sealed)
         except sealed.SealedError as error:
-            raise NotSetUpError(str(error)) from error
+            raise NotSetUpError(NOT_SET_UP) from error
         config = replace(table.config_of(upstream), credential=credential, problem="")
         finding = async_to_sync(probe.tested)(config)
         return Response(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -14,6 +15,18 @@ from proxy.models import Route, Upstream
 from proxy.validators import plain_credential
 
 Kind = Upstream.Kind
+STEP = 10  # between the positions of a chain, so that one can be put in between
+# Well-known servers of OpenAI's language.
+_OPENAI_HOSTS = frozenset(
+    {
+        "api.deepseek.com",
+        "api.groq.com",
+        "api.mistral.ai",
+        "api.openai.com",
+        "api.together.xyz",
+        "openrouter.ai",
+    }
+)
 PASTED = ("/v1/messages", "/v1/chat/completions", "/v1")  # with an address, and not part of it
 
 
@@ -29,6 +42,8 @@ class Wish:
     url: str
     credential: str
     routes: tuple[str, ...]  # PATTERN or PATTERN=TARGET
+    position: int | None  # of these routes; None: behind those that are there
+    weight: int | None
     fields: Mapping[str, Any]
 
 
@@ -56,7 +71,8 @@ def add(wish: Wish, *, replace: bool) -> Added:
         trail.save(upstream, audit.SYSTEM)
         credentials.recorded(upstream, had, audit.SYSTEM)
         for pattern, target in _routes(wish).items():
-            _lead(upstream, pattern, target)
+            notes += _lead(upstream, pattern, target, wish)
+        notes += _missing(upstream)
     return Added(
         upstream=upstream,
         is_new=stored is None,
@@ -75,7 +91,7 @@ def _filled(upstream: Upstream, wish: Wish) -> Iterator[str]:
         if upstream.base_url != given:
             yield f"/v1 is added to every request, so the address is {upstream.base_url}."
     if upstream.pk is None and "kind" not in wish.fields:
-        upstream.kind, why = _guessed(upstream.base_url, wish.name)
+        upstream.kind, why = _guessed(upstream.base_url)
         yield f"Its kind is taken to be {upstream.kind}, {why}; --kind says otherwise."
     for name, value in wish.fields.items():
         setattr(upstream, name, value)
@@ -85,15 +101,17 @@ def _filled(upstream: Upstream, wish: Wish) -> Iterator[str]:
         upstream.credential_header = header.X_API_KEY if is_anthropic else header.BEARER
 
 
-def _guessed(url: str, name: str) -> tuple[str, str]:
+def _guessed(url: str) -> tuple[str, str]:
     if not url:
-        return Kind.DEMO, "having no address"
+        raise AddingError("URL: say where it is, or --kind demo.")
     try:
         host = urlsplit(url).hostname
     except ValueError:
         host = None  # the address will be refused in a moment
     if host == "api.anthropic.com":
         return Kind.ANTHROPIC, "by its address"
+    if host in _OPENAI_HOSTS:
+        return Kind.OPENAI, "by its address"
     return Kind.COMPATIBLE, "a server with /v1/messages of its own"
 
 
@@ -117,25 +135,58 @@ def _routes(wish: Wish) -> dict[str, str]:
         pattern, _, target = raw.partition("=")
         if not pattern or not raw.isprintable():
             raise AddingError(f"--route: {raw!r} names no model.")
+        if "*" in target:
+            raise AddingError(f"--route: a * in the target {target!r} is not filled in.")
         if pattern in found:
             raise AddingError(f"--route: {pattern!r} stands there twice.")
         found[pattern] = target
     return found
 
 
-def _lead(upstream: Upstream, pattern: str, target: str) -> None:
+def _lead(upstream: Upstream, pattern: str, target: str, wish: Wish) -> Iterator[str]:
     """A route to the upstream for every organization; one that is there is brought in line."""
-    same = Route.objects.filter(organization=None, pattern=pattern, upstream=upstream)
+    chain = Route.objects.filter(organization=None, pattern=pattern).select_related("upstream")
+    same = chain.filter(upstream=upstream)
     route = same.filter(target_model=target).first() or same.first()
-    route = route or Route(pattern=pattern, upstream=upstream, position=_position(pattern))
+    others = list(chain.filter(enabled=True, upstream__enabled=True).exclude(upstream=upstream))
+    for demo in [other for other in others if other.upstream.kind == Kind.DEMO]:
+        demo.enabled = False  # it would answer as if it were a model
+        trail.save(demo, audit.SYSTEM)
+        others.remove(demo)
+        yield f"The demo answers no more for {pattern}: its route is switched off."
+    if route is None:
+        # What answers for all that has no route of its own comes last of all.
+        first = 1000 if pattern == "*" else 100
+        last = max((other.position for other in others), default=first - STEP)
+        route = Route(pattern=pattern, upstream=upstream, position=last + STEP)
+    if wish.position is not None:
+        route.position = wish.position
+    if wish.weight is not None:
+        route.weight = wish.weight
     route.target_model, route.enabled = target, True
     _checked(route, {})
     trail.save(route, audit.SYSTEM)
+    if others:
+        yield _order([*others, route])
 
 
-def _position(pattern: str) -> int:
-    # What answers for all that has no route of its own must come last; so do the others with a *.
-    return 1000 if pattern == "*" else 100
+def _order(chain: list[Route]) -> str:
+    """Who answers first, in words."""
+    pattern, best = chain[0].pattern, min(route.position for route in chain)
+    first = sorted(str(route.upstream) for route in chain if route.position == best)
+    rest = [str(r.upstream) for r in sorted(chain, key=lambda r: r.position) if r.position > best]
+    shared = f"{' and '.join(first)} share {pattern} by weight" if len(first) > 1 else ""
+    said = shared or f"{first[0]} answers for {pattern}"
+    return f"{said}; when it fails: {', '.join(rest)}. --position says otherwise." if rest else said
+
+
+def _missing(upstream: Upstream) -> Iterator[str]:
+    name = upstream.credential_variable
+    if name and not settings.READ_CREDENTIAL(name):
+        yield (
+            f"{name} is not set: put it into .env and start the server again, "
+            "or use --credential-stdin, which counts at once."
+        )
 
 
 _OPTIONS = {"name": "NAME", "base_url": "URL", "__all__": "NAME"}

@@ -20,6 +20,8 @@ class Listing(ThreadingHTTPServer):
         self.headers: dict[str, str] = {"content-type": "application/json"}
         self.body = b'{"data": []}'
         self.heard: list[dict[str, str]] = []
+        self.serves = ["/v1/messages", "/v1/chat/completions"]  # what else it has
+        self.refusal = (400, b'{"error": {"message": "Field required"}}')  # what it says there
         super().__init__(("127.0.0.1", 0), _Lists)
 
     @property
@@ -48,6 +50,15 @@ class _Lists(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(self.server.body)))
         self.end_headers()
         self.wfile.write(self.server.body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        is_there = any(self.path.endswith(path) for path in self.server.serves)
+        status, body = self.server.refusal if is_there else (404, b"Not Found")
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing: the test's own output is enough."""

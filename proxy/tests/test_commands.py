@@ -34,7 +34,7 @@ def test_it_adds_an_upstream_with_its_routes_and_says_what_answers() -> None:
     out, err = run(
         *("add", "box", "http://box:8000", "--kind", "openai", "--credential-variable", "BOX_KEY"),
         *("--route", "claude-*=qwen3", "--route", "*", "--context-window", "32768"),
-        *("--max-output-tokens", "4096", "--private-networks", "--no-tls-verify", "--idle-s", "9"),
+        *("--max-output-tokens", "4096", "--link-local", "--no-tls-verify", "--idle-s", "9"),
     )
     row = Upstream.objects.get()
     assert (row.kind, row.base_url, row.credential_variable) == ("openai", row.base_url, "BOX_KEY")
@@ -47,7 +47,7 @@ def test_it_adds_an_upstream_with_its_routes_and_says_what_answers() -> None:
     assert "claude-* is answered by box as qwen3" in out
     assert "* is answered by box as the same name" in out
     assert "manage.py upstreams test box" in out
-    assert err == ""
+    assert "BOX_KEY is not set: put it into .env and start the server again" in err
     actions = AuditEntry.objects.order_by("id").values_list("action", flat=True)
     assert list(actions) == ["upstream.created", "route.created", "route.created"]
 
@@ -57,7 +57,7 @@ def test_it_adds_an_upstream_with_its_routes_and_says_what_answers() -> None:
     [
         ("https://api.anthropic.com", "anthropic", "x-api-key", "by its address"),
         ("http://litellm:4000", "compatible", "authorization", "--kind says otherwise"),
-        ("", "demo", "authorization", "having no address"),
+        ("https://api.openai.com/v1", "openai", "authorization", "by its address"),
     ],
 )
 def test_it_guesses_the_kind_and_says_so(url: str, kind: str, header: str, says: str) -> None:
@@ -183,7 +183,7 @@ def test_it_tests_one_and_all(listing: Listing) -> None:
     with pytest.raises(CommandError, match="1 of 2 cannot be used as it is"):
         call_command("upstreams", "test", "--all", stdout=out)
     assert "BAD  bad: Nobody listens" in out.getvalue()
-    assert "($UNSET_KEY is not set in this gateway.)" in out.getvalue()
+    assert "($UNSET_KEY is not set here: put it into .env" in out.getvalue()
     assert "ok   good" in out.getvalue()
 
 

@@ -50,11 +50,14 @@ def test_it_explains_where_a_model_goes(box: Upstream) -> None:
 def test_it_explains_for_an_organization(box: Upstream) -> None:
     acme = Organization.objects.create(name="Acme")
     Route.objects.create(pattern="m", upstream=box, organization=acme, target_model="theirs")
+    assert "m -> theirs" in run("explainroute", "m"), "it is the only one there is"
+    Organization.objects.create(name="Other")
     with pytest.raises(CommandError, match="Nothing answers for m"):
         run("explainroute", "m")
     assert "m -> theirs" in run("explainroute", "m", "--organization", str(acme.pk))
+    assert "m -> theirs" in run("explainroute", "m", "--organization", "Acme")
     for wrong in ("acme", str(box.pk), "00000000-0000-0000-0000-000000000001"):
-        with pytest.raises(CommandError, match=r"^--organization: there is none"):
+        with pytest.raises(CommandError, match=rf"^--organization: .* there are: Acme \({acme.pk}"):
             run("explainroute", "m", "--organization", wrong)
 
 

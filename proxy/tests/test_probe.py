@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from proxy import probe
+from proxy import probe, probe_client
 from proxy.routing import UpstreamConfig
 from proxy.tests.listing import Listing, listing
 from tests.gateway import free_port
@@ -126,7 +126,7 @@ async def test_it_names_no_model_that_would_move_a_terminal(listing: Listing) ->
 async def test_it_reads_no_list_without_an_end(
     listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "MAX_BYTES", 1000)
+    monkeypatch.setattr(probe_client, "MAX_BYTES", 1000)
     listing.body = json.dumps({"data": [{"id": "m" * 2_000_000}]}).encode()
     assert (await probe.tested(config(listing.url))).count == 0
 

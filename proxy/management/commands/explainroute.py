@@ -11,6 +11,7 @@ from proxy import table
 from proxy.explain import NOBODY
 from proxy.management.lines import aligned
 
+MOST = 200  # organizations that are looked through and listed
 COLUMNS = ("state", "pattern", "position", "weight", "upstream", "target_model", "why")
 
 
@@ -21,7 +22,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", metavar="MODEL")
-        parser.add_argument("--organization", help="its id; without it, routes for all alone")
+        parser.add_argument("--organization", help="its name or id; not needed where there is one")
         parser.add_argument("--session", default="", help="a client's session id")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -38,14 +39,18 @@ class Command(BaseCommand):
             rows = [[str(row[name]) for name in COLUMNS] for row in told["candidates"]]
             head = [name.replace("_", " ").upper() for name in COLUMNS]
             self.stdout.write("\n".join(["", *aligned([head, *rows])]))
+        self.stdout.write("\nOutages that the running server has met are not seen from here.")
         if not chosen:
             raise CommandError(f"Nothing answers for {told['model']}.")
 
 
-def _organization(raw: str | None) -> UUID:
-    if raw is None:
-        return NOBODY
-    try:
-        return Organization.objects.get(id=UUID(raw)).id
-    except (ValueError, Organization.DoesNotExist):
-        raise CommandError(f"--organization: there is none with the id {raw!r}.") from None
+def _organization(wanted: str | None) -> UUID:
+    """The one that is meant by its id or name; without a word, the only one there is."""
+    found = list(Organization.objects.order_by("name").values_list("id", "name")[:MOST])
+    if wanted is None:
+        return found[0][0] if len(found) == 1 else NOBODY
+    for organization_id, name in found:
+        if wanted in (name, str(organization_id)):
+            return organization_id
+    known = ", ".join(f"{name} ({organization_id})" for organization_id, name in found)
+    raise CommandError(f"--organization: there is no {wanted!r}; there are: {known or 'none'}.")

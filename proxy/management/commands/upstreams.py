@@ -17,7 +17,7 @@ from proxy.validators import CREDENTIAL_CHARS
 class Command(BaseCommand):
     """List, add and test upstreams."""
 
-    help = "List, add and test upstreams."
+    help = "List, add and test upstreams. Switch them off, or remove them, in the admin."
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="list | add | test")
@@ -57,7 +57,9 @@ class Command(BaseCommand):
             target = route.target_model or "the same name"
             self.stdout.write(f"  {route.pattern} is answered by {upstream} as {target}")
         if not added.routes:
-            self.stdout.write("  No route leads there yet: add one with --route, or in the admin.")
+            self.stdout.write(
+                "  No route leads there yet: the same line with --route PATTERN --replace adds one."
+            )
         self.stdout.write(f"Test it: .venv/bin/python manage.py upstreams test {upstream}")
 
     def _test(self, options: dict[str, Any]) -> None:
@@ -86,11 +88,19 @@ def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--route", action="append", default=[], metavar="PATTERN[=TARGET]", help="may be repeated"
     )
+    parser.add_argument("--position", type=int, metavar="N", help="of its routes; lowest first")
+    parser.add_argument("--weight", type=int, metavar="N", help="among equal positions")
     for name in ("--context-window", "--max-output-tokens", "--concurrency"):
         parser.add_argument(name, type=int, metavar="N")
     for name in ("--connect-s", "--answer-s", "--idle-s"):
         parser.add_argument(name, type=seconds, metavar="SECONDS")
-    parser.add_argument("--private-networks", action="store_const", const=True)
+    parser.add_argument(
+        "--link-local",
+        dest="private_networks",
+        action="store_const",
+        const=True,
+        help="allow link-local and metadata addresses",
+    )
     parser.add_argument("--no-tls-verify", dest="tls_verify", action="store_const", const=False)
     parser.add_argument("--replace", action="store_true", help="update one that is there already")
 
@@ -124,6 +134,8 @@ def _wish(options: dict[str, Any]) -> Wish:
         url=options["url"],
         credential=_from_stdin() if options["credential_stdin"] else "",
         routes=tuple(options["route"]),
+        position=options["position"],
+        weight=options["weight"],
         fields={name: options[name] for name in FIELDS if options[name] is not None},
     )
 
