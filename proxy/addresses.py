@@ -19,8 +19,8 @@ _METADATA = frozenset(
         ),
     )
 )
-# IPv6 addresses that hold an IPv4 one: NAT64 (RFC 6052, RFC 8215) and 6to4 (RFC 3056).
-_NAT64 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48")))
+# IPv6 addresses that end in an IPv4 one: NAT64 (RFC 6052, RFC 8215) and SIIT (RFC 2765).
+_NAT64 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
 _SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")
 
 

@@ -44,8 +44,8 @@ def test_it_adds_an_upstream_with_its_routes_and_says_what_answers() -> None:
     told = Route.objects.order_by("position").values_list("pattern", "target_model", "position")
     assert list(told) == [("claude-*", "qwen3", 100), ("*", "", 1000)]
     assert "Added box (openai) at http://box:8000, credential: $BOX_KEY (unset)." in out
-    assert "claude-* is answered by box as qwen3" in out
-    assert "* is answered by box as the same name" in out
+    assert "claude-* leads to box as qwen3" in out
+    assert "* leads to box as the same name" in out
     assert "manage.py upstreams test box" in out
     assert "BOX_KEY is not set: put it into .env and start the server again" in err
     actions = AuditEntry.objects.order_by("id").values_list("action", flat=True)

@@ -55,7 +55,7 @@ class Command(BaseCommand):
         )
         for route in added.routes:
             target = route.target_model or "the same name"
-            self.stdout.write(f"  {route.pattern} is answered by {upstream} as {target}")
+            self.stdout.write(f"  {route.pattern} leads to {upstream} as {target}")
         if not added.routes:
             self.stdout.write(
                 "  No route leads there yet: the same line with --route PATTERN --replace adds one."
