@@ -95,7 +95,7 @@ class Upstream(models.Model):
         null=True,
         blank=True,
         validators=TOKENS,
-        help_text="A larger max_tokens is lowered to this. Empty: unknown.",
+        help_text="A larger max_tokens is lowered to this, but for Anthropic. Empty: unknown.",
     )
 
     tls_verify = models.BooleanField("verify its certificate", default=True)

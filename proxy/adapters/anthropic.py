@@ -24,6 +24,7 @@ _RETURNED = (
     "retry-after",
     "llm_provider-retry-after",  # what LiteLLM makes of its provider's
     "x-should-retry",
+    "x-opscenter-estimated",  # by another gateway like this one
 )
 
 DEFAULT_VERSION = "2023-06-01"  # for a client that names none; the API itself would refuse it

@@ -7,10 +7,19 @@ from proxy.adapters.ids import new_id
 from proxy.adapters.language import Asked, Call
 from proxy.routing import Target
 from proxy.wire import concession, history
+from proxy.wire.body import JSONObject
 from proxy.wire.repair import Repair
 from proxy.wire.whole import repaired_message
 
 BYTES_A_TOKEN = 4  # only until the server counts itself, which nearly all do
+
+
+def _clamped(body: JSONObject, most: int | None) -> JSONObject:
+    """The body with no more max_tokens than the server gives; Claude Code asks for 32,000 of any
+    model that it does not know."""
+    if most is None or body.value("max_tokens", 0) <= most:
+        return body
+    return JSONObject.parse(body.replaced("max_tokens", str(most).encode()))
 
 
 class CompatibleLanguage:
@@ -23,6 +32,7 @@ class CompatibleLanguage:
         """The same request, without what this server has refused before."""
         request = call.request
         body = concession.conceding(history.without_local_thinking(request.body), conceded)
+        body = _clamped(body, target.upstream.max_output_tokens)
         raw = request.sent_to(target.model, body)
         safeguards = safeguard_types({"safeguards": request.body.value("safeguards")})
         tokens = len(raw) // BYTES_A_TOKEN

@@ -175,7 +175,7 @@ class Migration(migrations.Migration):
             name="max_output_tokens",
             field=models.PositiveIntegerField(
                 blank=True,
-                help_text="A larger max_tokens is lowered to this. Empty: unknown.",
+                help_text="A larger max_tokens is lowered to this, but for Anthropic. Empty: unknown.",
                 null=True,
                 validators=[
                     django.core.validators.MinValueValidator(1),
