@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from billing.models import UsageRecord
 from proxy.models import Route
 from proxy.wire.message import assemble
 from tests import answers, openai_turns
@@ -17,6 +18,7 @@ from tests.real import litellm as proxies
 from tests.real.conftest import Claude, Gateway, need
 from tests.real.litellm import ANTHROPIC, OPENAI, LiteLLM
 from tests.test_streams import events_of
+from tests.tool_loop import DONE, ToolLoop
 from tests.turns import text_turn
 from tests.upstream import Upstream
 
@@ -60,6 +62,26 @@ def test_another_upstream_answers_when_it_fails(
     answered = client.post("/v1/messages", json=ASK | {"stream": False})
     assert answered.json()["content"] == [{"type": "text", "text": "Hello from the upstream."}]
     assert (len(openai_server.sent_to(CHAT_COMPLETIONS)), len(upstream.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_claude_code_finishes_its_loop_elsewhere_while_it_fails(
+    claude: Claude,
+    gateway: Gateway,
+    litellm: LiteLLM,
+    upstream: Upstream,
+    openai_server: OpenAIServer,
+    kind: str,
+) -> None:
+    proxies.lead_to(litellm, OPENAI, kind=kind)
+    openai_server.answer_by(lambda request: openai_turns.error(500, "server_error", "not now"))
+    upstream.answer_by(ToolLoop(str(claude.folder)))
+    done = claude("do the work", url=gateway.url, key=gateway.key, within_s=AT_ONCE_S)
+    assert (done.code, done.stdout) == (0, f"{DONE}\n"), done.stderr
+    # Asked once: from then on the session stays where it was moved to.
+    assert len(openai_server.sent_to(CHAT_COMPLETIONS)) == 1
+    moved = UsageRecord.objects.exclude(moved_from="")
+    assert list(moved.values_list("upstream", "attempts")) == [("scripted", 2)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
