@@ -171,5 +171,5 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 def _until(text: str) -> float:
     try:
         return (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):  # TypeError: a date that names no zone
+    except (ValueError, TypeError, OverflowError, IndexError):  # TypeError: a date without a zone
         return float("nan")

@@ -25,14 +25,15 @@ async def state() -> dict[str, Any]:
 
 async def _look(_: None) -> dict[str, Any]:
     database = await _database()
-    upstreams = await _upstreams() if database == "ok" else {}
+    upstreams, public = await _upstreams() if database == "ok" else ({}, set())
     brigade = await _is_well(f"{settings.BRIGADE_URL}/health") if settings.BRIGADE_URL else False
     well = database == "ok" and all(upstreams.values()) and (brigade or not settings.BRIGADE_URL)
     return {
         "status": "healthy" if well else "degraded",
         "brigade_connected": brigade,
         "database": database,
-        "upstreams": {name: "ok" if there else "unreachable" for name, there in upstreams.items()},
+        # What one organization has for itself is nobody else's business; its state counts.
+        "upstreams": {name: _said(there) for name, there in upstreams.items() if name in public},
     }
 
 
@@ -53,11 +54,17 @@ async def _database() -> str:
 _any_route = off_loop(Route.objects.exists)
 
 
-async def _upstreams() -> dict[str, bool]:
-    """Every upstream that a route leads to, and whether it answers."""
-    configs = {rule.upstream.name: rule.upstream for rule in await table.rules() if rule.is_open}
+async def _upstreams() -> tuple[dict[str, bool], set[str]]:
+    """Every upstream that a route leads to, and whether it answers; and those that all may know."""
+    rules = [rule for rule in await table.rules() if rule.is_open]
+    configs = {rule.upstream.name: rule.upstream for rule in rules}
     found = await asyncio.gather(*map(_is_there, configs.values()))
-    return dict(zip(configs, found, strict=True))
+    public = {rule.upstream.name for rule in rules if rule.organization_id is None}
+    return dict(zip(configs, found, strict=True)), public
+
+
+def _said(is_there: bool) -> str:
+    return "ok" if is_there else "unreachable"
 
 
 async def _is_there(upstream: UpstreamConfig) -> bool:

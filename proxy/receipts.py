@@ -11,6 +11,7 @@ from proxy.meter import Meter
 from proxy.routing import Target
 from proxy.wire.body import MessagesRequest
 
+SESSION_CHARS = 100  # as many as the ledger keeps, by which other workers know it
 SESSION = b"x-claude-code-session-id"
 _ATTRIBUTION = {
     SESSION: "session_id",
@@ -106,7 +107,8 @@ class Receipt:
 
 def session_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The client's session, empty where it names none."""
-    return next((value.decode("latin-1") for name, value in headers if name == SESSION), "")
+    found = (value.decode("latin-1") for name, value in headers if name == SESSION)
+    return next(found, "")[:SESSION_CHARS]
 
 
 async def opened(

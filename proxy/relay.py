@@ -22,6 +22,7 @@ from proxy.languages import BY_KIND
 from proxy.receipts import Receipt
 from proxy.routing import Asking, Target
 from proxy.wire.body import MessagesRequest
+from proxy.wire.signature import MARK
 
 PATH = "/v1/messages"
 Answered = Answer | EventStream
@@ -121,7 +122,8 @@ async def _answer(call: Call, target: Target, within_s: float) -> tuple[Answer, 
 
 async def _asked(language: Language, call: Call, target: Target, conceded: frozenset[str]) -> Asked:
     """The call in the upstream's words; what takes long is put into them in a thread."""
-    if language.rebuilds and len(call.request.body.raw) > LARGE_BYTES:
+    raw = call.request.body.raw
+    if len(raw) > LARGE_BYTES and (language.rebuilds or conceded or MARK.encode() in raw):
         return await asyncio.to_thread(language.asked, call, target, conceded)
     return language.asked(call, target, conceded)
 
@@ -153,7 +155,8 @@ def _refused(refusal: UpstreamRefusalError, receipt: Receipt) -> Answer:
     receipt.close(State.FAILED, error_type=error_type)
     headers = dict(answer.headers)
     seconds = retry_after_s(headers)
-    headers.pop("llm_provider-retry-after", None)
+    for name in ("llm_provider-retry-after", "retry-after"):  # said anew below, if it says anything
+        headers.pop(name, None)
     if error_type == "billing_error":  # an empty account does not fill up by waiting
         headers["x-should-retry"] = "false"
     elif seconds is not None:

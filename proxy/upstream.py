@@ -1,8 +1,12 @@
 """Opens an upstream's answer and maps its failures to ours. The only HTTP on the hot path."""
 
 import asyncio
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from typing import ParamSpec, TypeVar
 
 import aiohttp
 import msgspec
@@ -26,7 +30,12 @@ from proxy.languages import signer
 from proxy.routing import Target
 from proxy.wire import replay
 
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a whole answer that is not streamed; more is a fault
+DROPPED_S = 1.0  # a connection that had been closed already is found out at once
 LARGE_BYTES = 512 * 1024  # a whole answer that takes tens of milliseconds to translate
 PIECE_BYTES = 8 * 1024  # of a stream, decoded at once: about a millisecond
 PAUSE_S = 0.001  # between two pieces that came at once: a model is never as fast
@@ -51,6 +60,7 @@ async def ask(
         raise UpstreamRefusedUsError(
             f"The stored credential for the upstream {name} cannot be read in this gateway."
         ) from ValueError(target.problem)
+    began = time.monotonic()
     try:
         async with asyncio.timeout(within_s):
             response = await _sent(target, asked, counting=counting, fresh=fresh)
@@ -62,7 +72,8 @@ async def ask(
             f"The certificate of the upstream {name} is not trusted."
         ) from error
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        if connections.was_kept.get():
+        # Later than that it may have worked on the request, and died of it.
+        if connections.was_kept.get() and time.monotonic() - began < DROPPED_S:
             raise UpstreamDroppedError(f"The upstream {name} closed a connection.") from error
         raise UpstreamUnreachableError(f"The upstream {name} cannot be reached.") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -114,7 +125,7 @@ async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked
     if status == 200:
         body = await _message(asked, body)
         if asked.stream and asked.decoder is not None:
-            source = _Told(replay.told(msgspec.json.decode(body), signer))
+            source = _Told(_understood(replay.told, msgspec.json.decode(body), signer))
             return Answer(status=200, content_type=EVENTS, headers=headers, source=source)
     else:
         status, body = asked.refusal(status, body)
@@ -130,8 +141,20 @@ async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked
 
 async def _message(asked: Asked, body: bytes) -> bytes:
     if len(body) > LARGE_BYTES:
-        return await asyncio.to_thread(asked.message, body)
-    return asked.message(body)
+        return await asyncio.to_thread(_understood, asked.message, body)
+    return _understood(asked.message, body)
+
+
+def _understood(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `read` makes of something an upstream said. Whatever else goes wrong is nonsense of the
+    upstream's, so that the next one can answer, and no stream ends in silence."""
+    try:
+        return read(*args, **kwargs)
+    except UpstreamError:
+        raise
+    except Exception as error:
+        log.exception("an answer was not understood")
+        raise UpstreamNonsenseError("The upstream's answer cannot be understood.") from error
 
 
 def _content_type(response: aiohttp.ClientResponse) -> str:
@@ -223,10 +246,10 @@ class Decoded:
                     return self._last_words(broken)
             if not self._waiting:
                 self._ended = True
-                return self._decoder.end()
+                return _understood(self._decoder.end)
             piece = self._waiting[:PIECE_BYTES]
             self._waiting = self._waiting[PIECE_BYTES:]
-            if events := self._decoder.feed(piece):
+            if events := _understood(self._decoder.feed, piece):
                 return events
         return b""
 

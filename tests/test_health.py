@@ -102,6 +102,18 @@ def test_it_names_the_upstream_that_is_dead(tmp_path: Path, upstream: ScriptedUp
 
 
 @pytest.mark.django_db(transaction=True)
+def test_it_tells_strangers_of_no_upstream_that_one_organization_has_for_itself(
+    tmp_path: Path, upstream: ScriptedUpstream, alice: Person
+) -> None:
+    lead_to(upstream.url)
+    lead_to(nobody(), name="secret", organization=alice.organization)
+    with asking(tmp_path / "log") as client:
+        said = health(client)
+    assert said["upstreams"] == {"scripted": "ok"}
+    assert said["status"] == "degraded", "its state counts all the same"
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("status", "connected", "state"),
     [(200, True, "healthy"), (204, True, "healthy"), (503, False, "degraded")],

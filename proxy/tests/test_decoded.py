@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from proxy.answer import UpstreamError, UpstreamUnreachableError
+from proxy.answer import UpstreamError, UpstreamNonsenseError, UpstreamUnreachableError
 from proxy.upstream import PIECE_BYTES, Decoded
 
 
@@ -93,3 +93,15 @@ async def test_a_connection_that_breaks_before_it_is_told_as_that() -> None:
     assert await source.read() == b"x"
     with pytest.raises(UpstreamUnreachableError):
         await source.read()
+
+
+class Stumbling(Pieces):
+    """A decoder with a mistake in it."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        raise KeyError(chunk)
+
+
+async def test_what_no_decoder_had_foreseen_is_the_upstreams_nonsense() -> None:
+    with pytest.raises(UpstreamNonsenseError, match="cannot be understood"):
+        await Decoded(Chunks([b"x"]), Stumbling()).read()

@@ -123,7 +123,8 @@ class Blocks:
         return (
             data["type"] == "content_block_delta"
             and isinstance(delta, Mapping)
-            and delta.get("type") in _BEGINNINGS
+            and isinstance(delta.get("type"), str)
+            and delta["type"] in _BEGINNINGS
         )
 
     def _put_off(self, raw: bytes, data: Data) -> bytes:

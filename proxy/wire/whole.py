@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from proxy.answer import UpstreamNonsenseError, UpstreamSaidError
+from proxy.wire.blocks import MAX_BLOCKS
 from proxy.wire.faults import (
     CHARS_PER_TOKEN,
     TOOL_CALLS,
@@ -15,6 +16,7 @@ from proxy.wire.faults import (
     stop_reason_of,
     usage_of,
 )
+from proxy.wire.lenient import MAX_DECODED_BYTES
 from proxy.wire.refusal import refusal
 
 Block = dict[str, Any]
@@ -57,6 +59,8 @@ def repaired_message(
 
 
 def _message(body: bytes) -> dict[str, Any]:
+    if len(body) > MAX_DECODED_BYTES:
+        raise UpstreamNonsenseError("The upstream's answer is more than we take at once.")
     try:
         message = msgspec.json.decode(body)
     except (ValueError, RecursionError) as error:
@@ -73,6 +77,8 @@ def _content(content: object, ids: ToolIds) -> list[Block]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     blocks = content if isinstance(content, list) else []
+    if len(blocks) > MAX_BLOCKS:
+        raise UpstreamNonsenseError(f"The upstream's answer has more than {MAX_BLOCKS} blocks.")
     return [
         right
         for block in blocks
