@@ -1,6 +1,7 @@
 """A row opened before the upstream is asked, closed once, never edited again."""
 
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ State = UsageRecord.State
 RecordId = uuid.UUID
 _TABLE = UsageRecord._meta.db_table
 _USAGE_BYTES = 16 * 1024  # a hundred times what the API reports; more is not usage
+# An escaped NUL. With one more backslash before it, it is the plain text of one, which may stay.
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _TEXT_CHARS = 100  # of what a client or an upstream calls its session, agent, message or error
 
 
@@ -170,7 +173,7 @@ def _stored(usage: Mapping[str, Any]) -> str | None:
     text = msgspec.json.encode(usage) if usage else b""
     if not 0 < len(text) <= _USAGE_BYTES:
         return None
-    return text.replace(b"\\u0000", b"").decode()
+    return _NUL.sub(rb"\1", text).decode()
 
 
 def _short(text: str) -> str:

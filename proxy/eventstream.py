@@ -19,6 +19,7 @@ from proxy.answer import (
     UpstreamNonsenseError,
     UpstreamSaidError,
     UpstreamTimeoutError,
+    UpstreamUnreachableError,
 )
 from proxy.breaker import Place
 from proxy.patience import Patience
@@ -86,8 +87,8 @@ class EventStream:
         try:
             block = await self._next_block()
         except (UpstreamError, sse.EventTooLongError) as error:
-            if not isinstance(error, UpstreamSaidError):
-                self._place.failed(time.monotonic())
+            if isinstance(error, UpstreamUnreachableError | UpstreamTimeoutError):
+                self._place.failed(time.monotonic())  # else it may be what this request has asked
             return self._end(error)
         return block or self._end(UpstreamError("The upstream ended its stream too early."))
 

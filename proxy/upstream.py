@@ -1,12 +1,9 @@
 """Opens an upstream's answer and maps its failures to ours. The only HTTP on the hot path."""
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import ParamSpec, TypeVar
 
 import aiohttp
 import msgspec
@@ -17,28 +14,21 @@ from proxy.adapters.anthropic import returned_headers
 from proxy.adapters.language import Asked
 from proxy.answer import (
     Answer,
-    Decoder,
     Source,
     UpstreamDroppedError,
-    UpstreamError,
     UpstreamNonsenseError,
     UpstreamRefusedUsError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
+from proxy.decoded import Decoded, understood, without
 from proxy.languages import signer
 from proxy.routing import Target
 from proxy.wire import replay
 
-log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a whole answer that is not streamed; more is a fault
 DROPPED_S = 1.0  # a connection that had been closed already is found out at once
 LARGE_BYTES = 512 * 1024  # a whole answer that takes tens of milliseconds to translate
-PIECE_BYTES = 8 * 1024  # of a stream, decoded at once: about a millisecond
-PAUSE_S = 0.001  # between two pieces that came at once: a model is never as fast
 EVENTS = "text/event-stream; charset=utf-8"
 
 
@@ -111,7 +101,9 @@ async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked
             content_type=content_type if asked.decoder is None else EVENTS,
             headers=headers,
             request_id=request_id,
-            source=source if asked.decoder is None else Decoded(source, asked.decoder),
+            source=source
+            if asked.decoder is None
+            else Decoded(source, asked.decoder, target.credential),
         )
     try:
         body = await _whole(response.content)
@@ -125,10 +117,10 @@ async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked
     if status == 200:
         body = await _message(asked, body)
         if asked.stream and asked.decoder is not None:
-            source = _Told(_understood(replay.told, msgspec.json.decode(body), signer))
+            source = _Told(understood(replay.told, msgspec.json.decode(body), signer))
             return Answer(status=200, content_type=EVENTS, headers=headers, source=source)
     else:
-        status, body = asked.refusal(status, body)
+        status, body = asked.refusal(status, without(target.credential, body))
     return Answer(
         status=status,
         said_status=response.status,
@@ -141,20 +133,8 @@ async def _answer(target: Target, response: aiohttp.ClientResponse, asked: Asked
 
 async def _message(asked: Asked, body: bytes) -> bytes:
     if len(body) > LARGE_BYTES:
-        return await asyncio.to_thread(_understood, asked.message, body)
-    return _understood(asked.message, body)
-
-
-def _understood(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `read` makes of something an upstream said. Whatever else goes wrong is nonsense of the
-    upstream's, so that the next one can answer, and no stream ends in silence."""
-    try:
-        return read(*args, **kwargs)
-    except UpstreamError:
-        raise
-    except Exception as error:
-        log.exception("an answer was not understood")
-        raise UpstreamNonsenseError("The upstream's answer cannot be understood.") from error
+        return await asyncio.to_thread(understood, asked.message, body)
+    return understood(asked.message, body)
 
 
 def _content_type(response: aiohttp.ClientResponse) -> str:
@@ -221,47 +201,6 @@ class _HTTPSource:
     async def close(self) -> None:
         # Mid-stream this cuts the connection, which is how the upstream learns to stop.
         self._response.close()
-
-
-class Decoded:
-    """The events that an upstream's own language comes to."""
-
-    __slots__ = ("_decoder", "_ended", "_source", "_waiting")
-
-    def __init__(self, source: Source, decoder: Decoder) -> None:
-        self._source = source
-        self._decoder = decoder
-        self._waiting = b""  # what has been read and not decoded
-        self._ended = False
-
-    async def read(self) -> bytes:
-        while not self._ended:
-            if self._waiting:
-                await asyncio.sleep(PAUSE_S)  # others get their turn, and so do other threads
-            else:
-                try:
-                    self._waiting = await self._source.read()
-                except UpstreamError as broken:
-                    self._ended = True
-                    return self._last_words(broken)
-            if not self._waiting:
-                self._ended = True
-                return _understood(self._decoder.end)
-            piece = self._waiting[:PIECE_BYTES]
-            self._waiting = self._waiting[PIECE_BYTES:]
-            if events := _understood(self._decoder.feed, piece):
-                return events
-        return b""
-
-    def _last_words(self, broken: UpstreamError) -> bytes:
-        """What is owed of an answer that had come to its end before the connection broke."""
-        try:
-            return self._decoder.end()
-        except UpstreamError:
-            raise broken from None
-
-    async def close(self) -> None:
-        await self._source.close()
 
 
 class _Told:

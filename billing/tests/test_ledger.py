@@ -159,6 +159,7 @@ async def test_it_still_writes_what_a_cancelled_request_closed(
     ("usage", "stored"),
     [
         ({"input_tokens": -5, "note": "a\0b"}, {"input_tokens": -5, "note": "ab"}),
+        ({"note": "\\u0000", "more": "\\\0\0"}, {"note": "\\u0000", "more": "\\"}),
         ({"input_tokens": float("inf")}, {"input_tokens": None}),
         ({"note": "x" * 20_000}, None),
         ({"input_tokens": {"a": [{}]}, "output_tokens": "7"}, ...),

@@ -5,8 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from proxy.answer import UpstreamError, UpstreamNonsenseError, UpstreamUnreachableError
-from proxy.upstream import PIECE_BYTES, Decoded
+from proxy.answer import (
+    UpstreamError,
+    UpstreamNonsenseError,
+    UpstreamSaidError,
+    UpstreamUnreachableError,
+)
+from proxy.decoded import PIECE_BYTES, Decoded
 
 
 class Chunks:
@@ -105,3 +110,24 @@ class Stumbling(Pieces):
 async def test_what_no_decoder_had_foreseen_is_the_upstreams_nonsense() -> None:
     with pytest.raises(UpstreamNonsenseError, match="cannot be understood"):
         await Decoded(Chunks([b"x"]), Stumbling()).read()
+
+
+SECRET = "sk-" + "s" * 20
+
+
+class Refusing(Pieces):
+    """A decoder of a stream that is an error."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        raise UpstreamSaidError("api_error", f"no such key: {chunk.decode()}")
+
+
+async def test_no_error_says_the_credential() -> None:
+    with pytest.raises(UpstreamSaidError, match=r"no such key: \[removed\]"):
+        await Decoded(Chunks([SECRET.encode()]), Refusing(), SECRET).read()
+    source = Decoded(Chunks([f"key {SECRET}".encode()]), Pieces(), SECRET)
+    assert await source.read() == b"key [removed]"
+
+
+async def test_a_word_in_place_of_a_credential_may_be_said() -> None:
+    assert await read(Decoded(Chunks([b"ask ollama "]), Pieces(), "ollama")) == b"ask ollama end"
