@@ -53,11 +53,28 @@ class Change:
     route: Route
 
 
-def parsed(text: bytes, upstream: str) -> list[Entry]:
-    """What the file asks for. `upstream` is where a target goes that names none.
+def imported(text: bytes, upstream: str, actor: str, *, dry_run: bool = False) -> list[Change]:
+    """Make the file's routes, or bring those that are there in line. Raises MappingError.
 
-    Raises MappingError.
+    `upstream` is where a target goes that names none. Run again it changes nothing. Routes of
+    other patterns, of other upstreams and of single organizations stay as they are.
     """
+    entries, problems = _parsed(text, upstream)
+    with transaction.atomic():
+        upstreams = {row.name: row for row in Upstream.objects.all()}
+        problems += _unknown(entries, upstreams)
+        rows = _rows([entry for entry in entries if entry.upstream in upstreams], upstreams)
+        problems += _unfit(rows)
+        if problems:
+            raise MappingError(problems)
+        changes = [_saved(row, actor) for _, row in rows]
+        if dry_run:
+            transaction.set_rollback(True)
+    return changes
+
+
+def _parsed(text: bytes, upstream: str) -> tuple[list[Entry], list[str]]:
+    """What the file asks for, and what is wrong with the rest. Raises MappingError."""
     problems: list[str] = []
     entries: list[Entry] = []
     for key, value in _mapping(text).items():
@@ -73,10 +90,8 @@ def parsed(text: bytes, upstream: str) -> list[Entry]:
         if times > 1
     ]
     if len(entries) > MAX_ROUTES:
-        problems.append(f"{len(entries)} routes are more than {MAX_ROUTES}.")
-    if problems:
-        raise MappingError(problems)
-    return entries
+        raise MappingError([f"{len(entries)} routes are more than {MAX_ROUTES}."])
+    return entries, problems
 
 
 def _chain(key: str, value: Any, upstream: str) -> list[Entry | str]:
@@ -105,8 +120,7 @@ def _mapping(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise MappingError([f"The file is not JSON{where}."]) from error
+        raise MappingError([f"The file is not JSON{_where(error)}."]) from error
     if twice:
         raise MappingError([f"{key[:60]!r}: it stands there twice." for key in twice])
     if isinstance(found, dict) and "model_mapping" in found:
@@ -117,6 +131,13 @@ def _mapping(text: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise MappingError(["The file must be an object of model names, or hold model_mapping."])
     return found
+
+
+def _where(error: Exception) -> str:
+    """What JSON complains about, and where; nothing for bytes that are no text, or too deep."""
+    if isinstance(error, json.JSONDecodeError):
+        return f": {error.msg}, line {error.lineno}, column {error.colno}"
+    return ""
 
 
 def _entry(key: str, option: Any, upstream: str, position: int) -> Entry | str:
@@ -153,29 +174,13 @@ def _wrong_type(given: Raw) -> str:
     return ""
 
 
-def apply(entries: Sequence[Entry], actor: str, *, dry_run: bool = False) -> list[Change]:
-    """Make the routes, or bring those that are there in line. Raises MappingError.
-
-    Run again it changes nothing. Routes of other patterns, of other upstreams and of single
-    organizations stay as they are.
-    """
-    with transaction.atomic():
-        upstreams = {row.name: row for row in Upstream.objects.all()}
-        _refuse_unknown(entries, upstreams)
-        rows = _rows(entries, upstreams)
-        _refuse_unfit(rows)
-        changes = [_saved(row, actor) for _, row in rows]
-        if dry_run:
-            transaction.set_rollback(True)
-    return changes
-
-
-def _refuse_unknown(entries: Sequence[Entry], upstreams: Mapping[str, Upstream]) -> None:
-    unknown = [entry for entry in entries if entry.upstream not in upstreams]
-    if unknown:
-        known = ", ".join(sorted(upstreams)) or "none"
-        there = f"there is no such upstream; there are: {known}."
-        raise MappingError([f"{e.key!r}: {e.upstream[:60]!r}: {there}" for e in unknown])
+def _unknown(entries: Sequence[Entry], upstreams: Mapping[str, Upstream]) -> list[str]:
+    known = ", ".join(sorted(upstreams)) or "none"
+    return [
+        f"{entry.key!r}: {entry.upstream[:60]!r}: there is no such upstream; there are: {known}."
+        for entry in entries
+        if entry.upstream not in upstreams
+    ]
 
 
 def _rows(entries: Sequence[Entry], upstreams: Mapping[str, Upstream]) -> list[tuple[Entry, Route]]:
@@ -202,16 +207,16 @@ def _rows(entries: Sequence[Entry], upstreams: Mapping[str, Upstream]) -> list[t
     return rows
 
 
-def _refuse_unfit(rows: Sequence[tuple[Entry, Route]]) -> None:
+def _unfit(rows: Sequence[tuple[Entry, Route]]) -> list[str]:
     problems = []
     for entry, row in rows:
         try:
             row.clean_fields(exclude={"created_at", "upstream"})
+            row.clean()
         except ValidationError as error:
             said = error.message_dict.items()
             problems += [f"{entry.key!r}: {field}: {' '.join(texts)}" for field, texts in said]
-    if problems:
-        raise MappingError(problems)
+    return problems
 
 
 def _saved(row: Route, actor: str) -> Change:

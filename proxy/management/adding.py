@@ -105,12 +105,14 @@ def _guessed(url: str) -> tuple[str, str]:
     if not url:
         raise AddingError("URL: say where it is, or --kind demo.")
     try:
-        host = urlsplit(url).hostname
+        parts = urlsplit(url)
+        host, path = parts.hostname, parts.path
     except ValueError:
-        host = None  # the address will be refused in a moment
+        host, path = None, ""  # the address will be refused in a moment
     if host == "api.anthropic.com":
         return Kind.ANTHROPIC, "by its address"
-    if host in _OPENAI_HOSTS:
+    # Some of these have the Messages API too, below a path of that name.
+    if host in _OPENAI_HOSTS and not path.endswith("/anthropic"):
         return Kind.OPENAI, "by its address"
     return Kind.COMPATIBLE, "a server with /v1/messages of its own"
 
@@ -190,13 +192,16 @@ def _missing(upstream: Upstream) -> Iterator[str]:
 
 
 _OPTIONS = {"name": "NAME", "base_url": "URL", "__all__": "NAME"}
+_NAME = ["It has 1 to 50 letters, digits, dashes and underscores."]  # Django's speaks of slugs
 
 
 def _checked(row: Upstream | Route, options: Mapping[str, str]) -> None:
     try:
         row.full_clean()
     except ValidationError as error:
-        said = error.message_dict.items()
+        said = [
+            (name, _NAME if name == "name" else texts) for name, texts in error.message_dict.items()
+        ]
         named = ((options.get(name, f"--{name.replace('_', '-')}"), texts) for name, texts in said)
         if isinstance(row, Route):
             named = (("--route", texts) for _, texts in said)

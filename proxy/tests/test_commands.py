@@ -58,6 +58,7 @@ def test_it_adds_an_upstream_with_its_routes_and_says_what_answers() -> None:
         ("https://api.anthropic.com", "anthropic", "x-api-key", "by its address"),
         ("http://litellm:4000", "compatible", "authorization", "--kind says otherwise"),
         ("https://api.openai.com/v1", "openai", "authorization", "by its address"),
+        ("https://api.deepseek.com/anthropic", "compatible", "authorization", "of its own"),
     ],
 )
 def test_it_guesses_the_kind_and_says_so(url: str, kind: str, header: str, says: str) -> None:
@@ -113,7 +114,8 @@ def test_it_says_that_no_key_is_set_to_store_it_under(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["two words", "http://box"], "NAME: "),
+        (["two words", "http://box"], "NAME: It has 1 to 50 letters, digits, dashes"),
+        (["n" * 51, "http://box"], "NAME: It has 1 to 50 letters, digits, dashes"),
         (["box", "box:8000"], "URL: Enter an http"),
         (["box", "--kind", "openai"], "URL: An upstream needs an address"),
         (["box", "http://169.254.169.254"], "URL: This is a link-local"),
@@ -185,6 +187,19 @@ def test_it_tests_one_and_all(listing: Listing) -> None:
     assert "BAD  bad: Nobody listens" in out.getvalue()
     assert "($UNSET_KEY is not set here: put it into .env" in out.getvalue()
     assert "ok   good" in out.getvalue()
+    assert "A running server knows a variable only as it was at its start." in out.getvalue()
+
+
+def test_it_says_how_to_store_another_credential(
+    listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("sk-secret"))
+    add("box", listing.url, "--credential-stdin")
+    listing.status, out = 401, StringIO()
+    with pytest.raises(CommandError, match="1 of 1"):
+        call_command("upstreams", "test", "box", stdout=out)
+    assert "upstreams add box --replace --credential-stdin" in out.getvalue()
+    assert "variable" not in out.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,11 @@ def test_it_imports_a_file(box: Upstream, tmp_path: Path) -> None:
     file.write_text('{"model_mapping": {"claude-a": "gpt-4"}}')
     tried = run("importmapping", str(file), "--upstream", "box", "--dry-run")
     assert "1 created, 0 changed, 0 unchanged; nothing was written." in tried
+    assert "explainroute" not in tried
     assert not Route.objects.exists()
     done = run("importmapping", str(file), "--upstream", "box")
     assert "created    claude-a -> gpt-4 at box (position 100)" in done
+    assert "manage.py explainroute MODEL" in done
     assert Route.objects.get().target_model == "gpt-4"
 
 
@@ -103,7 +105,9 @@ def test_it_reseals_all_under_the_newest_key(box: Upstream, settings: Settings) 
     acme = Organization.objects.create(name="Acme")
     credentials.store_own(acme, box, "theirs", "system")
     settings.ENCRYPTION_KEYS = [NEW, OLD]
-    assert "2 stored credentials encrypted under the newest key." in run("resealcredentials")
+    said = run("resealcredentials")
+    assert "2 stored credentials encrypted under the newest key." in said
+    assert "only if it was started with that key" in said
     settings.ENCRYPTION_KEYS = [NEW]
     box.refresh_from_db()
     assert sealed.opened(box.credential_sealed) == "operators"

@@ -7,7 +7,7 @@ import pytest
 
 from accounts.models import AuditEntry
 from proxy import mapping
-from proxy.mapping import MappingError, apply, parsed
+from proxy.mapping import MappingError
 from proxy.models import Route, Upstream
 
 
@@ -23,8 +23,8 @@ def backup(db: None) -> Upstream:
 
 def imported(value: Any, upstream: str = "litellm", *, dry_run: bool = False) -> list[str]:
     """What became of each entry."""
-    entries = parsed(json.dumps(value).encode(), upstream)
-    return [change.what for change in apply(entries, "system", dry_run=dry_run)]
+    text = json.dumps(value).encode()
+    return [change.what for change in mapping.imported(text, upstream, "system", dry_run=dry_run)]
 
 
 def routes() -> list[tuple[str, str, str, int]]:
@@ -34,7 +34,7 @@ def routes() -> list[tuple[str, str, str, int]]:
 
 def problems(text: bytes, upstream: str = "litellm") -> list[str]:
     with pytest.raises(MappingError) as refused:
-        parsed(text, upstream)
+        mapping.imported(text, upstream, "system")
     return refused.value.problems
 
 
@@ -105,7 +105,7 @@ def test_it_writes_nothing_when_it_only_tries(litellm: Upstream) -> None:
     assert not AuditEntry.objects.exists()
 
 
-def test_it_names_every_problem_with_its_key() -> None:
+def test_it_names_every_problem_with_its_key(litellm: Upstream) -> None:
     value = {
         "": "x",
         "a": 7,
@@ -121,18 +121,21 @@ def test_it_names_every_problem_with_its_key() -> None:
         "k": {"model": "a\nb"},
         "l": ["x"] * 21,
         "m": {"weight": 10**30},
+        "n": {"upstream": "nobody"},
+        "o": {"weight": 0},
         "fine": "x",
     }
     found = problems(json.dumps(value).encode())
-    keys = ["", "a", "b", "c", "d", "e", "f", "g", "i" * 60, "j\n", "k", "l", "m", "h"]
+    keys = ["", "a", "b", "c", "d", "e", "f", "g", "i" * 60, "j\n", "k", "l", "m", "h", "n", "o"]
     assert [text.split(": ")[0] for text in found] == [repr(key) for key in keys]
     assert "there is no 'modell'; the fields are upstream, model" in found[4]
     assert "weight must be a whole number" in found[5]
-    assert "x at litellm stands there 2 times" in found[-1]
+    assert "x at litellm stands there 2 times" in found[-3]
+    assert not Route.objects.exists()
 
 
-def test_it_wants_an_upstream_for_each() -> None:
-    [text] = problems(b'{"a": "x", "b": {"upstream": "u"}}', upstream="")
+def test_it_wants_an_upstream_for_each(litellm: Upstream) -> None:
+    [text] = problems(b'{"a": "x", "b": {"upstream": "litellm"}}', upstream="")
     assert text == "'a': no upstream is named: say --upstream, or name one in the file."
 
 
@@ -140,7 +143,8 @@ def test_it_wants_an_upstream_for_each() -> None:
     ("text", "says"),
     [
         (b"", "not JSON"),
-        (b"{\n'a': 1}", "not JSON, line 2"),
+        (b"{\n'a': 1}", "not JSON: Expecting property name"),
+        (b"{\n'a': 1}", "double quotes, line 2, column 1."),
         (b"\xff", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"[]", "must be an object"),
@@ -170,6 +174,7 @@ def test_it_refuses_more_routes_than_anybody_can_look_through() -> None:
         ({"weight": 1001}, "'bad': weight: "),
         ({"position": -1}, "'bad': position: "),
         ({"model": "m" * 257}, "'bad': target_model: "),
+        ({"model": "gpt-*"}, "'bad': target_model: A * stands for nothing here"),
         ({"description": "d" * 501}, "'bad': description: "),
     ],
 )

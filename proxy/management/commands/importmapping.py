@@ -26,8 +26,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         text = _read(options["file"])
         try:
-            entries = mapping.parsed(text, options["upstream"])
-            changes = mapping.apply(entries, audit.SYSTEM, dry_run=options["dry_run"])
+            changes = mapping.imported(
+                text, options["upstream"], audit.SYSTEM, dry_run=options["dry_run"]
+            )
         except mapping.MappingError as error:
             raise CommandError(
                 "Nothing was imported:\n" + "\n".join(f"  {text}" for text in error.problems)
@@ -40,6 +41,8 @@ class Command(BaseCommand):
         counts = Counter(change.what for change in changes)
         total = ", ".join(f"{counts[what]} {what}" for what in ("created", "changed", "unchanged"))
         self.stdout.write(f"{total}{'; nothing was written' if options['dry_run'] else ''}.")
+        if changes and not options["dry_run"]:
+            self.stdout.write("Look at one: .venv/bin/python manage.py explainroute MODEL")
 
 
 def _read(name: str) -> bytes:

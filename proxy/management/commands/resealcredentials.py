@@ -26,4 +26,7 @@ class Command(BaseCommand):
                 f" anew:\n{rows}"
             )
         if came.done:
-            self.stdout.write("The other keys are of no more use to this database.")
+            self.stdout.write(
+                "A running server reads them only if it was started with that key. Then take the"
+                " other keys away, and start it again."
+            )

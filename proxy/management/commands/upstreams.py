@@ -68,13 +68,18 @@ class Command(BaseCommand):
             finding = async_to_sync(probe.tested)(table.config_of(upstream))
             word = "ok" if finding.ok else "BAD"
             self.stdout.write(f"{word:<4} {upstream}: {finding} ({finding.ms} ms)")
+            if finding.credential == "refused":
+                anew = f"upstreams add {upstream} --replace --credential-stdin"
+                self.stdout.write(f"     To store another: .venv/bin/python manage.py {anew}")
             bad += not finding.ok
+        if any(upstream.credential_variable for upstream in wanted):
+            self.stdout.write("A running server knows a variable only as it was at its start.")
         if bad:
             raise CommandError(f"{bad} of {len(wanted)} cannot be used as it is.")
 
 
 def _add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="small letters, digits and dashes")
+    parser.add_argument("name", metavar="NAME", help="letters, digits, dashes")
     parser.add_argument("url", metavar="URL", nargs="?", default="", help="with or without /v1")
     parser.add_argument("--kind", choices=Upstream.Kind.values, help="guessed where it is missing")
     credential = parser.add_mutually_exclusive_group()
