@@ -61,8 +61,7 @@ class Members(TabularInline):  # type: ignore[misc]  # unfold has no types
 class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Tenants and their members."""
 
-    list_display = ["name", "plan", "id", "created_at"]
-    list_filter = ["plan"]
+    list_display = ["name", "id", "created_at"]
     search_fields = ["name"]
     readonly_fields = ["id", "created_at"]
     inlines = [Members]

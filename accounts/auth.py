@@ -20,9 +20,7 @@ NO_KEY = keys.KnownKey(
     revoked_at=None,
     user_active=False,
     user_belongs=False,
-    principal=Principal(
-        organization_id=UUID(int=0), user_id=0, key_id="", scopes=frozenset(), plan=""
-    ),
+    principal=Principal(organization_id=UUID(int=0), user_id=0, key_id="", scopes=frozenset()),
 )
 
 MISSING = (

@@ -162,9 +162,7 @@ def _read(key_id: str) -> KnownKey:
         organization=OuterRef("organization"), user=OuterRef("user")
     )
     key = (
-        ApiKey.objects.select_related("organization", "user")
-        .annotate(user_belongs=Exists(belongs))
-        .get(id=key_id)
+        ApiKey.objects.select_related("user").annotate(user_belongs=Exists(belongs)).get(id=key_id)
     )
     return KnownKey(
         digest=bytes(key.digest),
@@ -179,7 +177,8 @@ def _read(key_id: str) -> KnownKey:
             user_id=key.user_id,
             key_id=key.id,
             scopes=frozenset(key.scopes),
-            plan=key.organization.plan,
+            is_service=key.is_service,
+            tags=tuple(key.tags),
         ),
     )
 

@@ -15,7 +15,6 @@ class Organization(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200)
-    plan = models.CharField(max_length=50, default="free", help_text="The tier's code.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -62,6 +61,14 @@ class ApiKey(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=100)
     scopes = models.JSONField(default=all_scopes)
+    is_service = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="A program's key: its limits are its own, not shared with its user's other keys.",
+    )
+    tags = models.JSONField(
+        default=list, blank=True, help_text="For requests that bring no x-opscenter-tags."
+    )
     digest = models.BinaryField(max_length=32, editable=False)
     # After a rotation the former secret still opens until this moment.
     former_digest = models.BinaryField(max_length=32, null=True, editable=False)

@@ -18,4 +18,10 @@ class Principal:
     user_id: int
     key_id: str
     scopes: frozenset[str]
-    plan: str
+    is_service: bool = False
+    tags: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """Whom limits count: the person, however many keys they have, or the program's one key."""
+        return f"key:{self.key_id}" if self.is_service else f"user:{self.user_id}"

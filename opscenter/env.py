@@ -146,6 +146,20 @@ def url(name: str, default: str = "") -> str:
     return _read(name, default, parse, "an http:// or https:// address")
 
 
+def address(name: str, scheme: str) -> str:
+    """A server's address in a scheme of its own, also with TLS (`rediss`); empty where unset."""
+
+    def parse(raw: str) -> str | None:
+        try:
+            parts = urlsplit(raw)
+            good = parts.scheme in {scheme, f"{scheme}s"} and bool(parts.hostname)
+        except ValueError:
+            return None
+        return raw if good else None
+
+    return _read(name, "", parse, f"a {scheme}:// address")
+
+
 def database(name: str, default: str) -> dict[str, Any]:
     """A database address as Django's settings want it."""
 

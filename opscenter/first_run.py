@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from accounts import audit, keys
 from accounts.models import Membership, Organization
 from accounts.principal import SCOPES
+from billing.models import Plan, Subscription
 from proxy import probe, table, trail
 from proxy.catalog import KNOWN
 from proxy.models import Route, Upstream
@@ -169,7 +170,8 @@ def open_installation() -> Opened | None:
             return None
         password = secrets.token_urlsafe(15)
         operator = User.objects.create_superuser("operator", "", password)
-        organization = Organization.objects.create(name="First organization", plan="enterprise")
+        organization = Organization.objects.create(name="First organization")
+        Subscription.objects.create(organization=organization, plan=_enterprise())
         Membership.objects.create(
             organization=organization, user=operator, role=Membership.Role.OWNER
         )
@@ -182,6 +184,11 @@ def open_installation() -> Opened | None:
             {"operator": "operator"},
         )
     return Opened(username="operator", password=password, key=key)
+
+
+def _enterprise() -> Plan:
+    """The plan without limits: whoever installs a gateway must not be its first refused client."""
+    return Plan.objects.get_or_create(code="enterprise", defaults={"name": "Enterprise"})[0]
 
 
 def model_to_show(route: Route) -> str:

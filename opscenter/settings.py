@@ -41,6 +41,17 @@ LITELLM_URL = env.url("LITELLM_URL")
 OLLAMA_HOST = env.text("OLLAMA_HOST")  # as Ollama's own clients read it: host:port is enough
 ANTHROPIC_PROXY_ENABLED = env.flag("ANTHROPIC_PROXY_ENABLED", True)
 
+# Plans, limits and billing.
+DEFAULT_PLAN = env.text("OPSCENTER_DEFAULT_PLAN", "free")  # of organizations without a subscription
+BILLING_FAIL_CLOSED = env.flag("OPSCENTER_BILLING_FAIL_CLOSED", False)
+REDIS_URL = env.address("OPSCENTER_REDIS_URL", "redis")
+LAGO_API_URL = env.url("LAGO_API_URL")
+LAGO_API_KEY = env.text("LAGO_API_KEY")
+LAGO_WEBHOOK_SECRET = env.text("LAGO_WEBHOOK_SECRET")
+LAGO_EVENT_CODE = env.text("LAGO_EVENT_CODE", "ai_api_call")
+# Proxies in front of us whose word on where a request comes from is believed.
+TRUSTED_PROXIES = env.whole("OPSCENTER_TRUSTED_PROXIES", 0, least=0, most=10)
+
 # Bounds of a request to /v1. Anthropic's own limit is 32 MB; Claude Code sends about 150 KB.
 BODY_MAX_BYTES = env.whole("OPSCENTER_BODY_MAX_BYTES", 32 * 1024 * 1024)
 BODY_IDLE_S = env.seconds("OPSCENTER_BODY_IDLE_S", 10)  # silence in the middle of a body
@@ -131,6 +142,20 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
     # A file, not memory: the writer's thread and the server under test read the same one.
     DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
+CACHES: dict[str, Any] = {
+    # Requests per minute are counted here: in Redis for all processes, else for each by itself.
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        # Every request waits for it, so it is given up soon; the limits per day are in the tables.
+        "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},
+    }
+    if REDIS_URL
+    else {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 200_000},  # beyond it some are forgotten: about 50 MB
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
+from billing.patterns import matches
 from proxy import routing
 from proxy.routing import Asking, Moves, Own, RouteRule
 
@@ -67,7 +68,7 @@ def _standing(rule: RouteRule, asked: RouteRule | None, unwell: str) -> tuple[st
 
 
 def _why_not(rule: RouteRule, chain: Sequence[RouteRule], asking: Asking) -> str:
-    if not routing.matches(rule.pattern, asking.model):
+    if not matches(rule.pattern, asking.model):
         return "Its pattern does not match."
     if not rule.enabled:
         return "The route is switched off."

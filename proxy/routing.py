@@ -8,6 +8,8 @@ from datetime import datetime
 from itertools import groupby
 from uuid import UUID
 
+from billing.patterns import closeness, matches
+
 Home = tuple[UUID, str]  # an organization, and the name of an upstream or of one of its sessions
 
 
@@ -150,8 +152,7 @@ def _rank(rule: RouteRule) -> tuple[int, bool]:
 
 
 def _closeness(rule: RouteRule) -> tuple[int, bool, bool, int, str]:
-    stars = rule.pattern.count("*")
-    return (*_rank(rule), stars > 0, stars - len(rule.pattern), rule.pattern)
+    return (*_rank(rule), *closeness(rule.pattern))
 
 
 def _shared(pool: list[RouteRule], session: str) -> list[RouteRule]:
@@ -194,26 +195,6 @@ def nowhere(rules: Sequence[RouteRule], asking: Asking) -> str:
     rule = closed[0]
     what = "route" if not rule.enabled else f"upstream {rule.upstream.name}"
     return f"model: {asking.model} is not served at present: its {what} is switched off."
-
-
-def matches(pattern: str, model: str) -> bool:
-    """Whether `model` is what `pattern` means; `*` stands for any run of characters.
-
-    Not a regular expression: some patterns would let a long model name keep one busy for seconds.
-    """
-    head, *parts = pattern.split("*")
-    if not parts:
-        return model == pattern
-    *middle, tail = parts
-    at, end = len(head), len(model) - len(tail)
-    if at > end or not model.startswith(head) or not model.endswith(tail):
-        return False
-    for part in middle:
-        found = model.find(part, at, end)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return True
 
 
 def published(

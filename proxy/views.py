@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from accounts.principal import Principal
+from billing import terms
 from proxy import catalog, counting, health, relay, routing, table
 from proxy.answer import Answer
 from proxy.edge import Edge, json_response
@@ -120,7 +121,7 @@ class HealthView(Edge):
                 "valid": True,
                 "organization_id": str(caller.organization_id),
                 "key_id": caller.key_id,
-                "plan": caller.plan,
+                "plan": (await terms.of(caller.organization_id)).plan,
                 "scopes": sorted(caller.scopes),
             }
         return json_response(state)

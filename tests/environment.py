@@ -10,7 +10,15 @@ VAR.mkdir(parents=True, exist_ok=True)
 
 # Settings and credentials of whoever runs the tests: no server under test may find them.
 KEPT = {"OPSCENTER_TEST_VAR", "OPSCENTER_DATABASE_URL", "OPSCENTER_REAL"}
-OTHERS = ("ANTHROPIC_", "LITELLM_", "OLLAMA_", "BRIGADE_", "EXTERNAL_API_URL", "OPSCENTER_")
+OTHERS = (
+    "ANTHROPIC_",
+    "LAGO_",
+    "LITELLM_",
+    "OLLAMA_",
+    "BRIGADE_",
+    "EXTERNAL_API_URL",
+    "OPSCENTER_",
+)
 for name in [name for name in os.environ if name.startswith(OTHERS) and name not in KEPT]:
     del os.environ[name]
 
@@ -18,6 +26,7 @@ os.environ["OPSCENTER_ENV_FILE"] = os.devnull
 os.environ["OPSCENTER_VAR_DIR"] = str(VAR)
 os.environ["OPSCENTER_SECRET_KEY"] = "only-for-tests-" + "s" * 32
 os.environ["OPSCENTER_KEY_PEPPER"] = "only-for-tests-" + "p" * 32
+os.environ["OPSCENTER_DEFAULT_PLAN"] = "none"  # a test that wants limits makes a subscription
 os.environ["OPSCENTER_ENCRYPTION_KEYS"] = "only-for-tests-" + "e" * 32
 
 

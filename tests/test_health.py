@@ -147,7 +147,7 @@ def test_it_confirms_a_good_key(gateway: Gateway, alice: Person, header: str, pa
         "valid": True,
         "organization_id": str(alice.organization.id),
         "key_id": row.id,
-        "plan": "free",
+        "plan": "none",
         "scopes": [CALLBACK],
     }
     assert plaintext not in response.text

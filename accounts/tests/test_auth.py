@@ -30,7 +30,6 @@ CALLER = Principal(
     user_id=1,
     key_id="a" * 12,
     scopes=frozenset([MESSAGES]),
-    plan="free",
 )
 KNOWN = keys.KnownKey(
     digest=keys.digest("present"),

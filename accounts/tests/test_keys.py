@@ -153,7 +153,6 @@ async def test_it_finds_what_the_hot_path_needs(alice: Person) -> None:
         user_id=alice.user.pk,
         key_id=key.id,
         scopes=frozenset([MESSAGES]),
-        plan="free",
     )
 
 

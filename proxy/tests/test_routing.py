@@ -2,7 +2,6 @@
 
 from collections import Counter
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
@@ -176,22 +175,6 @@ def test_it_ignores_a_move_in_another_chain() -> None:
 
 def test_it_stays_moved_when_the_place_it_left_is_taken_away() -> None:
     assert names(CHAIN[1:], moved=moves_of(("m", "a", "c"))) == ["c", "b"]
-
-
-@given(st.text(max_size=8))
-def test_it_takes_everything_but_the_star_literally(model: str) -> None:
-    assert routing.matches("*", model)
-    assert routing.matches(model, model)
-    assert routing.matches("a.c", model) == (model == "a.c")
-
-
-@given(st.text("ab*", max_size=6), st.text("ab", max_size=8))
-def test_it_means_by_a_star_what_a_shell_does(pattern: str, model: str) -> None:
-    assert routing.matches(pattern, model) == fnmatchcase(model, pattern)
-
-
-def test_it_decides_soon_whatever_the_pattern() -> None:
-    assert not routing.matches("*a" * 100 + "b", "a" * 256)
 
 
 def test_it_never_shows_a_credential() -> None:
