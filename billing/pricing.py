@@ -1,6 +1,6 @@
 """What usage costs, in integer nano-dollars."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -10,6 +10,9 @@ from billing.tokens import TokenCounts
 
 PER = 1_000_000  # tokens that a price is for
 UNIT_PPM = 1_000_000  # a multiplier of one
+# Ten million dollars for one request is an upstream's mistake or a tariff's. Hundreds of them
+# still fit into the sums, so that neither the row nor its roll-up ever fails for its cost.
+MOST_COST_NANO = 10**16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,10 @@ class PriceVersion:
     valid_until: datetime | None = None
 
     def cost(self, counts: TokenCounts) -> int:
-        """What these tokens cost, in nano-dollars; half a one is rounded up, once, at the end."""
+        """What these tokens cost, in nano-dollars; half a one is rounded up, once, at the end.
+
+        It is MOST_COST_NANO at most.
+        """
         per_million = (
             counts.input_tokens * self.input_nano
             + counts.output_tokens * self.output_nano
@@ -43,7 +49,7 @@ class PriceVersion:
         exact = (per_million + counts.server_tool_uses * self.server_tool_nano * PER) * (
             self.multiplier_ppm
         )
-        return (2 * exact + PER * UNIT_PPM) // (2 * PER * UNIT_PPM)
+        return min((2 * exact + PER * UNIT_PPM) // (2 * PER * UNIT_PPM), MOST_COST_NANO)
 
     def is_valid(self, at: datetime) -> bool:
         """Whether it counts at that moment."""
@@ -60,7 +66,7 @@ class Charge:
 
 def choose(
     prices: Sequence[PriceVersion],
-    names: Iterable[str],
+    names: Sequence[str],
     *,
     upstream: str,
     organization_id: UUID,
@@ -70,6 +76,9 @@ def choose(
 
     An organization's own row goes first, then one for the upstream alone, then the closest
     pattern, then the newest. None where there is not even a default.
+
+    `names` begins with the one that the upstream was asked for; what it says that it served comes
+    after it, so that an upstream cannot choose its own price where we know one.
     """
     standing = [
         price
@@ -82,7 +91,12 @@ def choose(
         found = [p for p in standing if not p.is_default and name and matches(p.pattern, name)]
         if found:
             return Charge(price=min(found, key=_rank), is_known=True)
-    stop_gaps = [price for price in standing if price.is_default]
+    # A default row has a pattern too: one for "gpt-*" says nothing about a claude.
+    stop_gaps = [
+        price
+        for price in standing
+        if price.is_default and any(matches(price.pattern, name) for name in names or ("",))
+    ]
     return Charge(price=min(stop_gaps, key=_rank), is_known=False) if stop_gaps else None
 
 

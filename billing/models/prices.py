@@ -6,6 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import Organization
+from billing.pricing import PriceVersion
 
 MOST_NANO = 10**15  # a million dollars for a million tokens: a slip of the pen
 MOST_MULTIPLIER = 1_000_000_000  # a thousand times
@@ -79,3 +80,22 @@ class Price(models.Model):
     def __str__(self) -> str:
         where = f" at {self.upstream}" if self.upstream else ""
         return f"{self.pattern}{where} from {self.valid_from:%Y-%m-%d} (version {self.pk})"
+
+    def version(self) -> PriceVersion:
+        """The row as plain data."""
+        return PriceVersion(
+            id=self.pk,
+            pattern=self.pattern,
+            input_nano=self.input_nano,
+            output_nano=self.output_nano,
+            cache_read_nano=self.cache_read_nano,
+            cache_write_5m_nano=self.cache_write_5m_nano,
+            cache_write_1h_nano=self.cache_write_1h_nano,
+            server_tool_nano=self.server_tool_nano,
+            multiplier_ppm=self.multiplier_ppm,
+            upstream=self.upstream,
+            organization_id=self.organization_id,
+            is_default=self.is_default,
+            valid_from=self.valid_from,
+            valid_until=self.valid_until,
+        )
