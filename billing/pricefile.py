@@ -58,13 +58,14 @@ def read(text: bytes, *, now: datetime) -> tuple[list[Entry], list[str]]:
         problems += reading.problems
         if entry is not None and not reading.problems:
             entries.append(entry)
-    twice = Counter((key(entry.price), entry.price.valid_from) for entry in entries)
-    problems += [
-        f"{entry}: it stands there {times} times for the same moment."
-        for entry in entries
-        if (times := twice[key(entry.price), entry.price.valid_from]) > 1
-    ]
-    return entries, problems
+    times = Counter((key(entry.price), entry.price.valid_from) for entry in entries)
+    once = []
+    for entry in entries:
+        if (found := times[key(entry.price), entry.price.valid_from]) > 1:
+            problems.append(f"{entry}: it stands there {found} times for the same moment.")
+        else:
+            once.append(entry)
+    return once, problems
 
 
 Key = tuple[str, str, UUID | None, bool]
