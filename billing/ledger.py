@@ -4,28 +4,28 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
-from operator import attrgetter
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
 import msgspec
-from django.db import connection, models
-from django.db.models import Q
 
-from billing import writer
+from billing import alarms, settling, workers, writer
+from billing.allowances import Denied, Granted, Release, Reservation
 from billing.models import UsageRecord
-from billing.tokens import TokenCounts
+from billing.pricing import Charge
+from billing.rollups import Use
+from billing.tokens import Settled, TokenCounts
 
 State = UsageRecord.State
 RecordId = uuid.UUID
-_TABLE = UsageRecord._meta.db_table
 _USAGE_BYTES = 16 * 1024  # a hundred times what the API reports; more is not usage
 # An escaped NUL. With one more backslash before it, it is the plain text of one, which may stay.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _TEXT_CHARS = 100  # of what a client or an upstream calls its session, agent, message or error
+_ROUTE_CHARS = 256
+MOST_MS = 2**31 - 1  # what the column holds: 24 days
 
 
 class LedgerUnavailableError(Exception):
@@ -44,10 +44,47 @@ class Admission:
     target_model: str
     upstream: str
     streamed: bool
+    admitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    route: str = ""
+    agent: str = ""
+    parent_id: uuid.UUID | None = None
     own_credential: bool = False
     session_id: str = ""
     agent_id: str = ""
     parent_agent_id: str = ""
+    tags: Sequence[str] = ()
+    expected_input_tokens: int = 0
+    metered: bool = False  # we tell Lago of it, if it uses anything
+    reservation: Reservation | None = None
+
+    @property
+    def holds(self) -> list[str]:
+        """The allowances that it holds something of."""
+        return [bound.id for bound in self.reservation.bounds] if self.reservation else []
+
+    @classmethod
+    def of(cls, row: UsageRecord) -> Self:
+        """The admission of a row that is open in the table."""
+        held = Reservation(bounds=(), tokens=row.held_tokens, cost_nano=row.held_cost_nano)
+        return cls(
+            id=row.id,
+            organization_id=row.organization_id,
+            user_id=row.user_id,
+            api_key_id=row.api_key_id,
+            requested_model=row.requested_model,
+            target_model=row.target_model,
+            upstream=row.upstream,
+            streamed=row.streamed,
+            admitted_at=row.admitted_at,
+            route=row.route,
+            agent=row.agent,
+            own_credential=row.own_credential,
+            session_id=row.session_id,
+            tags=row.tags or (),
+            expected_input_tokens=row.expected_input_tokens,
+            metered=row.metered,
+            reservation=held,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +95,7 @@ class Closing:
     duration_ms: int
     upstream: str  # which one answered in the end, and
     target_model: str  # under which name it was asked
+    route: str = ""
     own_credential: bool = False
     moved_from: str = ""
     attempts: int = 1
@@ -68,7 +106,11 @@ class Closing:
     message_id: str = ""
     served_model: str = ""
     upstream_request_id: str = ""
-    usage: Mapping[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, Any] = field(default_factory=dict)  # as the upstream reported it
+    settled: Settled = field(default_factory=lambda: Settled(counts=TokenCounts()))
+    tool_calls: int = 0
+    charge: Charge | None = None  # None: it costs nothing here
+    metered: bool = False  # we tell Lago of it
 
 
 def new_id() -> uuid.UUID:
@@ -79,9 +121,22 @@ def new_id() -> uuid.UUID:
     return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
-async def admit(admission: Admission) -> None:
-    """Return when the row is committed. Raises LedgerUnavailableError when it cannot be."""
-    row = {
+async def admit(admission: Admission) -> Granted | Denied:
+    """Return when the row is committed, or refused for want of room in an allowance.
+
+    Raises LedgerUnavailableError when it cannot be written.
+    """
+    opening = _opening(admission)
+    try:
+        outcome: Granted | Denied = await writer.current().write(settling.ADMIT, opening)
+    except writer.WriterUnavailableError as error:
+        raise LedgerUnavailableError("the ledger is not available") from error
+    return outcome
+
+
+def _opening(admission: Admission) -> settling.Opening:
+    held = admission.reservation
+    columns = {
         "id": admission.id,
         "organization_id": admission.organization_id,
         "user_id": admission.user_id,
@@ -89,28 +144,95 @@ async def admit(admission: Admission) -> None:
         "requested_model": admission.requested_model,
         "target_model": admission.target_model,
         "upstream": admission.upstream,
+        "route": _short(admission.route, _ROUTE_CHARS),
+        "agent": admission.agent,
+        "parent_id": admission.parent_id,
         "streamed": admission.streamed,
         "own_credential": admission.own_credential,
         "session_id": _short(admission.session_id),
         "agent_id": _short(admission.agent_id),
         "parent_agent_id": _short(admission.parent_agent_id),
-        "admitted_at": datetime.now(UTC),
+        "tags": _json(admission.tags),
+        "worker_id": workers.OWN_ID,
+        "expected_input_tokens": admission.expected_input_tokens,
+        "metered": admission.metered,
+        "holds": _json(admission.holds),
+        "held_tokens": held.tokens if held else 0,
+        "held_cost_nano": held.cost_nano if held else 0,
+        "admitted_at": admission.admitted_at,
     }
-    try:
-        await writer.current().write(_ADMIT, row)
-    except writer.WriterUnavailableError as error:
-        raise LedgerUnavailableError("the ledger is not available") from error
+    return settling.Opening(id=admission.id, columns=columns, reservation=held)
 
 
-def close(record_id: uuid.UUID, closing: Closing) -> None:
+def close(admission: Admission, closing: Closing) -> None:
     """Close the row. It is written soon, also when the request that says so is being cancelled."""
-    counts = TokenCounts.of(closing.usage)
-    row = {
+    writer.current().put(settling.CLOSE, _ending(admission, closing, admission.holds))
+    if "clamped" in closing.settled.flags:
+        alarms.put(alarms.Code.BAD_USAGE, f"{closing.upstream}: {closing.target_model}")
+    if closing.charge and not closing.charge.is_known and not closing.settled.counts.is_empty:
+        alarms.put(
+            alarms.Code.UNKNOWN_PRICE,
+            f"{closing.target_model} at {closing.upstream}",
+            "Import a price for it, then run: manage.py rerateusage",
+        )
+
+
+def close_dead(rows: Iterable[tuple[UsageRecord, Closing]]) -> None:
+    """Close rows whose process is gone, in one transaction: for the sweeper's thread."""
+    endings = [_ending(Admission.of(row), closing, row.holds or []) for row, closing in rows]
+    writer.write_now(settling.CLOSE, endings)
+
+
+def _ending(admission: Admission, closing: Closing, holds: Sequence[str]) -> settling.Ending:
+    counts, charge = closing.settled.counts, closing.charge
+    cost_nano = charge.price.cost(counts) if charge else 0
+    held = admission.reservation
+    release = Release(
+        allowances=holds,
+        tokens=counts.counted,
+        tokens_held=held.tokens if held else 0,
+        cost_nano=cost_nano,
+        cost_held_nano=held.cost_nano if held else 0,
+    )
+    use = Use(
+        organization_id=admission.organization_id,
+        user_id=admission.user_id,
+        api_key_id=admission.api_key_id,
+        model=admission.requested_model,
+        agent=admission.agent,
+        session_id=_short(admission.session_id),
+        tags=admission.tags,
+        admitted_at=admission.admitted_at,
+        counts=counts,
+        cost_nano=cost_nano,
+        tool_calls=closing.tool_calls,
+        duration_ms=_ms(closing.duration_ms),
+        failed=closing.state == State.FAILED,
+        estimated=closing.settled.estimated,
+    )
+    has_event = closing.metered and not counts.is_empty
+    return settling.Ending(
+        id=admission.id,
+        columns=_columns(admission, closing, cost_nano, has_event),
+        use=use,
+        release=release if holds else None,
+        has_event=has_event,
+    )
+
+
+def _columns(
+    admission: Admission, closing: Closing, cost_nano: int, has_event: bool
+) -> settling.Columns:
+    counts, charge = closing.settled.counts, closing.charge
+    duration_ms = _ms(closing.duration_ms)
+    return {
         "state": closing.state.value,
-        "closed_at": datetime.now(UTC),
-        "duration_ms": closing.duration_ms,
+        # Not the clock's word, which may have jumped meanwhile.
+        "closed_at": admission.admitted_at + timedelta(milliseconds=duration_ms),
+        "duration_ms": duration_ms,
         "upstream": closing.upstream,
         "target_model": closing.target_model,
+        "route": _short(closing.route or admission.route, _ROUTE_CHARS),
         "own_credential": closing.own_credential,
         "moved_from": closing.moved_from,
         "attempts": closing.attempts,
@@ -127,45 +249,21 @@ def close(record_id: uuid.UUID, closing: Closing) -> None:
         "cache_write_5m_tokens": counts.cache_write_5m_tokens,
         "cache_write_1h_tokens": counts.cache_write_1h_tokens,
         "server_tool_uses": counts.server_tool_uses,
+        "tool_calls": closing.tool_calls,
         "usage": _stored(closing.usage),
-        "id": record_id,  # last: it is what the others are set for
+        "estimated": closing.settled.estimated,
+        "flags": " ".join(closing.settled.flags),
+        "unpriced": bool(charge and not charge.is_known and not counts.is_empty),
+        "price_id": charge.price.id if charge else None,
+        "cost_nano": cost_nano,
+        "metered": has_event,
     }
-    writer.current().put(_CLOSE, row)
 
 
 def move(record_id: uuid.UUID, *, upstream: str, moved_from: str) -> None:
     """Say now that a failure has moved the request: its end may be many minutes away."""
-    row = {"upstream": upstream, "moved_from": moved_from, "id": record_id}
-    writer.current().put(_MOVE, row)
-
-
-Move = tuple[datetime, str, str, str]  # when, for which model, from and to which upstream
-
-
-def moves(since: datetime, most: int) -> dict[tuple[uuid.UUID, str], list[Move]]:
-    """The sessions that a failure has moved to another upstream, each with its moves.
-
-    The newest `most` are read; in an outage there may be many. Where no upstream answered, nothing
-    has moved.
-    """
-    rows = (
-        UsageRecord.objects.filter(Q(status=200) | Q(state=State.ADMITTED), admitted_at__gte=since)
-        .exclude(moved_from="")
-        .exclude(session_id="")
-        .order_by("-admitted_at")
-        .values_list(
-            "organization_id",
-            "session_id",
-            "admitted_at",
-            "requested_model",
-            "moved_from",
-            "upstream",
-        )[:most]
-    )
-    found: dict[tuple[uuid.UUID, str], list[Move]] = {}
-    for organization_id, session_id, at, model, origin, to in rows:
-        found.setdefault((organization_id, session_id), []).append((at, model, origin, to))
-    return found
+    change = settling.Change(id=record_id, columns={"upstream": upstream, "moved_from": moved_from})
+    writer.current().put(settling.CHANGE, change)
 
 
 def _stored(usage: Mapping[str, Any]) -> str | None:
@@ -176,62 +274,14 @@ def _stored(usage: Mapping[str, Any]) -> str | None:
     return _NUL.sub(rb"\1", text).decode()
 
 
-def _short(text: str) -> str:
+def _json(values: Sequence[str]) -> str | None:
+    return msgspec.json.encode(values).decode() if values else None
+
+
+def _ms(value: int) -> int:
+    return min(max(value, 0), MOST_MS)
+
+
+def _short(text: str, chars: int = _TEXT_CHARS) -> str:
     # A stranger's name must not make the row fail: PostgreSQL takes no NUL, nobody half a pair.
-    return text[:_TEXT_CHARS].replace("\0", "").encode(errors="replace").decode()
-
-
-def _insert(rows: Sequence[writer.Row]) -> None:
-    statement, ways, rest = _insertion(connection.vendor, tuple(rows[0]))
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, [_prepared(ways, row) + rest for row in rows])
-
-
-def _settle(rows: Sequence[writer.Row]) -> None:
-    statement, ways = _settlement(connection.vendor, tuple(rows[0]))
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, [_prepared(ways, row) for row in rows])
-
-
-_ADMIT = writer.Statement(1, _insert)
-_MOVE = writer.Statement(2, _settle)
-_CLOSE = writer.Statement(3, _settle)
-
-# How a value becomes the database's; None where it already is one.
-Way = Callable[[Any], Any] | None
-
-
-@cache
-def _insertion(vendor: str, names: tuple[str, ...]) -> tuple[str, list[Way], tuple[Any, ...]]:
-    """The statement, how its values are prepared, and those that every new row begins with."""
-    fields = {f.attname: f for f in UsageRecord._meta.concrete_fields}
-    rest = {name: f.get_default() for name, f in fields.items() if name not in names}
-    columns = ", ".join((*names, *rest))
-    marks = ", ".join(["%s"] * (len(names) + len(rest)))
-    statement = f"INSERT INTO {_TABLE} ({columns}) VALUES ({marks})"  # noqa: S608  (names of ours)
-    return statement, [_way(name) for name in names], tuple(rest.values())
-
-
-@cache
-def _settlement(vendor: str, names: tuple[str, ...]) -> tuple[str, list[Way]]:
-    """The same for the end. Closed once: a row that somebody else has settled is left as it is."""
-    columns = ", ".join(f"{name} = %s" for name in names[:-1])
-    statement = f"UPDATE {_TABLE} SET {columns} WHERE id = %s AND state = 'admitted'"  # noqa: S608  (names of ours)
-    return statement, [_way(name) for name in names]
-
-
-def _way(name: str) -> Way:
-    """What Django's fields do to a value on its way into the database, looked up once."""
-    column = UsageRecord._meta.get_field(name)
-    kind = column.target_field if isinstance(column, models.ForeignKey) else column
-    if isinstance(kind, models.UUIDField):
-        return None if connection.features.has_native_uuid_field else attrgetter("hex")
-    if isinstance(kind, models.DateTimeField):
-        return connection.ops.adapt_datetimefield_value
-    return None
-
-
-def _prepared(ways: Sequence[Way], row: writer.Row) -> tuple[Any, ...]:
-    return tuple(
-        value if way is None else way(value) for way, value in zip(ways, row.values(), strict=True)
-    )
+    return text[:chars].replace("\0", "").encode(errors="replace").decode()

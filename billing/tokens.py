@@ -1,10 +1,18 @@
 """The token classes of one answer and their arithmetic."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 MOST = 2**31 - 1  # what an integer column holds; a larger count is an upstream's mistake
+# Twenty times the largest window there is: who reports more has counted wrong, and it is money.
+MOST_PLAUSIBLE = 20_000_000
+_CLASSES = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,83 @@ class TokenCounts:
                 sum(map(_count, _object(usage.get("server_tool_use")).values())), MOST
             ),
         )
+
+    @property
+    def counted(self) -> int:
+        """The tokens that limits count: what is read from a cache is not new work."""
+        return (
+            self.input_tokens
+            + self.output_tokens
+            + self.cache_write_5m_tokens
+            + self.cache_write_1h_tokens
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all was used."""
+        return not (self.counted or self.cache_read_tokens or self.server_tool_uses)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What an answer is taken to have used in the end."""
+
+    counts: TokenCounts
+    estimated: bool = False  # some of it was counted by us
+    flags: tuple[str, ...] = ()  # why
+
+
+def faults(usage: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields of a `usage` object that cannot be: negative, absurdly large or no number."""
+    found = [name for name in _CLASSES if _is_wrong(usage.get(name))]
+    split = _object(usage.get("cache_creation"))
+    found += [f"cache_creation.{name}" for name, value in split.items() if _is_wrong(value)]
+    tools = _object(usage.get("server_tool_use"))
+    found += [f"server_tool_use.{name}" for name, value in tools.items() if _is_wrong(value)]
+    return tuple(found)
+
+
+def settled(
+    usage: Mapping[str, Any], *, expected_input: int, seen_output: int, is_whole: bool
+) -> Settled:
+    """What to charge for, from what the upstream reported and what we saw ourselves.
+
+    `expected_input` and `seen_output` are our own estimates; `is_whole` says that the answer came
+    to its end, so that its last counts are final.
+    """
+    if not usage:
+        if not is_whole and not seen_output:  # nothing has come back, so nothing is known
+            return Settled(counts=TokenCounts())
+        ours = TokenCounts(input_tokens=expected_input, output_tokens=seen_output)
+        return Settled(counts=ours, estimated=True, flags=("uncounted",))
+    bad = faults(usage)
+    counts = TokenCounts.of(_without(usage, bad) if bad else usage)
+    flags: tuple[str, ...] = ("clamped",) if bad else ()
+    if "input_tokens" in bad:
+        counts = replace(counts, input_tokens=expected_input)
+    if "output_tokens" in bad or (not is_whole and seen_output > counts.output_tokens):
+        flags += ("partial",) if not is_whole else ()
+        counts = replace(counts, output_tokens=seen_output)
+    return Settled(counts=counts, estimated=bool(flags), flags=flags)
+
+
+def _without(usage: Mapping[str, Any], bad: Collection[str]) -> dict[str, Any]:
+    """The usage without the fields that cannot be."""
+    return {
+        name: {k: v for k, v in value.items() if f"{name}.{k}" not in bad}
+        if isinstance(value, Mapping)
+        else value
+        for name, value in usage.items()
+        if name not in bad
+    }
+
+
+def _is_wrong(value: object) -> bool:
+    if value is None:
+        return False
+    if isinstance(value, bool) or not isinstance(value, int):
+        return True
+    return not 0 <= value <= MOST_PLAUSIBLE
 
 
 def _object(value: object) -> Mapping[str, Any]:

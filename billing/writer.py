@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from django.db import DataError, Error, IntegrityError, connection, transaction
@@ -22,7 +23,11 @@ RETRY_S = 1.0  # between tries to write what must not be lost
 STOP_S = 4.0  # a stop waits so long for a database that is away; then its rows stay as they are
 
 
-Row = Mapping[str, Any]  # column to value
+Row = Any  # whatever the statement takes
+
+
+def _nothing(rows: Sequence[Row]) -> Iterable[str]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,17 @@ class Statement:
     """How rows of one kind are written, all of a batch in one call inside one transaction.
 
     The lower `turn` goes first, so that a row opened and closed in the same batch is opened first.
+    `run` may give an outcome for each row, which whoever waits for it gets. `names` are what the
+    rows change together with other processes: two that do so at once must go in one order.
     """
 
     turn: int
-    run: Callable[[Sequence[Row]], None]
+    run: Callable[[Sequence[Row]], Sequence[Any] | None]
+    names: Callable[[Sequence[Row]], Iterable[str]] = _nothing
+
+
+class OneByOneError(Exception):
+    """This batch must be written row by row: one of its rows is not like the others."""
 
 
 class WriterUnavailableError(Exception):
@@ -47,7 +59,7 @@ _AWAY = WriterUnavailableError("the database is away")
 class _Row:
     statement: Statement
     values: Row
-    waiter: asyncio.Future[None] | None  # None: nobody waits, so it is kept until it is written
+    waiter: asyncio.Future[Any] | None  # None: nobody waits, so it is kept until it is written
 
 
 class Writer:
@@ -60,12 +72,13 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def write(self, statement: Statement, values: Row) -> None:
-        """Return when the row is committed. Raises WriterUnavailableError when it cannot be."""
+    async def write(self, statement: Statement, values: Row) -> Any:
+        """The row's outcome, once it is committed. Raises WriterUnavailableError where it cannot
+        be."""
         waiter = self._loop.create_future()
         self._add(_Row(statement, values, waiter))
         self._start()
-        await waiter
+        return await waiter
 
     def put(self, statement: Statement, values: Row) -> None:
         """Take a row that is written soon, however long the database is away meanwhile.
@@ -116,9 +129,9 @@ class Writer:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
                 late = self._loop.call_later(WAIT_S, self._refuse, batch)
-                failed = await self._loop.run_in_executor(self._thread, _commit, batch)
+                failed, outcomes = await self._loop.run_in_executor(self._thread, _commit, batch)
                 late.cancel()
-                self._tell(batch, failed)
+                self._tell(batch, failed, outcomes)
                 lasting = [row for row in failed if row.waiter is None]
                 if lasting:
                     self._refuse([])
@@ -131,52 +144,56 @@ class Writer:
     def _refuse(self, batch: list[_Row]) -> None:
         """Tell all who wait, in this batch or for the next, that the database is away."""
         rows = [*batch, *self._waiting]
-        self._tell(rows, dict.fromkeys(rows, _AWAY))
+        self._tell(rows, dict.fromkeys(rows, _AWAY), {})
 
     @staticmethod
-    def _tell(batch: list[_Row], failed: dict[_Row, Exception]) -> None:
+    def _tell(batch: list[_Row], failed: dict[_Row, Exception], outcomes: dict[_Row, Any]) -> None:
         for row in batch:
             if row.waiter is None or row.waiter.done():  # nobody waits, or the client has left
                 continue
             error = failed.get(row)
             if error is None:
-                row.waiter.set_result(None)
+                row.waiter.set_result(outcomes.get(row))
             else:
                 refusal = WriterUnavailableError("the database did not take the row")
                 refusal.__cause__ = error
                 row.waiter.set_exception(refusal)
 
 
-def _commit(batch: list[_Row]) -> dict[_Row, Exception]:
+def _commit(batch: list[_Row]) -> tuple[dict[_Row, Exception], dict[_Row, Any]]:
     """Write the batch in one transaction; where that fails, row by row: a bad one stays alone.
 
-    Returns the rows that could not be written and may be tried again, each with its error.
+    Returns the rows that could not be written and may be tried again, each with its error, and
+    the outcomes of the others.
     """
     try:
-        _write(batch)
+        return {}, _write(batch)
+    except OneByOneError:
+        return _commit_each(batch)
     except Exception as error:  # whatever it is: the other rows and those who wait must not hang
         connection.close()  # the next may be better; while all is well the thread keeps its own
         if _is_passing(error):  # the database is away: row by row it would only take longer
             log.warning("a batch of %d rows found no database (%s)", len(batch), error)
-            return dict.fromkeys(batch, error)
+            return dict.fromkeys(batch, error), {}
         log.warning("a batch of %d rows failed (%s); trying them one by one", len(batch), error)
         return _commit_each(batch)
-    return {}
 
 
-def _commit_each(batch: list[_Row]) -> dict[_Row, Exception]:
+def _commit_each(batch: list[_Row]) -> tuple[dict[_Row, Exception], dict[_Row, Any]]:
     failed: dict[_Row, Exception] = {}
+    outcomes: dict[_Row, Any] = {}
     for row in batch:
         try:
-            _write([row])
+            outcomes |= _write([row])
         except Exception as error:  # the same, for one row
             if row.waiter is None and not _is_passing(error):
                 log.exception(
-                    "a row that can never be written was dropped: %r", row.values.get("id")
+                    "a row that can never be written was dropped: %r",
+                    getattr(row.values, "id", None),
                 )
                 continue
             failed[row] = error
-    return failed
+    return failed, outcomes
 
 
 def _is_passing(error: Exception) -> bool:
@@ -185,13 +202,59 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, Error) and not isinstance(error, DataError | IntegrityError)
 
 
-def _write(rows: Sequence[_Row]) -> None:
-    by_statement: dict[Statement, list[Row]] = {}
+def _write(rows: Sequence[_Row]) -> dict[_Row, Any]:
+    by_statement: dict[Statement, list[_Row]] = {}
     for row in rows:
-        by_statement.setdefault(row.statement, []).append(row.values)
+        by_statement.setdefault(row.statement, []).append(row)
+    written: dict[_Row, Any] = {}
     with transaction.atomic():
+        _take_turns(by_statement)
         for statement in sorted(by_statement, key=lambda each: each.turn):
-            statement.run(by_statement[statement])
+            mine = by_statement[statement]
+            outcomes = statement.run([row.values for row in mine])
+            if outcomes is not None:
+                written.update(zip(mine, outcomes, strict=True))
+    return written
+
+
+def _take_turns(by_statement: Mapping[Statement, Sequence[_Row]]) -> None:
+    """Keep two processes that change the same sums from waiting for each other for ever.
+
+    SQLite has one writer at a time anyway. Elsewhere the names are locked first, until the commit,
+    in one order.
+    """
+    if connection.vendor == "sqlite":
+        return
+    names = {
+        name
+        for statement, rows in by_statement.items()
+        for name in statement.names([row.values for row in rows])
+    }
+    if names:
+        numbers = sorted(
+            int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+            for name in names
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_advisory_xact_lock(one)) FROM unnest(%s::bigint[]) AS one",
+                [numbers],
+            )
+
+
+def write_now(statement: Statement, rows: Sequence[Row]) -> None:
+    """Write the rows in the caller's own thread: for commands and for the sweeper.
+
+    Raises what the database does. Of rows that must go one by one each has its own transaction.
+    """
+    due = [_Row(statement, row, None) for row in rows]
+    if not due:
+        return
+    try:
+        _write(due)
+    except OneByOneError:
+        for row in due:
+            _write([row])
 
 
 _writers: dict[asyncio.AbstractEventLoop, Writer] = {}  # until its loop says `shutdown`

@@ -1,5 +1,6 @@
 """The ASGI entry: /v1 on the lean handler, everything else on Django's own."""
 
+import asyncio
 import gc
 
 from opscenter import env
@@ -11,6 +12,7 @@ from django.core.asgi import get_asgi_application  # noqa: E402  (settings first
 site = get_asgi_application()  # before what follows: it sets Django up
 
 from billing import writer  # noqa: E402  (needs Django)
+from opscenter import beside  # noqa: E402  (needs Django)
 from opscenter.intake import Receive, Scope, Send  # noqa: E402  (needs Django)
 from opscenter.lean import LeanHandler, within_bounds  # noqa: E402  (needs Django)
 from proxy import connections  # noqa: E402  (needs Django)
@@ -32,14 +34,20 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _live(receive: Receive, send: Send) -> None:
     """The server's start and end. At the end nothing that was promised is left unwritten."""
+    besides: beside.Beside | None = None
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            besides = beside.Beside()
+            besides.start()
             _settle_memory()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await connections.shutdown()
+            if besides is not None:
+                await besides.end()
             await writer.shutdown()
+            await asyncio.to_thread(beside.sign_off)
             await send({"type": "lifespan.shutdown.complete"})
             return
 

@@ -69,6 +69,7 @@ class Edge(APIView):  # type: ignore[misc]  # adrf ships no types
 
     request_id: ledger.RecordId
     raw_headers: RawHeaders
+    said: dict[str, str]  # headers that the answer has, whatever becomes of the request
     caller: Principal  # set by `enter`, unless the view is open to all
 
     async def async_dispatch(
@@ -76,15 +77,19 @@ class Edge(APIView):  # type: ignore[misc]  # adrf ships no types
     ) -> HttpResponseBase:
         """Run the method's handler. Every way out carries the request id and our error shape."""
         self.request_id = ledger.new_id()
+        self.said = {}
+        response: HttpResponseBase
         try:
             self.request = self.initialize_request(request, *args, **kwargs)
             self.raw_headers = request.scope["headers"]  # type: ignore[attr-defined]  # always an ASGIRequest
             await self.enter(request)
             handle = self._handler(request)
-            response: HttpResponseBase = await handle(request, *args, **kwargs)
+            response = await handle(request, *args, **kwargs)
         except Exception as error:  # the last edge: whatever it is, the client gets JSON
-            return refusal(error, self.request_id)
+            response = refusal(error, self.request_id)
         response.headers["request-id"] = f"req_{self.request_id.hex}"
+        for name, value in self.said.items():
+            response.headers[name] = value
         return response
 
     def _handler(self, request: HttpRequest) -> Callable[..., Awaitable[HttpResponseBase]]:

@@ -9,6 +9,7 @@ from rest_framework import exceptions as rest
 from accounts.auth import CredentialError, ScopeError
 from accounts.reads import DatabaseAwayError
 from billing.ledger import LedgerUnavailableError
+from billing.limits import BillingSickError, LimitReachedError, SuspendedError
 from proxy import answer, breaker
 from proxy.routing import NoRouteError
 from proxy.wire import sse
@@ -39,10 +40,12 @@ _UNEXPECTED = Meaning(500, "api_error")
 MEANING: dict[type[Exception], Meaning] = {
     BodyError: Meaning(400, "invalid_request_error"),
     CredentialError: Meaning(401, "authentication_error", _FINAL),
+    SuspendedError: Meaning(402, "billing_error", _FINAL),
     ScopeError: Meaning(403, "permission_error", _FINAL),
     NoRouteError: Meaning(404, "not_found_error"),
     rest.MethodNotAllowed: Meaning(405, "invalid_request_error"),
     DatabaseAwayError: Meaning(503, "api_error", {"retry-after": "5"}),
+    BillingSickError: Meaning(503, "api_error", {"retry-after": "30"}),
     LedgerUnavailableError: Meaning(503, "api_error", {"retry-after": "5"}),
     answer.UpstreamError: Meaning(502, "api_error"),
     answer.UpstreamRefusedUsError: Meaning(502, "api_error", _FINAL),
@@ -71,6 +74,8 @@ def meaning_of(error: BaseException) -> Meaning:
     """How `error` looks from outside."""
     if isinstance(error, RefusedError):
         return error.meaning
+    if isinstance(error, LimitReachedError):
+        return Meaning(429, error.kind, error.headers)
     if isinstance(error, answer.UpstreamSaidError):
         found = Meaning(STATUS.get(error.kind, 500), error.kind)
     else:

@@ -3,32 +3,40 @@
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import replace
+
+from django.conf import settings
 
 from accounts.principal import Principal
-from billing import ledger
-from billing.ledger import State
+from billing import ledger, limits, tariff, terms, tokens
+from billing.ledger import Admission, State
+from billing.limits import Need
+from billing.pricing import Charge
+from billing.tariff import Tariff
 from proxy.meter import Meter
 from proxy.routing import Target
+from proxy.wire import estimate
 from proxy.wire.body import MessagesRequest
 
 SESSION_CHARS = 100  # as many as the ledger keeps, by which other workers know it
 SESSION = b"x-claude-code-session-id"
-_ATTRIBUTION = {
-    SESSION: "session_id",
-    b"x-claude-code-agent-id": "agent_id",
-    b"x-claude-code-parent-agent-id": "parent_agent_id",
-}
+_AGENT = b"x-claude-code-agent-id"
+_PARENT_AGENT = b"x-claude-code-parent-agent-id"
+_ATTRIBUTION = frozenset({SESSION, _AGENT, _PARENT_AGENT})
 
 
 class Receipt:
     """What one request uses: opened by `opened`, closed by the first of its ends only."""
 
     __slots__ = (
+        "_admission",
         "_first",
         "_first_byte_ms",
         "_open",
+        "_prices",
         "_start",
         "attempts",
+        "headers",
         "id",
         "meter",
         "status",
@@ -36,8 +44,11 @@ class Receipt:
         "upstream_request_id",
     )
 
-    def __init__(self, request_id: ledger.RecordId, target: Target) -> None:
-        self.id = request_id
+    def __init__(self, admission: Admission, target: Target, prices: Tariff) -> None:
+        self.id = admission.id
+        self.headers: dict[str, str] = {}  # what the client is told of its limits
+        self._admission = admission
+        self._prices = prices
         self._first = target
         self.target = target  # which one is asked just now
         self.attempts = 0
@@ -81,12 +92,13 @@ class Receipt:
         if meter.error is not None and not error_type:
             error_type = str(meter.error.get("type", ""))
         ledger.close(
-            self.id,
+            self._admission,
             ledger.Closing(
                 state=state,
                 duration_ms=self._elapsed_ms(),
                 upstream=self.target.upstream.name,
                 target_model=self.target.model,
+                route=self.target.route,
                 own_credential=self.target.is_own,
                 moved_from=self.moved_from,
                 attempts=self.attempts,
@@ -98,6 +110,15 @@ class Receipt:
                 served_model=meter.model,
                 upstream_request_id=self.upstream_request_id,
                 usage=meter.usage,
+                settled=tokens.settled(
+                    meter.usage,
+                    expected_input=self._admission.expected_input_tokens,
+                    seen_output=meter.seen_tokens,
+                    is_whole=meter.is_whole,
+                ),
+                tool_calls=meter.tool_calls,
+                charge=_charge(self._prices, self._admission, self.target, meter.model),
+                metered=_is_metered(self.target),
             ),
         )
 
@@ -111,6 +132,25 @@ def session_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return next(found, "")[:SESSION_CHARS]
 
 
+def _charge(
+    prices: Tariff, admission: Admission, target: Target, served_model: str = ""
+) -> Charge | None:
+    """What to charge by; nothing where the organization pays the upstream itself."""
+    if target.is_own:
+        return None
+    return prices.charge(
+        (target.model, served_model),
+        upstream=target.upstream.name,
+        organization_id=admission.organization_id,
+        at=admission.admitted_at,
+    )
+
+
+def _is_metered(target: Target) -> bool:
+    """Whether we tell Lago of what is used there."""
+    return bool(settings.LAGO_API_URL and settings.LAGO_API_KEY)
+
+
 async def opened(
     request_id: ledger.RecordId,
     request: MessagesRequest,
@@ -118,31 +158,52 @@ async def opened(
     target: Target,
     headers: Iterable[tuple[bytes, bytes]],
 ) -> Receipt:
-    """Write the request into the ledger first of all. Raises ledger.LedgerUnavailableError."""
-    attribution = {
-        _ATTRIBUTION[name]: value.decode("latin-1")
-        for name, value in headers
-        if name in _ATTRIBUTION
-    }
-    receipt = Receipt(request_id, target)
+    """Find room in the caller's limits and write the request into the ledger first of all.
+
+    Raises what limits.prepared and limits.admit do, and accounts.reads.DatabaseAwayError.
+    """
+    agreed = await terms.of(caller.organization_id)
+    prices = await tariff.current()
+    need = Need(input_tokens=estimate.expected_input(request.body), max_tokens=request.max_tokens)
+    admission = _admission(request_id, request, caller, target, headers)
+    admission = replace(admission, expected_input_tokens=need.input_tokens)
+    charge = _charge(prices, admission, target)
+    admission = limits.prepared(admission, caller.subject, agreed, need, charge)
+    receipt = Receipt(admission, target, prices)
     try:
-        await ledger.admit(
-            ledger.Admission(
-                id=request_id,
-                organization_id=caller.organization_id,
-                user_id=caller.user_id,
-                api_key_id=caller.key_id,
-                requested_model=request.model,
-                target_model=target.model,
-                upstream=target.upstream.name,
-                own_credential=target.is_own,
-                streamed=request.stream,
-                **attribution,
-            )
-        )
+        receipt.headers = await limits.admit(admission, caller.subject, agreed)
+    except (limits.LimitReachedError, limits.BillingSickError):
+        raise  # there is no row to close
     except BaseException as error:
         # The row may be on its way and cannot be called back.
         left = isinstance(error, asyncio.CancelledError)
         receipt.close(State.INTERRUPTED if left else State.FAILED)
         raise
     return receipt
+
+
+def _admission(
+    request_id: ledger.RecordId,
+    request: MessagesRequest,
+    caller: Principal,
+    target: Target,
+    headers: Iterable[tuple[bytes, bytes]],
+) -> Admission:
+    told = {name: value.decode("latin-1") for name, value in headers if name in _ATTRIBUTION}
+    return Admission(
+        id=request_id,
+        organization_id=caller.organization_id,
+        user_id=caller.user_id,
+        api_key_id=caller.key_id,
+        requested_model=request.model,
+        target_model=target.model,
+        upstream=target.upstream.name,
+        route=target.route,
+        own_credential=target.is_own,
+        streamed=request.stream,
+        tags=caller.tags,
+        metered=_is_metered(target),
+        session_id=told.get(SESSION, ""),
+        agent_id=told.get(_AGENT, ""),
+        parent_agent_id=told.get(_PARENT_AGENT, ""),
+    )

@@ -40,12 +40,14 @@ async def relay(
     *,
     query: str,
     headers: Iterable[tuple[bytes, bytes]],
+    said: dict[str, str],
 ) -> Answered:
     """Ask the upstreams that answer for the request's model, one after the other; give back what
     the first says that answers.
 
     A stream comes back with its first block read, so that an upstream that refuses or dies before
-    it still gets an HTTP status. Raises what errors.MEANING knows.
+    it still gets an HTTP status. Raises what errors.MEANING knows. `said` takes the headers that
+    every answer has from here on, whatever comes.
     """
     hops = hops_of(headers)
     call = Call(
@@ -64,6 +66,7 @@ async def relay(
     )
     targets = await table.choose(asking)
     receipt = await receipts.opened(request_id, request, caller, targets[0], headers)
+    said.update(receipt.headers)
     try:
         ask = partial(_ask, call, receipt)
         answered = await failover.first(

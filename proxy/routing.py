@@ -68,6 +68,7 @@ class Target:
 
     upstream: UpstreamConfig
     model: str
+    route: str = ""  # the pattern that led there
     credential: str = field(default="", repr=False)
     problem: str = ""
     is_own: bool = False  # the credential is the caller's organization's
@@ -181,6 +182,7 @@ def _target(rule: RouteRule, asking: Asking, own: Own) -> Target:
     return Target(
         upstream=upstream,
         model=rule.target_model or asking.model,
+        route=rule.pattern,
         credential=credential,
         problem=problem,
         is_own=stored is not None,

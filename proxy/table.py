@@ -12,7 +12,7 @@ from django.conf import settings
 from accounts import sealed
 from accounts.memory import Memory
 from accounts.reads import off_loop
-from billing import ledger
+from billing import moves as recorded
 from proxy import explain as explaining
 from proxy import routing, stickiness
 from proxy.breaker import Breakers
@@ -60,7 +60,7 @@ def _read(_: None) -> Snapshot:
         own={(organization, name): _opened(token) for organization, name, token in own},
     )
     since = datetime.now(UTC) - MOVED_FOR
-    moves.learn(ledger.moves(since, stickiness.MOST))
+    moves.learn(recorded.moves(since, stickiness.MOST))
     return snapshot
 
 

@@ -55,6 +55,7 @@ class MessagesView(RelayedEdge):
             self.caller,
             query=request.META["QUERY_STRING"],
             headers=self.raw_headers,
+            said=self.said,
         )
         return (
             EventStreamResponse(answered) if isinstance(answered, EventStream) else _whole(answered)

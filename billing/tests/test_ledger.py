@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from billing import ledger, writer
+from billing import ledger, tokens, writer
 from billing.ledger import Admission, Closing, LedgerUnavailableError, State
 from billing.models import UsageRecord
 
@@ -24,6 +24,9 @@ USAGE = {
 
 def closing(state: State, **more: Any) -> Closing:
     fields: dict[str, Any] = {"duration_ms": 1, "upstream": "scripted", "target_model": "qwen"}
+    fields["settled"] = tokens.settled(
+        more.get("usage", {}), expected_input=0, seen_output=0, is_whole=True
+    )
     return Closing(state=state, **(fields | more))
 
 
@@ -47,7 +50,7 @@ async def test_it_closes_with_every_token_class_and_the_raw_usage(
 ) -> None:
     await ledger.admit(admission)
     ledger.close(
-        admission.id,
+        admission,
         closing(
             State.COMPLETED,
             duration_ms=1200,
@@ -77,9 +80,9 @@ async def test_it_is_closed_by_the_first_end_only(
     writing: writer.Writer, admission: Admission
 ) -> None:
     await ledger.admit(admission)
-    ledger.close(admission.id, closing(State.INTERRUPTED, duration_ms=1))
+    ledger.close(admission, closing(State.INTERRUPTED, duration_ms=1))
     await writing.drain()
-    ledger.close(admission.id, closing(State.COMPLETED, duration_ms=2, usage=USAGE))
+    ledger.close(admission, closing(State.COMPLETED, duration_ms=2, usage=USAGE))
     await writing.drain()
     row = await UsageRecord.objects.aget(id=admission.id)
     assert (row.state, row.duration_ms, row.output_tokens) == (State.INTERRUPTED, 1, 0)
@@ -144,7 +147,7 @@ async def test_it_still_writes_what_a_cancelled_request_closed(
             opened.set()
             await asyncio.Event().wait()
         finally:
-            ledger.close(admission.id, closing(State.INTERRUPTED, duration_ms=5))
+            ledger.close(admission, closing(State.INTERRUPTED, duration_ms=5))
 
     task = asyncio.create_task(request())
     await asyncio.wait_for(opened.wait(), 5)
@@ -169,7 +172,7 @@ async def test_it_closes_whatever_an_upstream_calls_usage(
     writing: writer.Writer, admission: Admission, usage: dict[str, object], stored: object
 ) -> None:
     await ledger.admit(admission)
-    ledger.close(admission.id, closing(State.COMPLETED, duration_ms=1, usage=usage))
+    ledger.close(admission, closing(State.COMPLETED, duration_ms=1, usage=usage))
     await writing.drain()
     row = await UsageRecord.objects.aget(id=admission.id)
     assert row.state == State.COMPLETED

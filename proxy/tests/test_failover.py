@@ -7,6 +7,8 @@ from uuid import UUID
 import pytest
 from pytest_django import Settings
 
+from billing.ledger import Admission
+from billing.tariff import Tariff
 from proxy import answer, failover
 from proxy.answer import Answer, UpstreamError, UpstreamRefusalError, UpstreamSaidError
 from proxy.breaker import (
@@ -24,6 +26,16 @@ from proxy.routing import Target
 from proxy.tests.rules import target
 from proxy.wire.body import BodyError
 
+ADMISSION = Admission(
+    id=UUID(int=1),
+    organization_id=UUID(int=2),
+    user_id=1,
+    api_key_id="",
+    requested_model="m",
+    target_model="m",
+    upstream="a",
+    streamed=True,
+)
 A, B, C = target("a"), target("b"), target("c")
 MOVE, SICK, STOP = After(True, False), After(True, True), After(False, False)
 
@@ -57,7 +69,7 @@ def breakers() -> Breakers:
 async def first(
     asked: Asked, breakers: Breakers, targets: Sequence[Target] = (A, B, C), streamed: bool = True
 ) -> tuple[str, Receipt]:
-    receipt = Receipt(UUID(int=1), targets[0])
+    receipt = Receipt(ADMISSION, targets[0], Tariff([]))
     given = await failover.first(targets, asked, receipt, breakers, streamed=streamed)
     return given, receipt
 

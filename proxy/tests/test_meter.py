@@ -124,3 +124,37 @@ def test_it_takes_the_counts_and_leaves_what_is_large() -> None:
     assert (meter.message_id, meter.usage) == ("msg_1", {"input_tokens": 7})
     meter.see(event("message_delta", delta={}, usage={"output_tokens": 1, "x": "y" * MOST_BYTES}))
     assert meter.usage == {"input_tokens": 7}
+
+
+def test_it_counts_the_tools_that_an_answer_calls() -> None:
+    meter = Meter()
+    for kind in ("text", "tool_use", "server_tool_use", "mcp_tool_use", "tool_result"):
+        meter.see(event("content_block_start", index=0, content_block={"type": kind}))
+    said = {"type": "text_delta", "text": '{"type": "tool_use"}'}
+    meter.see(event("content_block_delta", index=0, delta=said))
+    assert meter.tool_calls == 3
+    whole = Meter()
+    blocks = [{"type": "text", "text": '"tool_use"'}, {"type": "tool_use", "input": {}}]
+    whole.see_message(json.dumps({"type": "message", "content": blocks}).encode())
+    assert whole.tool_calls == 1
+
+
+@given(st.lists(st.text('abcdefgh \n"', min_size=1, max_size=40), max_size=30))
+def test_it_estimates_what_has_passed_by_its_size(texts: list[str]) -> None:
+    """Never more than a token for each four bytes of text, and no less than half of that."""
+    meter = Meter()
+    meter.see(event("message_start", message={"id": "msg_1", "usage": {"output_tokens": 1}}))
+    for text in texts:
+        delta = {"index": 0, "delta": {"type": "text_delta", "text": text}}
+        said = json.dumps({"type": "content_block_delta", **delta}, separators=(",", ":"))
+        meter.see(sse.encode("content_block_delta", said.encode()))
+    size = sum(len(json.dumps(text)) - 2 for text in texts)
+    assert size // 8 - len(texts) <= meter.seen_tokens <= size // 4 + len(texts)
+
+
+def test_it_estimates_an_answer_that_is_not_streamed_too() -> None:
+    meter = Meter()
+    blocks = [{"type": "text", "text": "word " * 100}]
+    meter.see_message(json.dumps({"type": "message", "content": blocks}).encode())
+    assert 120 <= meter.seen_tokens <= 140
+    assert not meter.is_whole

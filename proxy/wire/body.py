@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import msgspec
@@ -129,6 +129,7 @@ class MessagesRequest:
     body: JSONObject  # never rebuilt field by field: tomorrow's fields must survive us
     model: str
     stream: bool
+    max_tokens: int = 0  # of the answer; 0 where it is only to be counted
 
     @classmethod
     def parse(cls, raw: bytes, *, counting: bool = False) -> Self:
@@ -142,16 +143,19 @@ class MessagesRequest:
                 raise BodyError(f"{name}: Field required")
         if not body.part("messages").startswith(b"["):
             raise BodyError("messages: Input should be a valid list")
-        if not counting:
-            _check_max_tokens(body.value("max_tokens"))
-        return cls(body=body, model=_model(body.value("model")), stream=_stream(body))
+        return cls(
+            body=body,
+            model=_model(body.value("model")),
+            stream=_stream(body),
+            max_tokens=0 if counting else _max_tokens(body.value("max_tokens")),
+        )
 
     def streaming(self) -> Self:
         """The same request with streaming forced."""
         if self.stream:
             return self
         body = JSONObject.parse(self.body.replaced("stream", b"true"))
-        return type(self)(body=body, model=self.model, stream=True)
+        return replace(self, body=body, stream=True)
 
     def sent_to(self, model: str, body: JSONObject | None = None) -> bytes:
         """The body, or a cleaned one, for an upstream that knows the model by another name."""
@@ -180,8 +184,9 @@ def _stream(body: JSONObject) -> bool:
     return value
 
 
-def _check_max_tokens(value: Any) -> None:
+def _max_tokens(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise BodyError("max_tokens: Input should be a valid integer")
     if not 0 <= value < 2**31:
         raise BodyError("max_tokens: Input should be from 0 to 2147483647")
+    return value

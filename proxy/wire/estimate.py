@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.wire.body import BodyError, JSONObject
+
 # Tokens per word begun, per letter, per mark and so on, fitted to prose, code, JSON and several
 # scripts with the one tokenizer that was published for a Claude model, times 1.2: the later ones
 # cut finer. The fit hits its own material within a fifth, scripts of two bytes a letter excepted.
@@ -15,6 +17,7 @@ _WEIGHTS = {
     b"3": 1.25,
     b"4": 2.90,
 }
+BYTES_PER_TOKEN = 4  # of a whole body, its JSON included
 _WORD = 0.95
 _WORD_STARTS = (b" a", b"\na", b"!a", b"0a")
 
@@ -57,6 +60,17 @@ def input_tokens(body: Mapping[str, Any]) -> int:
         elif value is not None:
             tokens += 1
     return int(tokens + _text_tokens("\n".join(texts))) + 1
+
+
+def expected_input(body: JSONObject) -> int:
+    """The same, without reading the body where a glance will do: by its size, unless it holds
+    pictures or files, whose size says nothing."""
+    if b'"base64"' not in body.raw:
+        return len(body.raw) // BYTES_PER_TOKEN
+    try:
+        return input_tokens(body.decoded())
+    except BodyError:  # a number that no computer holds; the upstream will say so
+        return len(body.raw) // BYTES_PER_TOKEN
 
 
 def _taken_apart(value: Mapping[str, Any], texts: list[str], waiting: list[Any]) -> float:

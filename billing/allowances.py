@@ -1,0 +1,218 @@
+"""What is used and held of a day or month: reserve before the work, settle after it.
+
+Each reservation is one conditional UPDATE that may lose. All of this runs in the writer's thread
+and transaction, together with the ledger row that it is for.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from billing.models import Allowance
+from billing.plans import Limits
+
+_TABLE = Allowance._meta.db_table
+_COUNTS = "requests, tokens, tokens_held, cost_nano, cost_held_nano"
+ORGANIZATION = "organization"  # the subject of an organization's own caps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """One allowance and what may be used of it. None: not limited."""
+
+    id: str
+    organization_id: UUID
+    subject: str
+    period: str
+    requests: int | None = None
+    tokens: int | None = None
+    cost_nano: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """What a request may use at most, and of which allowances."""
+
+    bounds: Sequence[Bound]
+    tokens: int
+    cost_nano: int
+    overdraft: bool = False
+
+
+class Counts(NamedTuple):
+    """An allowance as it stands."""
+
+    requests: int = 0
+    tokens: int = 0
+    tokens_held: int = 0
+    cost_nano: int = 0
+    cost_held_nano: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """The allowances after the reservation, this request included."""
+
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """The bound that has no room, and how it stands. Nothing was reserved."""
+
+    bound: Bound
+    counts: Counts
+
+
+def bounds(organization_id: UUID, subject: str, limits: Limits, at: datetime) -> list[Bound]:
+    """The allowances that these limits need at that moment (UTC)."""
+    found = []
+    if limits.counts_days:
+        found.append(
+            _bound(
+                organization_id,
+                subject,
+                f"{at:%Y-%m-%d}",
+                requests=limits.requests_per_day,
+                tokens=limits.tokens_per_day,
+                cost_nano=limits.cost_per_day_nano,
+            )
+        )
+    if limits.counts_months:
+        found.append(
+            _bound(organization_id, subject, f"{at:%Y-%m}", cost_nano=limits.cost_per_month_nano)
+        )
+    return found
+
+
+def _bound(organization_id: UUID, subject: str, period: str, **most: int | None) -> Bound:
+    return Bound(
+        id=f"{organization_id.hex}/{subject}/{period}",
+        organization_id=organization_id,
+        subject=subject,
+        period=period,
+        **most,
+    )
+
+
+def reserve(cursor: Any, wanted: Reservation) -> Granted | Denied:
+    """Take what the request may use of every allowance, or of none."""
+    taken: dict[str, Counts] = {}
+    for bound in wanted.bounds:
+        counts = _take(cursor, bound, wanted)
+        if counts is None:
+            for allowance_id in taken:
+                _give_back(cursor, allowance_id, wanted)
+            return Denied(bound=bound, counts=_counts(cursor, bound.id))
+        taken[bound.id] = counts
+    return Granted(counts=taken)
+
+
+def _take(cursor: Any, bound: Bound, wanted: Reservation) -> Counts | None:
+    statement, limits = _taking(
+        bound.requests is not None,
+        bound.tokens is not None,
+        bound.cost_nano is not None,
+        wanted.overdraft,
+    )
+    most = {
+        "requests": bound.requests,
+        "tokens": bound.tokens,
+        "cost": bound.cost_nano,
+        "need": wanted.tokens,
+        "price": wanted.cost_nano,
+    }
+    values = (wanted.tokens, wanted.cost_nano, bound.id, *(most[name] for name in limits))
+    cursor.execute(statement, values)
+    row = cursor.fetchone()
+    if row is None and _make(cursor, bound):
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+    return None if row is None else Counts(*row)
+
+
+@cache
+def _taking(requests: bool, tokens: bool, cost: bool, overdraft: bool) -> tuple[str, list[str]]:
+    """The conditional UPDATE for these limits, and the values of its conditions."""
+    conditions, values = ["id = %s"], []
+    if requests:
+        conditions.append("requests < %s")
+        values.append("requests")
+    if tokens:
+        conditions.append("tokens < %s" if overdraft else "tokens + tokens_held + %s <= %s")
+        values += ["tokens"] if overdraft else ["need", "tokens"]
+    if cost:
+        conditions.append(
+            "cost_nano < %s" if overdraft else "cost_nano + cost_held_nano + %s <= %s"
+        )
+        values += ["cost"] if overdraft else ["price", "cost"]
+    statement = (
+        f"UPDATE {_TABLE} SET requests = requests + 1, tokens_held = tokens_held + %s,"  # noqa: S608  (names of ours)
+        f" cost_held_nano = cost_held_nano + %s WHERE {' AND '.join(conditions)}"
+        f" RETURNING {_COUNTS}"
+    )
+    return statement, values
+
+
+def _make(cursor: Any, bound: Bound) -> bool:
+    """Add the row of a new day or month. False: it was there, so the limit is what refused."""
+    organization = bound.organization_id
+    cursor.execute(
+        f"INSERT INTO {_TABLE} (id, organization_id, subject, period, {_COUNTS})"  # noqa: S608  (names of ours)
+        " VALUES (%s, %s, %s, %s, 0, 0, 0, 0, 0) ON CONFLICT (id) DO NOTHING",
+        (
+            bound.id,
+            organization if connection.features.has_native_uuid_field else organization.hex,
+            bound.subject,
+            bound.period,
+        ),
+    )
+    return bool(cursor.rowcount)
+
+
+def _give_back(cursor: Any, allowance_id: str, wanted: Reservation) -> None:
+    cursor.execute(
+        f"UPDATE {_TABLE} SET requests = requests - 1, tokens_held = tokens_held - %s,"  # noqa: S608  (names of ours)
+        " cost_held_nano = cost_held_nano - %s WHERE id = %s",
+        (wanted.tokens, wanted.cost_nano, allowance_id),
+    )
+
+
+def _counts(cursor: Any, allowance_id: str) -> Counts:
+    cursor.execute(f"SELECT {_COUNTS} FROM {_TABLE} WHERE id = %s", (allowance_id,))  # noqa: S608  (names of ours)
+    row = cursor.fetchone()
+    return Counts(*row) if row else Counts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What a request held of its allowances, and what it has used in the end."""
+
+    allowances: Sequence[str]
+    tokens: int
+    tokens_held: int
+    cost_nano: int
+    cost_held_nano: int
+
+
+def settle(cursor: Any, releases: Iterable[Release]) -> None:
+    """Give back what was held and note what was used, one UPDATE for each allowance."""
+    sums: dict[str, list[int]] = {}
+    for one in releases:
+        for allowance_id in one.allowances:
+            total = sums.setdefault(allowance_id, [0, 0, 0, 0])
+            total[0] += one.tokens
+            total[1] += one.tokens_held
+            total[2] += one.cost_nano
+            total[3] += one.cost_held_nano
+    if sums:
+        cursor.executemany(
+            f"UPDATE {_TABLE} SET tokens = tokens + %s, tokens_held = tokens_held - %s,"  # noqa: S608  (names of ours)
+            " cost_nano = cost_nano + %s, cost_held_nano = cost_held_nano - %s WHERE id = %s",
+            [(*total, allowance_id) for allowance_id, total in sorted(sums.items())],
+        )

@@ -1,0 +1,194 @@
+"""Reserve before the work, settle after it."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from django.conf import settings
+
+from accounts import rates
+from accounts.rates import Count, CountersAwayError, Rate
+from billing import alarms, allowances, ledger, refusals, standing
+from billing.allowances import ORGANIZATION, Denied, Reservation
+from billing.ledger import Admission
+from billing.plans import Limits, Terms
+from billing.pricing import Charge
+from billing.standing import Use
+from billing.tokens import TokenCounts
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MINUTE_S = 60
+# Claude Code waits up to 60 s when it is told to, and gives up at once when it would be longer.
+MOST_WAIT_S = 60
+HELD_WAIT_S = 5  # until some of the requests under way are likely to have settled
+COUNTERS = 4  # threads that wait for Redis; each answers some thousands of times a second
+
+_counters = ThreadPoolExecutor(COUNTERS, thread_name_prefix="counter")
+
+
+class SuspendedError(Exception):
+    """The organization may not use the gateway at present. The text says why."""
+
+
+class BillingSickError(Exception):
+    """Billing cannot do its part, and the operator chose to let nothing through then."""
+
+
+class LimitReachedError(Exception):
+    """A limit is used up. The text names the plan, the limit and when it begins anew."""
+
+    def __init__(self, text: str, use: Use, *, wait_s: float, is_final: bool) -> None:
+        super().__init__(text)
+        self.kind = "billing_error" if use.what == "cost" else "rate_limit_error"
+        self.headers = {"retry-after": str(max(math.ceil(wait_s), 1))}
+        self.headers |= standing.headers([use])
+        if is_final:  # the same request is refused again, however often it is made before then
+            self.headers |= {"x-should-retry": "false", **standing.unified(use, rejected=True)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a request may use at most."""
+
+    input_tokens: int
+    max_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """Both together."""
+        return self.input_tokens + self.max_tokens
+
+
+def prepared(
+    admission: Admission, subject: str, terms: Terms, need: Need, charge: Charge | None
+) -> Admission:
+    """The request with what must be reserved for it. Raises SuspendedError or BillingSickError."""
+    _check_terms(admission, terms, charge)
+    organization, at = admission.organization_id, admission.admitted_at
+    bounds = allowances.bounds(organization, subject, terms.limits, at)
+    bounds += allowances.bounds(organization, ORGANIZATION, terms.cap, at)
+    if not bounds:
+        return admission
+    # What is written to a cache for an hour costs the most of all input.
+    most = TokenCounts(cache_write_1h_tokens=need.input_tokens, output_tokens=need.max_tokens)
+    reservation = Reservation(
+        bounds=bounds,
+        tokens=need.tokens,
+        cost_nano=charge.price.cost(most) if charge else 0,
+        overdraft=terms.overdraft,
+    )
+    return replace(admission, reservation=reservation)
+
+
+async def admit(admission: Admission, subject: str, terms: Terms) -> dict[str, str]:
+    """Find room for a prepared request in every limit and open its row; one commit for both.
+
+    Returns the headers that tell the client where it stands. Raises LimitReachedError,
+    BillingSickError or ledger.LedgerUnavailableError.
+    """
+    minutes = await _count_minutes(admission, subject, terms)
+    outcome = await ledger.admit(admission)
+    if isinstance(outcome, Denied):
+        await _forgive_minutes(admission, subject, terms)
+        raise _refusal(outcome, admission, terms)
+    found = [_minute(count) for count in minutes]
+    if admission.reservation:
+        for bound in admission.reservation.bounds:
+            found += standing.uses(bound, outcome.counts[bound.id])
+    return standing.headers(found) if found else {}
+
+
+def _check_terms(admission: Admission, terms: Terms, charge: Charge | None) -> None:
+    if terms.suspended:
+        why = f": {terms.reason}" if terms.reason else ""
+        raise SuspendedError(f"Your organization's subscription is suspended{why}.")
+    if terms.is_unknown:
+        alarms.put(alarms.Code.UNKNOWN_PLAN, terms.plan, "No plan has this code: no limits apply.")
+        _fail_closed(f"The plan {terms.plan} is not there")
+    if charge is not None and not charge.is_known:
+        _fail_closed(f"There is no price for {admission.target_model}")
+
+
+def _fail_closed(why: str) -> None:
+    if settings.BILLING_FAIL_CLOSED:
+        raise BillingSickError(f"{why}, and this gateway serves nothing that it cannot bill.")
+
+
+def _minute_limits(
+    admission: Admission, subject: str, terms: Terms
+) -> list[tuple[str, Rate, Limits]]:
+    """Who is counted by the minute, and how often they may come."""
+    found = []
+    for who, limits in ((subject, terms.limits), (ORGANIZATION, terms.cap)):
+        if limits.requests_per_minute is not None:
+            rate = Rate(limit=limits.requests_per_minute, period_s=MINUTE_S)
+            found.append((f"{admission.organization_id.hex}/{who}", rate, limits))
+    return found
+
+
+async def _count_minutes(admission: Admission, subject: str, terms: Terms) -> list[Count]:
+    """Count the request in its minute. Raises LimitReachedError for one too many."""
+    counts: list[Count] = []
+    asked = _minute_limits(admission, subject, terms)
+    for number, (who, rate, limits) in enumerate(asked):
+        try:
+            counts.append(await _off_loop(rates.count, who, rate))
+        except CountersAwayError as error:
+            log.warning("requests per minute are not counted: %r", error.__cause__)
+            _fail_closed("The counters of requests per minute do not answer")
+            continue
+        if counts[-1].is_over:
+            for earlier, its_rate, _ in asked[: number + 1]:
+                await _off_loop(rates.forgive, earlier, its_rate)
+            whose = " for your organization" if limits is terms.cap else ""
+            wait_s = min(counts[-1].resets_in_s, MOST_WAIT_S)
+            raise LimitReachedError(
+                f"{_plan(terms)} allows {rate.limit} requests per minute{whose}. "
+                f"The next may come in {wait_s} s.",
+                _minute(counts[-1]),
+                wait_s=wait_s,
+                is_final=False,
+            )
+    return counts
+
+
+async def _forgive_minutes(admission: Admission, subject: str, terms: Terms) -> None:
+    """A request that another limit refuses does not count."""
+    for who, rate, _ in _minute_limits(admission, subject, terms):
+        await _off_loop(rates.forgive, who, rate)
+
+
+async def _off_loop(act: Callable[[str, str, Rate], T], who: str, rate: Rate) -> T:
+    """Memory answers at once; Redis is waited for in a thread."""
+    if not settings.REDIS_URL:
+        return act("requests", who, rate)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_counters, act, "requests", who, rate)
+
+
+def _refusal(denied: Denied, admission: Admission, terms: Terms) -> LimitReachedError:
+    assert admission.reservation is not None  # noqa: S101  (without one nothing is denied)
+    why = refusals.explained(
+        denied, admission.reservation, plan=terms.name, now=admission.admitted_at
+    )
+    if why.waits_for_others:
+        return LimitReachedError(why.text, why.use, wait_s=HELD_WAIT_S, is_final=False)
+    left = why.use.resets_at - admission.admitted_at
+    return LimitReachedError(why.text, why.use, wait_s=left.total_seconds(), is_final=True)
+
+
+def _minute(count: Count) -> Use:
+    end = datetime.now(UTC) + timedelta(seconds=count.resets_in_s)
+    return Use(what="requests", limit=count.limit, used=count.count, resets_at=end)
+
+
+def _plan(terms: Terms) -> str:
+    return f"The plan {terms.name}"

@@ -1,0 +1,50 @@
+"""What runs beside the requests: this process's heartbeat, and the sweep after dead ones."""
+
+import asyncio
+import threading
+from contextlib import suppress
+
+from django.db import Error, close_old_connections
+
+from billing import workers
+from billing.sweep import Sweeper
+
+STOP_S = 5.0  # a sweep in the middle of a transaction ends it; more is a database that hangs
+
+
+class Beside:
+    """Both from the server's start to its end."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        # A daemon: a database that hangs must not keep the process from ending.
+        self._sweeping = threading.Thread(
+            target=Sweeper().run, args=[self._stop], name="sweeper", daemon=True
+        )
+        self._beating = asyncio.get_running_loop().create_task(_beat())
+
+    def start(self) -> None:
+        """Begin to sweep; the heart beats already."""
+        self._sweeping.start()
+
+    async def end(self) -> None:
+        """Stop both. Call it before the writer ends."""
+        self._stop.set()
+        self._beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._beating
+        await asyncio.to_thread(self._sweeping.join, STOP_S)
+
+
+async def _beat() -> None:
+    while True:
+        workers.beat()
+        await asyncio.sleep(workers.BEAT_S)
+
+
+def sign_off() -> None:
+    """Take this process off the list of those that live, once all its rows are written."""
+    close_old_connections()
+    with suppress(Error):  # then the others find out by themselves
+        workers.forget(workers.OWN_ID)
+    close_old_connections()
