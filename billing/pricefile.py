@@ -123,13 +123,7 @@ def _listed(text: bytes) -> list[Any]:
     if len(text) > MAX_BYTES:
         raise PriceListError([f"The file is larger than {MAX_BYTES} bytes."])
     try:
-        found = json.loads(
-            text,
-            object_pairs_hook=_Object,
-            parse_int=_Number,
-            parse_float=_Number,
-            parse_constant=_Number,
-        )
+        found = json.loads(text, object_pairs_hook=_Object, parse_int=_Number, parse_float=_Number)
     except (ValueError, RecursionError) as error:
         place = ""  # nothing for bytes that are no text, or too deep
         if isinstance(error, json.JSONDecodeError):

@@ -79,6 +79,24 @@ def test_it_recognizes_a_history_in_whatever_order_it_stands() -> None:
     assert imported(sale | {"valid_from": "2026-04-10T00:00:00Z"}) == ["unchanged"]
 
 
+def test_it_takes_the_same_figures_with_an_end_for_another_price() -> None:
+    imported(OLD)
+    assert imported(OLD | {"valid_from": "2026-02-01T00:00:00Z"}) == ["unchanged"]
+    ending = OLD | {"valid_from": "2026-02-01T00:00:00Z", "valid_until": "2026-03-01T00:00:00Z"}
+    assert imported(ending) == ["changed"]
+
+
+def test_it_loses_to_another_import_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = pricelist._save
+
+    def too_late(changes: Any, actor: str) -> None:
+        save(changes, "the other")  # as if it had come in between
+        save(changes, actor)
+
+    monkeypatch.setattr(pricelist, "_save", too_late)
+    assert problems(OLD) == ["Somebody else added such a price just now: run it again."]
+
+
 def test_it_never_edits_a_price_that_is_there() -> None:
     imported(OLD)
     assert problems(OLD | {"input": "2.00"}) == [
