@@ -15,7 +15,7 @@ from accounts.reads import DatabaseAwayError
 from billing import pricefile, pricelist, tariff
 from billing.dollars import parsed
 from billing.models import Price
-from billing.pricing import Charge, PriceVersion
+from billing.pricing import MOST_NANO, Charge, PriceVersion
 from billing.tariff import BUILT_IN, Tariff
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -160,7 +160,7 @@ def test_it_says_of_every_shipped_price_where_it_is_from() -> None:
 def test_it_ships_the_list_price_of(model: str, dollars: tuple[str, ...]) -> None:
     charge = charged(Tariff([entry.price for entry in shipped()]), model)
     amounts = [getattr(charge.price, f"{name}_nano") for name in AMOUNTS[:5]]
-    wanted = [parsed(text, 9, pricefile.MOST_NANO) for text in dollars]
+    wanted = [parsed(text, 9, MOST_NANO) for text in dollars]
     assert (amounts, charge.is_known) == (wanted, True)
 
 
