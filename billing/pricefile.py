@@ -9,12 +9,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from billing.dollars import MILLIONTH_DIGITS, NANO_DIGITS, AmountError, parsed, written
-from billing.pricing import UNIT_PPM, PriceVersion
+from billing.pricing import MOST_MULTIPLIER_PPM, MOST_NANO, UNIT_PPM, PriceVersion
 
 MAX_BYTES = 4 * 1024 * 1024  # some 10,000 prices
 MAX_PRICES = 10_000  # more would be a tariff that nobody can look through
-MOST_NANO = 10**15  # a million dollars for a million tokens: a slip of the pen
-MOST_MULTIPLIER_PPM = 1_000_000_000  # a thousand times
 YEARS = range(2000, 2100)  # a price of another century is a slip of the pen
 PATTERN_CHARS, UPSTREAM_CHARS, SOURCE_CHARS = 256, 50, 200
 FIELDS = (
@@ -123,13 +121,7 @@ def _listed(text: bytes) -> list[Any]:
     if len(text) > MAX_BYTES:
         raise PriceListError([f"The file is larger than {MAX_BYTES} bytes."])
     try:
-        found = json.loads(
-            text,
-            object_pairs_hook=_Object,
-            parse_int=_Number,
-            parse_float=_Number,
-            parse_constant=_Number,
-        )
+        found = json.loads(text, object_pairs_hook=_Object, parse_int=_Number, parse_float=_Number)
     except (ValueError, RecursionError) as error:
         place = ""  # nothing for bytes that are no text, or too deep
         if isinstance(error, json.JSONDecodeError):

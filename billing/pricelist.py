@@ -16,6 +16,7 @@ from billing.pricing import PriceVersion
 SHIPPED = Path(__file__).with_name("list_prices.json")
 SUSPICIOUS = 10  # times dearer or cheaper: just what a decimal point in the wrong place does
 IMPORTED = "prices.imported"
+UNCHANGED = "unchanged"
 TOLD = 100  # versions that one line of the audit trail names
 
 AMOUNTS = (
@@ -44,22 +45,19 @@ def imported(
     entries, problems = pricefile.read(text, now=datetime.now(UTC))
     try:
         with transaction.atomic():
+            found = list(_compared(entries))
+            changes = [(entry, change) for entry, change in found if isinstance(change, Change)]
             problems += _strangers(entries)
-            changes = []
-            for entry, found in _compared(entries):
-                if isinstance(found, Change):
-                    problems += [] if force else _suspicions(entry, found)
-                    changes.append((entry, found))
-                else:
-                    problems.append(found)
+            problems += [problem for _, problem in found if isinstance(problem, str)]
+            if not force:
+                problems += filter(None, (_suspicion(*pair) for pair in changes))
             if problems:
                 raise PriceListError(problems)
             if not dry_run:
-                _save([(e, change) for e, change in changes if change.what != "unchanged"], actor)
+                _save([pair for pair in changes if pair[1].what != UNCHANGED], actor)
     except IntegrityError as error:
-        raise PriceListError(
-            ["Somebody else added such a price just now: run it again."]
-        ) from error
+        problem = "Somebody else added such a price just now: run it again."
+        raise PriceListError([problem]) from error
     return [change for _, change in sorted(changes, key=lambda pair: pair[0].number)]
 
 
@@ -97,7 +95,7 @@ def _compared(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Change | str]]:
     for entry in sorted(entries, key=lambda e: e.price.valid_from):
         versions = known.setdefault(key(entry.price), [])
         found = _change(entry, versions)
-        if isinstance(found, Change) and found.what != "unchanged":
+        if isinstance(found, Change) and found.what != UNCHANGED:
             versions.append(entry.price)  # what the file says later is compared with it
         yield entry, found
 
@@ -109,7 +107,7 @@ def _change(entry: Entry, versions: Sequence[PriceVersion]) -> Change | str:
     if former is None:
         return Change(what="created", price=price, former=None)
     if _figures(former) == _figures(price):
-        return Change(what="unchanged", price=former, former=former)
+        return Change(what=UNCHANGED, price=former, former=former)
     if former.valid_from == price.valid_from:
         return (
             f"{entry}: there is another price for the same from {moment(price.valid_from)} on, and"
@@ -122,11 +120,11 @@ def _figures(price: PriceVersion) -> tuple[object, ...]:
     return *(getattr(price, name) for name in AMOUNTS), price.multiplier_ppm, price.valid_until
 
 
-def _suspicions(entry: Entry, change: Change) -> list[str]:
+def _suspicion(entry: Entry, change: Change) -> str:
     """The amounts that changed as much as they do when a decimal point slips."""
     former = change.former
-    if former is None or change.what == "unchanged":
-        return []
+    if former is None or change.what == UNCHANGED:
+        return ""
     found = []
     for name in AMOUNTS:
         was = getattr(former, name) * former.multiplier_ppm
@@ -134,11 +132,11 @@ def _suspicions(entry: Entry, change: Change) -> list[str]:
         if was != now and (now >= was * SUSPICIOUS or was >= now * SUSPICIOUS):
             found.append(name.removesuffix("_nano"))
     if not found:
-        return []
-    return [
+        return ""
+    return (
         f"{entry}: {', '.join(found)} would be {SUSPICIOUS} times dearer or cheaper, or more, than"
         f" version {former.id or 'of this file'} in force then; if it is meant, say --force."
-    ]
+    )
 
 
 def _save(changes: Sequence[tuple[Entry, Change]], actor: str) -> None:

@@ -10,6 +10,8 @@ from billing.tokens import TokenCounts
 
 PER = 1_000_000  # tokens that a price is for
 UNIT_PPM = 1_000_000  # a multiplier of one
+MOST_NANO = 10**15  # a million dollars for a million tokens: a slip of the pen
+MOST_MULTIPLIER_PPM = 1_000_000_000  # a thousand times
 # Ten million dollars for one request is an upstream's mistake or a tariff's. Hundreds of them
 # still fit into the sums, so that neither the row nor its roll-up ever fails for its cost.
 MOST_COST_NANO = 10**16

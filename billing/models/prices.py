@@ -6,10 +6,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.models import Organization
+from billing import pricing
 from billing.pricing import PriceVersion
 
-MOST_NANO = 10**15  # a million dollars for a million tokens: a slip of the pen
-MOST_MULTIPLIER = 1_000_000_000  # a thousand times
+MOST_NANO = pricing.MOST_NANO
+MOST_MULTIPLIER = pricing.MOST_MULTIPLIER_PPM
 
 
 class Price(models.Model):
