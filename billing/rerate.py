@@ -13,6 +13,7 @@ from hashlib import sha256
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from billing import corrections as ledger_corrections
 from billing import tariff
 from billing.models import UsageRecord
 from billing.pricing import PriceVersion
@@ -68,7 +69,7 @@ def rerated(scope: Scope, *, dry_run: bool = False) -> Outcome:
         with transaction.atomic():
             corrections = _corrections(ids, prices, scope, outcome)
             if not dry_run:
-                _append(corrections)
+                ledger_corrections.append(corrections)
     return outcome
 
 
@@ -179,8 +180,3 @@ def _correction(
         own_credential=row.own_credential,
         streamed=row.streamed,
     )
-
-
-def _append(corrections: Sequence[UsageRecord]) -> None:
-    """Write them, in the transaction that holds the locks."""
-    UsageRecord.objects.bulk_create(corrections)

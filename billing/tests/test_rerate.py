@@ -14,7 +14,7 @@ from django.db import connection
 
 from accounts.tests.people import Person, alice, bob
 from billing import ledger, rerate
-from billing.models import Price, UsageRecord
+from billing.models import OutboxEvent, Price, UsageRecord, UsageRollup
 from billing.rerate import Scope, correction_id, rerated
 
 __all__ = ["alice", "bob"]
@@ -289,3 +289,19 @@ def test_it_takes_days_and_moments(row: Row) -> None:
     assert run("--from", "2026-10-02", "--to", "2026-10-02T02:00:01+02:00")[0].startswith("qwen3")
     with pytest.raises(CommandError, match=r"^--to must be a day or a moment"):
         run("--to", "yesterday")
+
+
+def test_it_adds_to_the_sums_and_tells_lago_where_lago_was_told(row: Row) -> None:
+    told, untold = row(metered=True), row()
+    priced("qwen3", 1)
+    rerated(Scope())
+    sums = dict(UsageRollup.objects.values_list("kind", "cost_nano"))
+    assert sums == {
+        "hour": -28_000_000,
+        "day": -28_000_000,
+        "session": -28_000_000,
+        "tag": -14_000_000,
+    }
+    assert {r.requests for r in UsageRollup.objects.all()} == {0}
+    assert [event.record.corrects_id for event in OutboxEvent.objects.all()] == [told.id]
+    assert untold.metered is False
