@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from asgiref.sync import sync_to_async
 
-from billing import ledger, limits, sweep, workers, writer
+from billing import ledger, limits, sweep, tariff, workers, writer
 from billing.ledger import Admission
 from billing.limits import Need
 from billing.models import Alarm, Allowance, OutboxEvent, UsageRecord, UsageRollup, Worker
@@ -101,7 +101,7 @@ async def test_it_settles_each_row_once_although_two_sweep(
     await left_open(admission, DEAD)
     stale = [row async for row in UsageRecord.objects.all()]
     assert await sync_to_async(sweep.settle)(DEAD) == 1
-    prices = await sync_to_async(sweep.tariff.read)()
+    prices = await sync_to_async(tariff.read)()
     again = [(row, sweep._closing(row, prices, datetime.now(UTC))) for row in stale]
     await sync_to_async(ledger.close_dead)(again)
     allowance = await Allowance.objects.aget()
