@@ -146,7 +146,7 @@ def url(name: str, default: str = "") -> str:
     return _read(name, default, parse, "an http:// or https:// address")
 
 
-def address(name: str, scheme: str) -> str:
+def address(name: str, *, scheme: str) -> str:
     """A server's address in a scheme of its own, also with TLS (`rediss`); empty where unset."""
 
     def parse(raw: str) -> str | None:

@@ -44,7 +44,7 @@ ANTHROPIC_PROXY_ENABLED = env.flag("ANTHROPIC_PROXY_ENABLED", True)
 # Plans, limits and billing.
 DEFAULT_PLAN = env.text("OPSCENTER_DEFAULT_PLAN", "free")  # of organizations without a subscription
 BILLING_FAIL_CLOSED = env.flag("OPSCENTER_BILLING_FAIL_CLOSED", False)
-REDIS_URL = env.address("OPSCENTER_REDIS_URL", "redis")
+REDIS_URL = env.address("OPSCENTER_REDIS_URL", scheme="redis")
 LAGO_API_URL = env.url("LAGO_API_URL")
 LAGO_API_KEY = env.text("LAGO_API_KEY")
 LAGO_WEBHOOK_SECRET = env.text("LAGO_WEBHOOK_SECRET")
