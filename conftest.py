@@ -1,10 +1,13 @@
-"""What every test folder shares: the test database, and its end."""
+"""What every test folder shares: the test database and its end, and counters that begin at 0."""
 
 from collections.abc import Iterator
 
 import pytest
+from django.core.cache import caches
 from django.db import connection
 from pytest_django import DjangoDbBlocker
+
+from accounts import failures
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted() -> None:
+    """No test pays for what another one tried: people and addresses are the same in all."""
+    caches["default"].clear()
+    failures._until.clear()
