@@ -52,7 +52,8 @@ def bound(group: str, who: object, what: str) -> None:
     """Count one more of `group` for `who`, or raise TooOftenError. `what` may be done so often."""
     found = rates.tried(group, str(who))
     if found is not None and found.is_over:
-        often = f"{found.limit} times in {rates.RATES[group].period_s // rates.MINUTE_S} minutes"
+        minutes = rates.RATES[group].period_s // rates.MINUTE_S
+        often = f"{found.limit} times in {minutes} minute{'s' if minutes > 1 else ''}"
         text = f"{what} only {often}. Try again in {found.resets_in_s} seconds."
         raise TooOftenError(text, found.resets_in_s)
 
