@@ -93,7 +93,12 @@ def test_it_makes_the_key_that_the_pinned_library_makes(monkeypatch: pytest.Monk
     written: list[str] = []
     asked: list[str] = []
     cache = caches["default"]
-    monkeypatch.setattr(cache, "add", lambda key, *more: written.append(key) or True)
+
+    def add(key: str, *more: object) -> bool:
+        written.append(key)
+        return True
+
+    monkeypatch.setattr(cache, "add", add)
     monkeypatch.setattr(cache, "decr", asked.append)
     for who in ("alice", "203.0.113.7", "ä", ""):
         rates.count("g", who, RATE)

@@ -76,7 +76,7 @@ def _debian_is_there(peer: Peer) -> bool:
     program = programs_of(peer) / SERVER_OF.get(peer.name, peer.name)
     if not program.is_file():
         return False
-    asked = [program, "--version"]
+    asked: list[str | Path] = [program, "--version"]
     said = subprocess.run(asked, capture_output=True, text=True, timeout=SAY_VERSION_S).stdout
     return re.search(rf"[ =]{re.escape(peer.version)}\.", said) is not None
 
