@@ -34,10 +34,13 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of keys that the database was asked for, in a memory that is empty at first."""
     seen: list[str] = []
 
+    read_off_loop = keys._read_off_loop
+
     async def read(key_id: str) -> keys.KnownKey:
         seen.append(key_id)
-        return await keys._read_off_loop(key_id)
+        return await read_off_loop(key_id)
 
+    monkeypatch.setattr(keys, "_read_off_loop", read)  # past the memory
     monkeypatch.setattr(keys, "_known", Memory(read, ttl_s=60, most=100))
     return seen
 
