@@ -1,10 +1,16 @@
-"""What every test folder shares: the test database, and its end."""
+"""What every test folder shares: the test database and its end, and counters that begin at 0."""
 
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+from django.core.cache import caches
 from django.db import connection
+from django_ratelimit import core
 from pytest_django import DjangoDbBlocker
+
+from accounts import failures
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +27,12 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counters at 0, and no window of theirs that ends in the middle of a test."""
+    now = time.time()
+    monkeypatch.setattr(core, "time", SimpleNamespace(time=lambda: now))
+    caches["default"].clear()
+    failures._until.clear()

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -17,11 +16,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from accounts import audit, keys
+from accounts.forms import KeyForm, NewKeyForm
 from accounts.models import ApiKey, AuditEntry, Membership, Organization
-from accounts.principal import CALLBACK, MESSAGES, SCOPES
 
 CLOSED_AT_ONCE = 200  # two pages of the list; all at once is a job for a script
 # Each shows a secret on the next page. As many messages as this travel in the browser's cookie;
@@ -89,25 +87,6 @@ class StatusFilter(admin.SimpleListFilter):
                 return rows
 
 
-class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django itself is not generic
-    """What a new key needs; its secret is made by us."""
-
-    scopes = forms.MultipleChoiceField(
-        choices=[(scope, scope) for scope in SCOPES],
-        initial=[MESSAGES, CALLBACK],
-        widget=UnfoldAdminCheckboxSelectMultipleWidget,
-    )
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or {}
-        user, organization, end = (data.get(k) for k in ("user", "organization", "expires_at"))
-        if user and organization and not organization.memberships.filter(user=user).exists():
-            self.add_error("user", f"{user} is not a member of {organization}.")
-        if end and end <= timezone.now():
-            self.add_error("expires_at", "This moment has passed.")
-        return data
-
-
 @admin.register(ApiKey)
 class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Keys: made, renamed, rotated and revoked here, but never deleted and never read again."""
@@ -129,12 +108,13 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     ordering = ["-created_at", "-id"]
     autocomplete_fields = ["organization", "user"]
     actions = ["rotate_selected", "revoke_selected"]
-    new_fields = ["organization", "user", "name", "scopes", "expires_at"]
+    new_fields = ["organization", "user", "name", "scopes", "is_service", "tags", "expires_at"]
     shown_fields = [
         "prefix",
         "organization",
         "user",
         "scope_names",
+        "is_service",
         "status",
         "created_at",
         "expires_at",
@@ -153,7 +133,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return key.status(now=timezone.now())
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
-        return ["name", *self.shown_fields] if obj else self.new_fields
+        return ["name", "tags", *self.shown_fields] if obj else self.new_fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
         return self.shown_fields if obj else []
@@ -161,24 +141,27 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def get_form(
         self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **more: Any
     ) -> Any:
-        return super().get_form(
-            request, obj, change, **more if obj else more | {"form": NewKeyForm}
-        )
+        form = KeyForm if obj else NewKeyForm
+        return super().get_form(request, obj, change, **more | {"form": form})
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False  # usage and the audit trail point at keys; revoking is what ends one
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:
-            # The name alone: the rest of the row may have changed since the form was opened.
-            ApiKey.objects.filter(id=obj.id).update(name=obj.name)
-            _record(audit.KEY_RENAMED, request, obj, name=obj.name)
+            _change(request, obj, set(form.changed_data))
             return
         key, plaintext = keys.issue(
-            obj.organization, obj.user, obj.name, obj.scopes, obj.expires_at
+            obj.organization,
+            obj.user,
+            obj.name,
+            obj.scopes,
+            obj.expires_at,
+            is_service=obj.is_service,
+            tags=obj.tags,
         )
         obj.id = key.id  # the form's object stands for the stored row from here on
-        _record(audit.KEY_CREATED, request, key, name=key.name, scopes=key.scopes)
+        _record(audit.KEY_CREATED, request, key, **audit.made(key))
         _show_once(request, key, plaintext)
 
     @admin.action(description="Revoke…", permissions=["change"])
@@ -238,6 +221,15 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         self.message_user(request, f"{sum(outcomes)} {done}.", messages.SUCCESS)
         if late := outcomes.count(False):
             self.message_user(request, f"{late} left alone: not active any more.", messages.WARNING)
+
+
+def _change(request: HttpRequest, key: ApiKey, changed: set[str]) -> None:
+    # These alone: the rest of the row may have changed since the form was opened.
+    keys.describe(key)
+    if "name" in changed:
+        _record(audit.KEY_RENAMED, request, key, name=key.name)
+    if "tags" in changed:
+        _record(audit.KEY_TAGGED, request, key, tags=key.tags)
 
 
 def _revoke(request: HttpRequest, key: ApiKey) -> bool:

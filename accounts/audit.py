@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from accounts.models import AuditEntry, Organization
+from accounts.models import ApiKey, AuditEntry, Organization
 
 KEY_CREATED = "key.created"
 KEY_RENAMED = "key.renamed"
+KEY_TAGGED = "key.tagged"
 KEY_ROTATED = "key.rotated"
 KEY_REVOKED = "key.revoked"
 
@@ -20,6 +21,16 @@ def user(user_id: int) -> str:
 def key(key_id: str) -> str:
     """An API key as the actor or the subject of a line."""
     return f"key:{key_id}"
+
+
+def made(key: ApiKey) -> dict[str, Any]:
+    """What a line tells of a new key."""
+    return {
+        "name": key.name,
+        "scopes": key.scopes,
+        "is_service": key.is_service,
+        "tags": key.tags,
+    }
 
 
 def record(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from accounts import keys
+from accounts import failures, keys
 from accounts.principal import Principal
 
 CREDENTIAL_CHARS = 200  # three times a key of ours; more is somebody else's token or an attack
@@ -42,6 +42,21 @@ class CredentialError(Exception):
     """Nobody can be told from these headers. The text says what to do and holds no credential."""
 
 
+class WrongError(CredentialError):
+    """A credential that never opened anything here. These are counted by address."""
+
+
+class TooManyFailuresError(CredentialError):
+    """Too many wrong ones came from this address; this one was not looked at."""
+
+    def __init__(self, retry_in_s: int) -> None:
+        super().__init__(
+            "Too many wrong API keys came from your address, and this key was not used here"
+            f" lately, so it is not looked at. Try again in {retry_in_s} seconds"
+        )
+        self.retry_in_s = retry_in_s
+
+
 class ClosedError(CredentialError):
     """The secret is right, so its owner may hear why the key opens nothing any more."""
 
@@ -50,20 +65,30 @@ class ScopeError(Exception):
     """The key is good, but not for this."""
 
 
-async def identify(authorization: str, x_api_key: str) -> Principal:
-    """Who sent these headers. When both hold a credential, one good one is enough."""
+async def identify(authorization: str, x_api_key: str, address: str = "") -> Principal:
+    """Who sent these headers. When both hold a credential, one good one is enough.
+
+    Wrong ones are counted by `address`; where there were too many, only keys that this process
+    knows as good are taken, so that one bad script locks nobody out of a whole office.
+    """
+    wait_s = failures.wait_s(address)
     refusals: list[CredentialError] = []
     # A dict keeps the order and drops the second of two equal ones; Authorization goes first.
     for header in dict.fromkeys((authorization, x_api_key)):
         if not header:
             continue
         try:
-            return await _owner(_credential(header))
+            return await _owner(_credential(header), known_only=wait_s > 0)
         except CredentialError as refusal:
             refusals.append(refusal)
     # The key that was right once helps its owner more than the one that never was.
     refusals.sort(key=lambda refusal: not isinstance(refusal, ClosedError))
-    raise refusals[0] if refusals else CredentialError(MISSING)
+    refused = refusals[0] if refusals else CredentialError(MISSING)
+    if isinstance(refused, WrongError):
+        if wait_s:
+            raise TooManyFailuresError(wait_s)
+        failures.note(address)
+    raise refused
 
 
 def require(principal: Principal, scope: str) -> None:
@@ -80,7 +105,7 @@ def _credential(header: str) -> str:
     scheme to such a value sends it twice.
     """
     if len(header) > CREDENTIAL_CHARS:
-        raise CredentialError(TOO_LONG)
+        raise WrongError(TOO_LONG)
     words = header.split()
     while words and words[0].lower() == "bearer":
         del words[0]
@@ -89,11 +114,13 @@ def _credential(header: str) -> str:
     return " ".join(words)
 
 
-async def _owner(credential: str) -> Principal:
+async def _owner(credential: str, *, known_only: bool) -> Principal:
     key_id = keys.id_of(credential)
     if key_id is None:
-        raise CredentialError(NOT_OURS)
+        raise WrongError(NOT_OURS)
     digest = keys.digest(credential)
+    if known_only and not keys.is_known(key_id, digest):
+        raise WrongError(UNKNOWN)  # perhaps not; to know, the database would have to be asked
     known = await keys.find(key_id)
     if known is not None and not known.is_opened_by(digest):
         # Another worker may just have rotated it, and the owner tries what they were shown.
@@ -109,7 +136,7 @@ async def _owner(credential: str) -> Principal:
 def judge(known: keys.KnownKey, digest: bytes, *, now: datetime) -> Principal:
     """The key's owner, if `digest` is that of its secret and nothing has ended by `now`."""
     if not known.is_opened_by(digest):
-        raise CredentialError(UNKNOWN)
+        raise WrongError(UNKNOWN)
     if reason := _closed(known, digest != known.digest, now):
         raise ClosedError(f"This API key {reason}")
     return known.principal

@@ -94,6 +94,9 @@ def issue(
     name: str,
     scopes: Iterable[str],
     expires_at: datetime | None,
+    *,
+    is_service: bool = False,
+    tags: Iterable[str] = (),
 ) -> tuple[ApiKey, str]:
     """Make a key. The second value is the key itself: it cannot be read again from anywhere."""
     key_id = _chosen(ID_ALPHABET, ID_CHARS)
@@ -107,8 +110,16 @@ def issue(
         scopes=[scope for scope in SCOPES if scope in wanted],  # in one order, each once
         digest=digest(plaintext),
         expires_at=expires_at,
+        is_service=is_service,
+        tags=list(tags),
     )
     return key, plaintext
+
+
+def describe(key: ApiKey) -> None:
+    """Store the name and the tags of `key`, and nothing else of it."""
+    ApiKey.objects.filter(id=key.id).update(name=key.name, tags=key.tags)
+    _forget_once_stored(key.id)
 
 
 def rotate(key: ApiKey, grace: timedelta) -> str:
@@ -197,6 +208,12 @@ async def find(key_id: str) -> KnownKey | None:
         # Not remembered: a key made just now must work, and a memory of made-up ids would push
         # out the real ones. What a flood of them can cost is bounded by reads.READERS.
         return None
+
+
+def is_known(key_id: str, digest: bytes) -> bool:
+    """Whether `digest` opened this key when it was read last, however long ago, without a read."""
+    known = _known.last(key_id)
+    return known is not None and known.is_opened_by(digest)
 
 
 async def find_now(key_id: str) -> KnownKey | None:

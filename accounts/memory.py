@@ -42,6 +42,11 @@ class Memory(Generic[K, V]):
         # One of the waiting clients may leave; the others still want the value.
         return await asyncio.shield(task)
 
+    def last(self, key: K) -> V | None:
+        """The value of `key` as it was read last, maybe stale; None when it is not in memory."""
+        kept = self._kept.get(key)
+        return kept[1] if kept is not None else None
+
     def forget(self, key: K) -> None:
         """Read `key` anew the next time, even if a read of it is under way just now."""
         self._under_way.pop(key, None)

@@ -4,8 +4,10 @@ Its core and not its decorator: the answer to whoever is too fast is ours.
 """
 
 import logging
+import time
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.core.cache import caches
 from django.http import HttpRequest
 from django_ratelimit import core
@@ -15,6 +17,7 @@ log = logging.getLogger(__name__)
 # The library takes what it counts by from a request; ours are no requests, and it asks for nothing.
 _NOBODY = HttpRequest()
 _CACHE = "default"
+AWAY_SAID_EVERY_S = 60  # counters that are away are one fact, however many requests meet it
 
 
 class CountersAwayError(Exception):
@@ -27,6 +30,28 @@ class Rate:
 
     limit: int
     period_s: int
+
+
+MINUTE_S = 60
+HOUR_S = 60 * MINUTE_S
+
+# What is counted, and by what; how often each may be done stands in RATES.
+FAILED_AUTHENTICATION = "failed-authentication"  # wrong credentials, by address
+LOGIN_ADDRESS = "login-address"  # passwords tried, by address
+LOGIN_NAME = "login-name"  # passwords tried, by user name
+LOGIN_NAME_ADDRESS = "login-name-address"  # the same, by both
+KEY_SECRETS = "key-secrets"  # keys made and rotated over REST, by user
+OWN_CREDENTIAL_TESTS = "own-credential-tests"  # calls of an upstream, by organization
+
+RATES: dict[str, Rate] = {
+    FAILED_AUTHENTICATION: Rate(limit=settings.FAILED_AUTH_PER_MINUTE, period_s=MINUTE_S),
+    LOGIN_ADDRESS: Rate(limit=settings.LOGIN_PER_ADDRESS_PER_5_MINUTES, period_s=5 * MINUTE_S),
+    LOGIN_NAME: Rate(limit=settings.LOGIN_PER_NAME_PER_HOUR, period_s=HOUR_S),
+    # Only whether there was one before is asked of it.
+    LOGIN_NAME_ADDRESS: Rate(limit=1, period_s=HOUR_S),
+    KEY_SECRETS: Rate(limit=30, period_s=HOUR_S),
+    OWN_CREDENTIAL_TESTS: Rate(limit=10, period_s=MINUTE_S),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +99,28 @@ def forgive(group: str, who: str, rate: Rate) -> None:
         caches[_CACHE].decr(key)
     except Exception as error:  # the window is over, or the cache is away: nothing to take back
         log.debug("nothing to forgive for %s: %r", group, error)
+
+
+def tried(group: str, who: str, *, look: bool = False) -> Count | None:
+    """Count one more by the table. None while the counters are away: that refuses nobody."""
+    try:
+        return count(group, who, RATES[group], look=look)
+    except CountersAwayError as error:
+        _say_away(error)
+        return None
+
+
+def allowed_after_all(group: str, who: str) -> None:
+    """Take back what `tried` counted."""
+    forgive(group, who, RATES[group])
+
+
+_away_said_at: float | None = None
+
+
+def _say_away(error: CountersAwayError) -> None:
+    global _away_said_at
+    now = time.monotonic()
+    if _away_said_at is None or now - _away_said_at >= AWAY_SAID_EVERY_S:
+        _away_said_at = now
+        log.warning("the counters of rates do not answer, nobody is refused: %r", error.__cause__)

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.contrib.auth.models import User
+from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import (
     APIException,
@@ -18,13 +20,42 @@ from rest_framework.parsers import JSONParser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import auth
+from accounts import auth, rates
+from accounts.addresses import client_of
 from accounts.principal import Principal
 
 if TYPE_CHECKING:  # rest_framework.views imports this file, by way of the settings
     from rest_framework.views import APIView
 
 BODY_MAX_BYTES = 64 * 1024  # fifty times the largest sensible body of an account page
+
+
+class TooOftenError(APIException):
+    """It was done too often; `wait` becomes Retry-After."""
+
+    status_code = 429
+    default_code = "throttled"
+
+    def __init__(self, text: str, wait: int) -> None:
+        super().__init__(text)
+        self.wait = wait
+
+
+def address_of(request: HttpRequest | Request) -> str:
+    """What the client is counted by; several header lines arrive joined by commas."""
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    peer = request.META.get("REMOTE_ADDR", "")
+    return client_of(peer, [forwarded], settings.TRUSTED_PROXIES)
+
+
+def bound(group: str, who: object, what: str) -> None:
+    """Count one more of `group` for `who`, or raise TooOftenError. `what` may be done so often."""
+    found = rates.tried(group, str(who))
+    if found is not None and found.is_over:
+        minutes = rates.RATES[group].period_s // rates.MINUTE_S
+        often = f"{found.limit} times in {minutes} minute{'s' if minutes > 1 else ''}"
+        text = f"{what} only {often}. Try again in {found.resets_in_s} seconds."
+        raise TooOftenError(text, found.resets_in_s)
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -36,8 +67,10 @@ class ApiKeyAuthentication(BaseAuthentication):
         if not authorization and not x_api_key:
             return None  # the session gets its turn
         try:
-            principal = async_to_sync(auth.identify)(authorization, x_api_key)
+            principal = async_to_sync(auth.identify)(authorization, x_api_key, address_of(request))
             return User.objects.get(id=principal.user_id), principal
+        except auth.TooManyFailuresError as error:
+            raise TooOftenError(str(error), error.retry_in_s) from error
         except auth.CredentialError as error:
             raise AuthenticationFailed(str(error)) from error
         except User.DoesNotExist as error:  # deleted while the key was still in memory

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts import keys
+from accounts import keys, tags
 from accounts.models import ApiKey
 from accounts.principal import CALLBACK, MESSAGES, SCOPES
 
@@ -27,6 +27,15 @@ class Whole(serializers.IntegerField):
         if isinstance(data, bool) or not isinstance(data, int):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    """True or false: not "yes", not 1."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
 
 
 class Strict(serializers.Serializer[Any]):
@@ -60,6 +69,23 @@ class NewKey(Strict):
         default=None,
         help_text="For people in several organizations; without it, their oldest.",
     )
+    service = Flag(
+        default=False,
+        help_text="A program's key, with limits of its own. Owners and admins may make them.",
+    )
+    tags = serializers.ListField(
+        child=Text(trim_whitespace=False),
+        default=list,
+        help_text="For requests that bring no x-opscenter-tags.",
+    )
+
+    def validate_tags(self, wanted: list[str]) -> list[str]:
+        if len(set(wanted)) < len(wanted):
+            raise serializers.ValidationError("Each tag must stand in the list once.")
+        try:
+            return list(tags.checked(wanted))
+        except tags.TagsError as error:
+            raise serializers.ValidationError(str(error)) from error
 
 
 class Rotation(Strict):
@@ -87,6 +113,8 @@ class Key(serializers.ModelSerializer[ApiKey]):
             "organization",
             "user",
             "scopes",
+            "is_service",
+            "tags",
             "prefix",
             "created_at",
             "expires_at",

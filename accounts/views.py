@@ -14,10 +14,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import audit, keys
-from accounts.models import ApiKey, Membership, Organization
+from accounts import audit, keys, rates
+from accounts.models import ApiKey, Membership
 from accounts.principal import KEYS_WRITE, Principal
-from accounts.rest import BoundedJSONParser, HasScope
+from accounts.rest import BoundedJSONParser, HasScope, bound
 from accounts.serializers import Key, NewKey, Rotation
 
 KEYS_LISTED = 200  # more on one page than anybody reads; the answer says when there are more
@@ -68,6 +68,10 @@ class KeyPage(APIView):
     def shown(self, key: ApiKey) -> dict[str, Any]:
         return dict(Key(key, context={"now": timezone.now()}).data)
 
+    def bound_secrets(self) -> None:
+        """Count a new secret. Raises TooOftenError when the caller made too many of late."""
+        bound(rates.KEY_SECRETS, self.user().pk, "A user can make and rotate keys")
+
     def record(self, action: str, key: ApiKey, **details: Any) -> None:
         audit.record(action, audit.key(key.id), self.actor(), key.organization, details)
 
@@ -88,16 +92,24 @@ class ApiKeys(KeyPage):
         body.is_valid(raise_exception=True)
         wanted = body.validated_data
         self._refuse_more_scopes(wanted["scopes"])
+        place = self._place(wanted["organization"])
+        if wanted["service"] and place.role not in RULERS:
+            # Each has limits of its own: a member could have as much as they like.
+            text = "Only an owner or an admin of the organization may make service keys."
+            raise PermissionDenied({"service": [text]})
+        self.bound_secrets()
         days = wanted["expires_in_days"]
         with transaction.atomic():
             key, plaintext = keys.issue(
-                self._organization(wanted["organization"]),
+                place.organization,
                 self.user(),
                 wanted["name"],
                 wanted["scopes"],
                 timezone.now() + timedelta(days=days) if days else None,
+                is_service=wanted["service"],
+                tags=wanted["tags"],
             )
-            self.record(audit.KEY_CREATED, key, name=key.name, scopes=key.scopes)
+            self.record(audit.KEY_CREATED, key, **audit.made(key))
         return Response(self.shown(key) | {"key": plaintext}, status=201)
 
     def _refuse_more_scopes(self, scopes: list[str]) -> None:
@@ -108,13 +120,14 @@ class ApiKeys(KeyPage):
             )
             raise PermissionDenied({"scopes": [text]})
 
-    def _organization(self, wanted: UUID | None) -> Organization:
+    def _place(self, wanted: UUID | None) -> Membership:
+        """The caller's membership of the organization that the key is for."""
         mine = self.memberships().select_related("organization").order_by("created_at", "id")
         # One that does not exist and one of somebody else get the same answer.
         membership = mine.filter(organization=wanted).first() if wanted else mine.first()
         if membership is None:
             raise ValidationError({"organization": ["You are not a member of it, or of any."]})
-        return membership.organization
+        return membership
 
 
 class ApiKeyDetail(KeyPage):
@@ -139,6 +152,7 @@ class ApiKeyRotation(KeyPage):
         self._refuse_higher_key(key)
         body = Rotation(data=request.data)
         body.is_valid(raise_exception=True)
+        self.bound_secrets()
         hours = body.validated_data["grace_hours"]
         try:
             with transaction.atomic():

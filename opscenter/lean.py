@@ -104,7 +104,7 @@ class Sending:
 async def _body(scope: Scope, receive: Receive) -> bytes:
     """The body, once we know whose it is: a stranger cannot make us hold megabytes."""
     try:
-        scope["caller"] = await edge.caller_of(scope["headers"])
+        scope["caller"] = await edge.caller_of(scope)
     except (CredentialError, DatabaseAwayError) as error:
         scope["caller"] = error  # for the view: some are open to all
         try:

@@ -51,6 +51,10 @@ LAGO_WEBHOOK_SECRET = env.text("LAGO_WEBHOOK_SECRET")
 LAGO_EVENT_CODE = env.text("LAGO_EVENT_CODE", "ai_api_call")
 # Proxies in front of us whose word on where a request comes from is believed.
 TRUSTED_PROXIES = env.whole("OPSCENTER_TRUSTED_PROXIES", 0, least=0, most=10)
+# What may go wrong before somebody has to wait. The other rates stand in accounts/rates.py.
+FAILED_AUTH_PER_MINUTE = env.whole("OPSCENTER_FAILED_AUTH_PER_MINUTE", 60)
+LOGIN_PER_ADDRESS_PER_5_MINUTES = env.whole("OPSCENTER_LOGIN_PER_ADDRESS_PER_5_MINUTES", 10)
+LOGIN_PER_NAME_PER_HOUR = env.whole("OPSCENTER_LOGIN_PER_NAME_PER_HOUR", 20)
 
 # Bounds of a request to /v1. Anthropic's own limit is 32 MB; Claude Code sends about 150 KB.
 BODY_MAX_BYTES = env.whole("OPSCENTER_BODY_MAX_BYTES", 32 * 1024 * 1024)
@@ -207,6 +211,7 @@ LOGGING = {
 }
 
 UNFOLD = {
+    "LOGIN": {"form": "accounts.signin.SignInForm"},
     "SITE_TITLE": "Ops-Center",
     "SITE_HEADER": "Ops-Center",
     "SITE_SYMBOL": "hub",

@@ -7,6 +7,7 @@ from django.template.response import TemplateResponse
 from django.urls import include, path
 from django.views.decorators.http import require_safe
 
+from accounts.signin import sign_in
 from opscenter import first_run
 
 # The page holds its own style and asks for nothing else, wherever it may be served from.
@@ -34,5 +35,6 @@ urlpatterns = [
     path("api/hello", hello),
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("proxy.rest_urls")),
+    path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
     path("admin/", admin.site.urls),
 ]

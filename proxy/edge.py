@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 from adrf.views import APIView
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from accounts import auth
+from accounts.addresses import client_of
 from accounts.principal import MESSAGES, Principal
 from billing import ledger
 from proxy import errors
@@ -31,15 +33,20 @@ def json_response(
     )
 
 
-async def caller_of(headers: RawHeaders) -> Principal:
+async def caller_of(scope: Mapping[str, Any]) -> Principal:
     """The caller by whichever of the two headers is good. Raises auth.CredentialError."""
     authorization = x_api_key = ""
-    for name, value in headers:
+    forwarded: list[str] = []
+    for name, value in scope["headers"]:
         if name == b"authorization":
             authorization = value.decode("latin-1")
         elif name == b"x-api-key":
             x_api_key = value.decode("latin-1")
-    return await auth.identify(authorization, x_api_key)
+        elif name == b"x-forwarded-for":
+            forwarded.append(value.decode("latin-1"))
+    peer, _ = scope.get("client") or ("", 0)  # behind a Unix socket there is none
+    address = client_of(peer, forwarded, settings.TRUSTED_PROXIES)
+    return await auth.identify(authorization, x_api_key, address)
 
 
 def refusal(error: Exception, request_id: ledger.RecordId) -> HttpResponse:

@@ -6,8 +6,9 @@ from typing import Any
 
 from rest_framework import exceptions as rest
 
-from accounts.auth import CredentialError, ScopeError
+from accounts.auth import CredentialError, ScopeError, TooManyFailuresError
 from accounts.reads import DatabaseAwayError
+from accounts.tags import TagsError
 from billing.ledger import LedgerUnavailableError
 from billing.limits import BillingSickError, LimitReachedError, SuspendedError
 from proxy import answer, breaker
@@ -39,7 +40,9 @@ class Meaning:
 _UNEXPECTED = Meaning(500, "api_error")
 MEANING: dict[type[Exception], Meaning] = {
     BodyError: Meaning(400, "invalid_request_error"),
+    TagsError: Meaning(400, "invalid_request_error"),
     CredentialError: Meaning(401, "authentication_error", _FINAL),
+    TooManyFailuresError: Meaning(429, "rate_limit_error", _FINAL),
     SuspendedError: Meaning(402, "billing_error", _FINAL),
     ScopeError: Meaning(403, "permission_error", _FINAL),
     NoRouteError: Meaning(404, "not_found_error"),
@@ -81,8 +84,9 @@ def meaning_of(error: BaseException) -> Meaning:
     else:
         kinds = type(error).__mro__
         found = next((MEANING[kind] for kind in kinds if kind in MEANING), _UNEXPECTED)
-    if isinstance(error, breaker.NotAskedError):
-        return replace(found, headers={"retry-after": str(math.ceil(error.retry_in_s))})
+    if isinstance(error, breaker.NotAskedError | TooManyFailuresError):
+        wait = {"retry-after": str(math.ceil(error.retry_in_s))}
+        return replace(found, headers=found.headers | wait)
     if isinstance(error, answer.UpstreamError) and error.is_final:
         return replace(found, headers=found.headers | _FINAL)
     return found

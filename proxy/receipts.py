@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from django.conf import settings
 
+from accounts import tags
 from accounts.principal import Principal
 from billing import ledger, limits, tariff, terms, tokens
 from billing.ledger import Admission, State
@@ -22,6 +23,7 @@ SESSION_CHARS = 100  # as many as the ledger keeps, by which other workers know 
 SESSION = b"x-claude-code-session-id"
 _AGENT = b"x-claude-code-agent-id"
 _PARENT_AGENT = b"x-claude-code-parent-agent-id"
+_TAGS = tags.HEADER.encode()
 _ATTRIBUTION = frozenset({SESSION, _AGENT, _PARENT_AGENT})
 
 
@@ -151,6 +153,12 @@ def _is_metered(target: Target) -> bool:
     return bool(settings.LAGO_API_URL and settings.LAGO_API_KEY)
 
 
+def tags_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    """What the client tags the request with, in one line or several. Raises tags.TagsError."""
+    lines = [value.decode("latin-1") for name, value in headers if name == _TAGS]
+    return tags.parse(",".join(lines)) if lines else ()
+
+
 async def opened(
     request_id: ledger.RecordId,
     request: MessagesRequest,
@@ -160,7 +168,8 @@ async def opened(
 ) -> Receipt:
     """Find room in the caller's limits and write the request into the ledger first of all.
 
-    Raises what limits.prepared and limits.admit do, and accounts.reads.DatabaseAwayError.
+    Raises tags.TagsError, what limits.prepared and limits.admit do, and
+    accounts.reads.DatabaseAwayError.
     """
     agreed = await terms.of(caller.organization_id)
     prices = await tariff.current()
@@ -201,7 +210,7 @@ def _admission(
         route=target.route,
         own_credential=target.is_own,
         streamed=request.stream,
-        tags=caller.tags,
+        tags=tags_of(headers) or caller.tags,
         metered=_is_metered(target),
         session_id=told.get(SESSION, ""),
         agent_id=told.get(_AGENT, ""),

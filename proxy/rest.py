@@ -11,10 +11,10 @@ from rest_framework.exceptions import APIException, NotFound, PermissionDenied, 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import sealed
+from accounts import rates, sealed
 from accounts.models import Organization
 from accounts.principal import MESSAGES
-from accounts.rest import HasScope
+from accounts.rest import HasScope, bound
 from accounts.serializers import Strict, Text
 from accounts.views import RULERS, KeyPage
 from proxy import credentials, probe, table
@@ -146,6 +146,9 @@ class OwnCredentialTest(OwnPage):
             credential = sealed.opened(own.credential_sealed)
         except sealed.SealedError as error:
             raise NotSetUpError(NOT_SET_UP) from error
+        bound(
+            rates.OWN_CREDENTIAL_TESTS, organization.pk, "Credentials of an organization are tested"
+        )
         config = replace(table.config_of(upstream), credential=credential, problem="")
         finding = async_to_sync(probe.tested)(config)
         return Response(

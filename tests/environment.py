@@ -27,6 +27,8 @@ os.environ["OPSCENTER_VAR_DIR"] = str(VAR)
 os.environ["OPSCENTER_SECRET_KEY"] = "only-for-tests-" + "s" * 32
 os.environ["OPSCENTER_KEY_PEPPER"] = "only-for-tests-" + "p" * 32
 os.environ["OPSCENTER_DEFAULT_PLAN"] = "none"  # a test that wants limits makes a subscription
+# All tests come from one address, and many show wrong keys.
+os.environ["OPSCENTER_FAILED_AUTH_PER_MINUTE"] = "1000000"
 os.environ["OPSCENTER_ENCRYPTION_KEYS"] = "only-for-tests-" + "e" * 32
 
 

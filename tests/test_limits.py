@@ -176,3 +176,26 @@ def test_it_settles_what_a_client_held_that_left(
     allowance = Allowance.objects.get()
     assert allowance.tokens_held == 0
     assert allowance.tokens == row.input_tokens + row.output_tokens
+
+
+def test_it_sums_a_request_by_its_tags_or_else_by_its_keys(
+    gateway: Gateway, client: httpx.Client, alice: Person
+) -> None:
+    type(alice.key()[0]).objects.update(tags=["laptop"])
+    sent = {"x-opscenter-tags": "team-a, project:x"}
+    assert client.post("/v1/messages", json=BODY, headers=sent).status_code == 200
+    assert ask(client).status_code == 200
+    assert [row.tags for row in rows(2)] == [["team-a", "project:x"], ["laptop"]]
+    labels = UsageRollup.objects.filter(kind="tag").values_list("label", flat=True)
+    assert set(labels) == {"team-a", "project:x", "laptop"}
+
+
+@pytest.mark.parametrize("tags", ["x" * 60, ",".join("abcdefghijk"), "a\u00e9", "y" * 20_000])
+def test_it_refuses_tags_that_are_none_and_names_the_header(
+    client: httpx.Client, tags: str
+) -> None:
+    sent = {"x-opscenter-tags": tags.encode("latin-1")}
+    refusal = client.post("/v1/messages", json=BODY, headers=sent)
+    assert error_of(refusal) == (400, "invalid_request_error")
+    assert "x-opscenter-tags: " in refusal.json()["error"]["message"]
+    assert not UsageRecord.objects.exists()

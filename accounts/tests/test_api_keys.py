@@ -22,6 +22,8 @@ SHOWN = {
     "organization",
     "user",
     "scopes",
+    "is_service",
+    "tags",
     "prefix",
     "created_at",
     "expires_at",
@@ -106,6 +108,21 @@ WRONG: list[tuple[str, Any]] = [
     ("organization", {"name": "x", "organization": None}),
     ("organization", {"name": "x", "organization": -1}),
     ("organization", {"name": "x", "organization": str(uuid4())}),
+    ("service", {"name": "x", "service": "yes"}),
+    ("service", {"name": "x", "service": 1}),
+    ("service", {"name": "x", "service": None}),
+    ("service", {"name": "x", "service": []}),
+    ("tags", {"name": "x", "tags": "a"}),
+    ("tags", {"name": "x", "tags": None}),
+    ("tags", {"name": "x", "tags": [5]}),
+    ("tags", {"name": "x", "tags": [""]}),
+    ("tags", {"name": "x", "tags": ["a,b"]}),
+    ("tags", {"name": "x", "tags": ["a "]}),
+    ("tags", {"name": "x", "tags": ["a", "a"]}),
+    ("tags", {"name": "x", "tags": ["a" * 51]}),
+    ("tags", {"name": "x", "tags": ["a\0b"]}),
+    ("tags", {"name": "x", "tags": list("abcdefghijk")}),
+    ("tags", {"name": "x", "tags": {"a": 1}}),
     ("expires_at", {"name": "x", "expires_at": "2030-01-01"}),
     ("user", {"name": "x", "user": 1}),
     ("non_field_errors", []),
@@ -207,7 +224,12 @@ def test_it_leaves_a_line_for_everything_that_was_done(alice: Person) -> None:
     assert {line.actor for line in lines} == {f"user:{alice.user.pk}"}
     assert {line.subject for line in lines} == {f"key:{key_id}"}
     assert {line.organization_id for line in lines} == {alice.organization.id}
-    assert lines[0].details == {"name": "laptop", "scopes": [MESSAGES, CALLBACK]}
+    assert lines[0].details == {
+        "name": "laptop",
+        "scopes": [MESSAGES, CALLBACK],
+        "is_service": False,
+        "tags": [],
+    }
     assert lines[1].details == {"name": "laptop", "grace_hours": 3}
 
 

@@ -6,10 +6,11 @@ import pytest
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts import sealed
+from accounts import rates, sealed
 from accounts.models import AuditEntry, Membership
 from accounts.principal import KEYS_WRITE, MESSAGES
-from accounts.tests.people import Person, Role, alice, bob, charlie, uses_written
+from accounts.rates import Rate
+from accounts.tests.people import Person, Role, alice, bob, charlie, join, uses_written
 from proxy.models import OwnCredential, Route, Upstream
 from proxy.tests.listing import Listing, listing
 
@@ -196,3 +197,27 @@ def test_it_takes_a_key_with_the_scope_for_its_own_organization(
 def test_it_asks_strangers_who_they_are(hub: Upstream) -> None:
     client = APIClient()
     assert [client.get(URL).status_code, put(client).status_code] == [401, 401]
+
+
+def test_it_tests_so_often_for_all_of_an_organization(
+    alice: Person,
+    charlie: Person,
+    hub: Upstream,
+    listing: Listing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(rates.RATES, rates.OWN_CREDENTIAL_TESTS, Rate(limit=2, period_s=60))
+    Upstream.objects.filter(pk=hub.pk).update(base_url=listing.url)
+    dana = join("dana", alice.organization, Role.ADMIN)
+    assert alice.signed_in().post(f"{URL}/hub/test").status_code == 404  # counts for nothing
+    for person in (alice, charlie):
+        put(person.signed_in())
+    statuses = [who.signed_in().post(f"{URL}/hub/test").status_code for who in (alice, dana)]
+    assert statuses == [200, 200]
+    heard = len(listing.heard)
+    refused = dana.signed_in().post(f"{URL}/hub/test")
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert "only 2 times in 1 minute." in refused.json()["detail"]
+    assert len(listing.heard) == heard
+    assert charlie.signed_in().post(f"{URL}/hub/test").status_code == 200

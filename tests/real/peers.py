@@ -1,6 +1,8 @@
 """Where each real peer lies, and whether it is there at the pinned version."""
 
 import json
+import re
+import subprocess
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "var" / "real"
+SAY_VERSION_S = 10  # a program that only says its version is done at once
+SERVER_OF = {"postgresql": "postgres"}  # where the program is not called as its package
 NODE = HOME / "node"
 
 VERSIONS: dict[str, dict[str, str]] = tomllib.loads(
@@ -51,8 +55,9 @@ def environment_of(peer: Peer) -> Path:
 
 
 def programs_of(peer: Peer) -> Path:
-    """The folder of a Debian server's own programs, which no PATH holds."""
-    return Path("/usr/lib") / peer.name / peer.version / "bin"
+    """Where a Debian server's programs lie: some have a folder of their own that no PATH holds."""
+    own = Path("/usr/lib") / peer.name / peer.version / "bin"
+    return own if own.is_dir() else Path("/usr/bin")
 
 
 def _node_is_there(peer: Peer) -> bool:
@@ -68,7 +73,12 @@ def _python_is_there(peer: Peer) -> bool:
 
 
 def _debian_is_there(peer: Peer) -> bool:
-    return programs_of(peer).is_dir()
+    program = programs_of(peer) / SERVER_OF.get(peer.name, peer.name)
+    if not program.is_file():
+        return False
+    asked: list[str | Path] = [program, "--version"]
+    said = subprocess.run(asked, capture_output=True, text=True, timeout=SAY_VERSION_S).stdout
+    return re.search(rf"[ =]{re.escape(peer.version)}\.", said) is not None
 
 
 IS_THERE: dict[str, Callable[[Peer], bool]] = {

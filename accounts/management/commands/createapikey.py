@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts import audit, keys
+from accounts import audit, keys, tags
 from accounts.models import Membership, Organization
 from accounts.principal import CALLBACK, MESSAGES, SCOPES
 
@@ -32,18 +32,36 @@ class Command(BaseCommand):
             metavar="SCOPE",
             help=f"may be repeated; one of {', '.join(SCOPES)}; without it {MESSAGES}, {CALLBACK}",
         )
+        parser.add_argument(
+            "--service", action="store_true", help="a program's key, with limits of its own"
+        )
+        parser.add_argument(
+            "--tag",
+            action="append",
+            dest="tags",
+            metavar="TAG",
+            help="may be repeated; for requests that bring none in x-opscenter-tags",
+        )
         parser.add_argument("--expires-in-days", type=int, help="without it, the key has no end")
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = _name(options["name"])
         scopes = _scopes(options["scopes"] or [MESSAGES, CALLBACK])
+        wanted_tags = _tags(options["tags"] or [])
         expires_at = _end(options["expires_in_days"])
         user = _user(options["user"])
         organization = _organization(user, options["organization"])
         with transaction.atomic():
-            key, plaintext = keys.issue(organization, user, name, scopes, expires_at)
-            details = {"name": key.name, "scopes": key.scopes}
-            subject = audit.key(key.id)
+            key, plaintext = keys.issue(
+                organization,
+                user,
+                name,
+                scopes,
+                expires_at,
+                is_service=options["service"],
+                tags=wanted_tags,
+            )
+            subject, details = audit.key(key.id), audit.made(key)
             audit.record(audit.KEY_CREATED, subject, audit.SYSTEM, organization, details)
         self.stderr.write(f"Key {key.name!r} of {user} in {organization}. It is shown only now:")
         self.stdout.write(plaintext)
@@ -62,6 +80,13 @@ def _scopes(raw: list[str]) -> list[str]:
             f"--scope must be one of {', '.join(SCOPES)}, not {', '.join(sorted(unknown))}"
         )
     return raw
+
+
+def _tags(raw: list[str]) -> tuple[str, ...]:
+    try:
+        return tags.checked(dict.fromkeys(tag.strip() for tag in raw))
+    except tags.TagsError as error:
+        raise CommandError(f"--tag: {error}") from None
 
 
 def _end(days: int | None) -> datetime | None:

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             lifespan="on",
             access_log=False,  # the ledger says what was served, opscenter/lean.py what was refused
             server_header=False,
-            proxy_headers=False,  # nobody in front of us is believed yet
+            proxy_headers=False,  # accounts/addresses.py says whom to believe
             date_header=True,
             log_config=None,
             timeout_keep_alive=KEEP_ALIVE_S,

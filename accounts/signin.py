@@ -1,0 +1,72 @@
+"""The admin's login page, which lets nobody try passwords for long."""
+
+import math
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from unfold.forms import AuthenticationForm
+
+from accounts import rates
+from accounts.rest import address_of
+
+
+class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no types
+    """Name and password. While there were too many tries, even the right ones are refused."""
+
+    retry_in_s = 0  # above 0 when the password was not looked at
+
+    def clean(self) -> Any:
+        """Count first and take back after: of many tries at once none slips through between."""
+        name = self.cleaned_data.get("username")
+        if not name or not self.cleaned_data.get("password"):
+            return super().clean()  # no password is tried
+        address = address_of(self.request)
+        self.retry_in_s = _try(name, address)
+        if self.retry_in_s:
+            raise ValidationError(_refusal(self.retry_in_s), code="too_often")
+        cleaned = super().clean()  # raises where they are wrong
+        _succeeded(name, address)
+        return cleaned
+
+
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """The admin's own view, with the status that belongs to a refusal."""
+    response: HttpResponse = admin.site.login(request)
+    form = (getattr(response, "context_data", None) or {}).get("form")
+    if wait_s := getattr(form, "retry_in_s", 0):
+        response.status_code = 429
+        response.headers["Retry-After"] = str(wait_s)
+    return response
+
+
+def _try(name: str, address: str) -> int:
+    """Count a try. How long to wait if it is one too many, else 0."""
+    # Behind a Unix socket there is no address, and everybody would be one.
+    by_address = rates.tried(rates.LOGIN_ADDRESS, address) if address else None
+    if by_address is not None and by_address.is_over:
+        return by_address.resets_in_s
+    # Under a name that somebody attacks, an address that has not failed yet has one try: its
+    # owner can still come in, and a crowd of addresses has one try each.
+    here = rates.tried(rates.LOGIN_NAME_ADDRESS, f"{address} {name}")
+    by_name = rates.tried(rates.LOGIN_NAME, name)
+    if here is None or by_name is None or not (here.is_over and by_name.is_over):
+        return 0
+    return by_name.resets_in_s
+
+
+def _succeeded(name: str, address: str) -> None:
+    """Only failures count."""
+    rates.allowed_after_all(rates.LOGIN_ADDRESS, address)
+    rates.allowed_after_all(rates.LOGIN_NAME_ADDRESS, f"{address} {name}")
+    rates.allowed_after_all(rates.LOGIN_NAME, name)
+
+
+def _refusal(wait_s: int) -> str:
+    minutes = math.ceil(wait_s / rates.MINUTE_S)
+    when = "in a minute" if minutes == 1 else f"in {minutes} minutes"
+    return (
+        f"Too many failed sign-ins. Try again {when};"
+        " until then not even the right password is taken."
+    )
