@@ -100,9 +100,9 @@ def settled(
     flags: tuple[str, ...] = ("clamped",) if bad else ()
     if "input_tokens" in bad:
         counts = replace(counts, input_tokens=expected_input)
-    if "output_tokens" in bad or (not is_whole and seen_output > counts.output_tokens):
-        flags += ("partial",) if not is_whole else ()
-        counts = replace(counts, output_tokens=seen_output)
+    if "output_tokens" in bad or not is_whole:
+        flags += () if is_whole else ("partial",)
+        counts = replace(counts, output_tokens=max(counts.output_tokens, seen_output))
     return Settled(counts=counts, estimated=bool(flags), flags=flags)
 
 

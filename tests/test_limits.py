@@ -194,7 +194,7 @@ def test_it_sums_a_request_by_its_tags_or_else_by_its_keys(
 def test_it_refuses_tags_that_are_none_and_names_the_header(
     client: httpx.Client, tags: str
 ) -> None:
-    sent = {"x-opscenter-tags": tags.encode("latin-1")}
+    sent = {b"x-opscenter-tags": tags.encode("latin-1")}
     refusal = client.post("/v1/messages", json=BODY, headers=sent)
     assert error_of(refusal) == (400, "invalid_request_error")
     assert "x-opscenter-tags: " in refusal.json()["error"]["message"]

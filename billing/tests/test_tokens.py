@@ -20,7 +20,7 @@ def settled(usage: dict[str, Any], *, whole: bool = True, seen: int = 50) -> tup
     [
         ({"input_tokens": 7, "output_tokens": 9}, True, (7, 9, "")),
         ({"input_tokens": 7, "output_tokens": 1}, False, (7, 50, "partial")),
-        ({"input_tokens": 7, "output_tokens": 90}, False, (7, 90, "")),
+        ({"input_tokens": 7, "output_tokens": 90}, False, (7, 90, "partial")),
         ({}, True, (100, 50, "uncounted")),
         ({}, False, (100, 50, "uncounted")),
         ({"input_tokens": -7, "output_tokens": 9}, True, (100, 9, "clamped")),
