@@ -34,5 +34,6 @@ urlpatterns = [
     path("api/hello", hello),
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("proxy.rest_urls")),
+    path("api/v1/", include("billing.urls")),
     path("admin/", admin.site.urls),
 ]
