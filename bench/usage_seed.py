@@ -52,7 +52,7 @@ _SERIES = {
     "postgresql": "SELECT n FROM generate_series(0::bigint, {rows} - 1) AS series(n)",
     "sqlite": "SELECT 0 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {rows}",
 }
-# What the writer does row by row: each request counted in its hour, day, session and tag.
+# What the writer does row by row: each request counted in its hour, day, month, session and tag.
 _SUMS = """
     SELECT '{kind}' AS kind, {hour} AS hour_i, organization_i, user_i, {key} AS key_i,
            {model} AS model_i, {label} AS label, count(*) AS requests, sum(failed) AS failed,
@@ -68,8 +68,10 @@ _ALL = {"key": "-1", "model": "-1", "where": ""}
 _KINDS = (
     _ALL | {"kind": "hour", "hour": "hour_i", "key": "key_i", "model": "model_i", "label": "''"},
     _ALL | {"kind": "day", "hour": _DAY, "key": "key_i", "model": "model_i", "label": "''"},
+    _ALL | {"kind": "month", "hour": "0", "key": "key_i", "model": "model_i", "label": "''"},
     _ALL | {"kind": "session", "hour": _DAY, "label": "session"},
     _ALL | {"kind": "tag", "hour": _DAY, "label": "tag", "where": "WHERE tag <> ''"},
+    _ALL | {"kind": "tagmon", "hour": "0", "label": "tag", "where": "WHERE tag <> ''"},
 )
 # In the order in which the writer would have met them: rows of one kind do not lie together.
 _INSERT = """

@@ -1,7 +1,8 @@
 """Questions to the sums of the ledger: who used how much of what, and when.
 
-Only closed requests are in the sums. A range is whole hours; day rows answer for its whole days and
-hour rows for the rest, so that a month is a few thousand rows and the ends are exact nonetheless.
+Only closed requests are in the sums. A range is whole hours. Rows of months answer for its whole
+months, those of days for the days that are left, and those of hours for the rest: a month is a few
+thousand rows, and the ends are exact nonetheless.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,9 @@ from billing.models import UsageRollup
 
 Kind = UsageRollup.Kind
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MONTH = None  # as a grain: no fixed length
+Grain = timedelta | None
+Stretch = tuple[Kind, datetime, datetime]
 
 # Where the rollups keep what usage can be grouped by.
 COLUMNS = {
@@ -30,8 +34,13 @@ COLUMNS = {
     "tag": "label",
 }
 TIMES = ("day", "hour")
-# Kinds with rows of their own know the day, the organization and the user, and nothing else.
-LABELS = {"session": Kind.SESSION, "tag": Kind.TAG}
+# Which rows there are, the coarsest first. Those of sessions and tags know the day, the
+# organization and the user, and nothing else.
+GRAINS: Sequence[tuple[Grain, Kind]] = ((MONTH, Kind.MONTH), (DAY, Kind.DAY), (HOUR, Kind.HOUR))
+LABELS: Mapping[str, Sequence[tuple[Grain, Kind]]] = {
+    "session": ((DAY, Kind.SESSION),),
+    "tag": ((MONTH, Kind.TAG_MONTH), (DAY, Kind.TAG)),
+}
 BESIDE_LABELS = ("day", "user", "organization")
 
 SUMS = (
@@ -78,6 +87,11 @@ class Question:
     def label(self) -> str | None:
         """Session or tag, if it is grouped by one of them."""
         return next((name for name in self.group_by if name in LABELS), None)
+
+    @property
+    def group_by_time(self) -> bool:
+        """Whether it is grouped by hour or day."""
+        return any(name in TIMES for name in self.group_by)
 
     def covering(self) -> "Question":
         """The same for the least range of whole hours, or days, that the sums can answer for."""
@@ -129,32 +143,39 @@ def ask(question: Question) -> Answer:
     found = list(_grouped(question)[: question.limit + 1])
     groups = [_group(question, row) for row in found[: question.limit]]
     has_more = len(found) > question.limit
-    # A request with two tags is in two groups and one without in none: the sum is that of the days.
-    if has_more or question.label == "tag":
-        totals = _amounts(_rows(question, Kind.DAY).aggregate(**_sums()))
+    # A request with two tags is in two groups, and one without a tag or a session in none.
+    if has_more or question.label:
+        totals = _amounts(_rows(question, GRAINS).aggregate(**_sums()))
     else:
         totals = {name: sum(group.amounts[name] for group in groups) for name in SUMS}
     return Answer(question=question, groups=groups, totals=totals, has_more=has_more)
 
 
 def _grouped(question: Question) -> QuerySet[UsageRollup, dict[str, Any]]:
-    label = question.label
-    rows = _rows(question, LABELS[label] if label else Kind.DAY)
     columns = [COLUMNS[name] for name in question.group_by]
-    times = ["bucket"] if "bucket" in columns else []
+    times = [column for column in columns if column == "bucket"]
     others = [column for column in columns if column != "bucket"]
     order = [*times, f"-{_OF['cost_nano']}", f"-{_OF['requests']}", *others]
+    rows = _rows(question, _grains(question)).annotate(bucket=_bucket(question))
     found: QuerySet[UsageRollup, dict[str, Any]] = rows.values(*columns).annotate(**_sums())
     return found.order_by(*order)
 
 
-def _rows(question: Question, whole: Kind) -> QuerySet[UsageRollup]:
-    """The rows that together cover the range: kind `whole` for its days, hours for its ends."""
+def _grains(question: Question) -> Sequence[tuple[Grain, Kind]]:
+    grains = LABELS[question.label] if question.label else GRAINS
+    times = {DAY, HOUR} if "day" in question.group_by else {HOUR}
+    if question.group_by_time:
+        return [(grain, kind) for grain, kind in grains if grain in times]
+    return grains
+
+
+def _rows(question: Question, grains: Sequence[tuple[Grain, Kind]]) -> QuerySet[UsageRollup]:
+    """The rows that together cover the range."""
     mine = Q()
     if question.organization_id is not None:
         mine &= Q(organization_id=question.organization_id)
     covered = Q()
-    for kind, starts_at, ends_at in stretches(question, whole):
+    for kind, starts_at, ends_at in stretches(question.starts_at, question.ends_at, grains):
         # The organization in each of them: then each is one range of an index.
         covered |= Q(kind=kind, starts_at__gte=starts_at, starts_at__lt=ends_at) & mine
     rows = UsageRollup.objects.filter(covered)
@@ -164,19 +185,21 @@ def _rows(question: Question, whole: Kind) -> QuerySet[UsageRollup]:
         rows = rows.filter(model=question.model)
     if question.key is not None:
         rows = rows.filter(api_key_id=question.key)
-    return rows.annotate(bucket=_bucket(question))
+    return rows
 
 
-def stretches(question: Question, whole: Kind) -> list[tuple[Kind, datetime, datetime]]:
-    """Which kind of rows answers for which part of the range."""
-    starts_at, ends_at = question.starts_at, question.ends_at
-    if "hour" in question.group_by:
-        return [(Kind.HOUR, starts_at, ends_at)]
-    first, last = _ceiling(starts_at, DAY), _floor(ends_at, DAY)
-    if first > last:  # within one day
-        return [(Kind.HOUR, starts_at, ends_at)]
-    parts = [(Kind.HOUR, starts_at, first), (whole, first, last), (Kind.HOUR, last, ends_at)]
-    return [part for part in parts if part[1] < part[2]]
+def stretches(
+    starts_at: datetime, ends_at: datetime, grains: Sequence[tuple[Grain, Kind]]
+) -> list[Stretch]:
+    """Which kind of rows answers for which part of the range: the coarsest that fits in."""
+    if starts_at >= ends_at:
+        return []
+    (grain, kind), finer = grains[0], grains[1:]
+    first, last = _ceiling(starts_at, grain), _floor(ends_at, grain)
+    if first >= last:
+        return stretches(starts_at, ends_at, finer)
+    before, after = stretches(starts_at, first, finer), stretches(last, ends_at, finer)
+    return [*before, (kind, first, last), *after]
 
 
 def _bucket(question: Question) -> F | Case:
@@ -206,11 +229,15 @@ def _amounts(row: Mapping[str, Any]) -> Amounts:
     return {name: int(row[alias] or 0) for name, alias in _OF.items()}
 
 
-def _floor(at: datetime, grain: timedelta) -> datetime:
+def _floor(at: datetime, grain: Grain) -> datetime:
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    if grain is None:
+        return midnight.replace(day=1)
     return midnight + (at - midnight) // grain * grain
 
 
-def _ceiling(at: datetime, grain: timedelta) -> datetime:
+def _ceiling(at: datetime, grain: Grain) -> datetime:
     down = _floor(at, grain)
-    return down if down == at else down + grain
+    if down == at:
+        return at
+    return down + grain if grain else _floor(down + 31 * DAY, MONTH)  # no month is longer

@@ -63,12 +63,15 @@ def _rollups(rows: Iterable[UsageRecord]) -> list[UsageRollup]:
 def _places(each: UsageRecord) -> list[tuple[Any, ...]]:
     hour = each.admitted_at.replace(minute=0, second=0, microsecond=0)
     day, who = hour.replace(hour=0), (each.organization_id, each.user_id)
+    month = day.replace(day=1)
     whole = (*who, each.api_key_id, each.requested_model, each.agent, "")
     return [
         (Kind.HOUR, hour, *whole),
         (Kind.DAY, day, *whole),
-        (Kind.SESSION, day, *who, "", "", "", each.session_id),
+        (Kind.MONTH, month, *whole),
+        *((Kind.SESSION, day, *who, "", "", "", name) for name in [each.session_id] if name),
         *((Kind.TAG, day, *who, "", "", "", tag) for tag in each.tags or []),
+        *((Kind.TAG_MONTH, month, *who, "", "", "", tag) for tag in each.tags or []),
     ]
 
 
