@@ -199,7 +199,8 @@ def _cell(name: str, value: Any) -> Any:
 
 
 def _as_json_lines(rows: Sequence[Row]) -> bytes:
-    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    # In ASCII: many readers of lines end one at U+2028 too, which a session's name may contain.
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
 FORMATS = {

@@ -150,7 +150,7 @@ def test_it_sums_every_class_of_tokens_and_corrections_too(alice: Person) -> Non
         estimated=True,
         state=State.FAILED,
     )
-    amounts = {"input_tokens": -1, "cost_nano": -3, "duration_ms": None}
+    amounts: dict[str, Any] = {"input_tokens": -1, "cost_nano": -3, "duration_ms": None}
     correction = row(alice, state=State.CORRECTION, corrects_id=first.id, **amounts)
     keep([first, correction])
     assert ask("user").totals == {
