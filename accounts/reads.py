@@ -22,9 +22,10 @@ class DatabaseAwayError(Exception):
     """The database does not answer. It may be back in a moment."""
 
 
-def off_loop(read: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+def off_loop(read: Callable[P, T], on: ThreadPoolExecutor = _readers) -> Callable[P, Awaitable[T]]:
     """`read` as something to await. Its connection is looked after here: no request does.
 
+    `on` other threads, where it is long and nothing that is in a hurry may wait for it.
     Raises DatabaseAwayError besides what `read` raises itself.
     """
 
@@ -38,4 +39,4 @@ def off_loop(read: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         finally:
             close_old_connections()
 
-    return sync_to_async(on_a_reader, thread_sensitive=False, executor=_readers)
+    return sync_to_async(on_a_reader, thread_sensitive=False, executor=on)

@@ -87,16 +87,19 @@ def keys_of(use: Use) -> list[Key]:
     """The sums that a row is part of."""
     hour = use.admitted_at.replace(minute=0, second=0, microsecond=0)
     day = hour.replace(hour=0)
+    month = day.replace(day=1)
     who = (use.user_id, use.api_key_id, use.model, use.agent, "")
     found: list[Key] = [
         (Kind.HOUR.value, use.organization_id, hour, *who),
         (Kind.DAY.value, use.organization_id, day, *who),
+        (Kind.MONTH.value, use.organization_id, month, *who),
     ]
-    labels = [(Kind.TAG.value, tag) for tag in dict.fromkeys(use.tags)]
-    if use.session_id:
-        labels.append((Kind.SESSION.value, use.session_id))
+    labels = [(Kind.SESSION.value, day, use.session_id)] if use.session_id else []
+    for tag in dict.fromkeys(use.tags):
+        labels += [(Kind.TAG.value, day, tag), (Kind.TAG_MONTH.value, month, tag)]
     found += [
-        (kind, use.organization_id, day, use.user_id, "", "", "", label) for kind, label in labels
+        (kind, use.organization_id, start, use.user_id, "", "", "", label)
+        for kind, start, label in labels
     ]
     return found
 

@@ -36,5 +36,6 @@ urlpatterns = [
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("proxy.rest_urls")),
     path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
+    path("api/v1/", include("billing.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -6,17 +6,20 @@ from accounts.models import Organization
 
 
 class UsageRollup(models.Model):
-    """What was used in one hour or day by one combination of what usage is grouped by.
+    """What was used in one hour, day or month by one combination of what usage is grouped by.
 
-    The dimensions that a kind does not have are empty. Every kind's rows sum to the ledger's but
-    those of tags: a request with two tags is in two of these, one without in none.
+    The dimensions that a kind does not have are empty. Rows of hours, days and months sum to the
+    ledger's. Those of tags and sessions do not: a request with two tags is in two of these, one
+    without a tag or a session in none.
     """
 
     class Kind(models.TextChoices):
         HOUR = "hour"  # user, key, model, agent
         DAY = "day"  # user, key, model, agent
+        MONTH = "month"  # user, key, model, agent
         SESSION = "session"  # a day's: user, session as the label
         TAG = "tag"  # a day's: user, tag as the label
+        TAG_MONTH = "tagmon"  # a month's: user, tag as the label
 
     kind = models.CharField(max_length=7, choices=Kind)
     starts_at = models.DateTimeField(help_text="UTC; by when the request was admitted.")

@@ -8,8 +8,11 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from accounts.models import Organization
+from accounts.tests import people
 from billing import ledger, writer
 from billing.ledger import Admission
+
+alice, bob, charlie, uses_written = people.alice, people.bob, people.charlie, people.uses_written
 
 
 @pytest.fixture

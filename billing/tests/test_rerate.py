@@ -296,5 +296,5 @@ def test_it_adds_to_the_sums_and_tells_lago_where_lago_was_told(row: Row) -> Non
     priced("qwen3", 1)
     rerated(Scope())
     sums = {row.kind: (row.requests, row.cost_nano) for row in UsageRollup.objects.all()}
-    assert sums == dict.fromkeys(["hour", "day", "session", "tag"], (0, -28_000_000))
+    assert sums == dict.fromkeys(UsageRollup.Kind.values, (0, -28_000_000))
     assert [event.record.corrects_id for event in OutboxEvent.objects.all()] == [told.id]

@@ -90,7 +90,7 @@ async def test_it_settles_what_a_dead_process_left_open(
     assert (allowance.tokens, allowance.tokens_held) == (40, 100)
     assert await OutboxEvent.objects.filter(record=lost.id).aexists()
     sums = {r.kind: r.input_tokens async for r in UsageRollup.objects.all()}
-    assert sums == {"hour": 40, "day": 40, "tag": 40, "session": 40}
+    assert sums == dict.fromkeys(UsageRollup.Kind.values, 40)
     assert (await Alarm.objects.aget(code=Alarm.Code.DEAD_WORKER)).count == 1
     living_on = {worker.id async for worker in Worker.objects.all()}
     assert ALIVE in living_on

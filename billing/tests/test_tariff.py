@@ -180,7 +180,7 @@ def test_it_ships_a_price_of_nothing_for_the_demo_alone() -> None:
 @pytest.mark.django_db
 def test_it_puts_the_shipped_prices_into_a_new_database() -> None:
     Price.objects.all().delete()
-    import_module("billing.migrations.0101_list_prices").seed(apps, None)
+    import_module("billing.migrations.0005_list_prices").seed(apps, None)
     shown = pricefile.text_of((entry.price, entry.source) for entry in shipped())
     rows = Price.objects.order_by("id")
     assert pricefile.text_of((row.version(), row.source) for row in rows) == shown
