@@ -7,6 +7,7 @@ from django.template.response import TemplateResponse
 from django.urls import include, path
 from django.views.decorators.http import require_safe
 
+from billing.admin.usage import usage
 from opscenter import first_run
 
 # The page holds its own style and asks for nothing else, wherever it may be served from.
@@ -34,5 +35,6 @@ urlpatterns = [
     path("api/hello", hello),
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("proxy.rest_urls")),
+    path("admin/billing/usage/", admin.site.admin_view(usage), name="billing_usage"),
     path("admin/", admin.site.urls),
 ]
