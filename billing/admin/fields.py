@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -19,8 +20,8 @@ Column = Callable[[Any], str]
 class ScaledField(forms.Field):
     """A decimal that is stored as a whole number of its smallest parts."""
 
-    def __init__(self, *, places: int, **more: Any) -> None:
-        self.places = places
+    def __init__(self, *, places: int, most: int, **more: Any) -> None:
+        self.places, self.most = places, most
         attrs = {"inputmode": "decimal", "autocomplete": "off"}
         super().__init__(widget=UnfoldAdminTextInputWidget(attrs=attrs), **more)
 
@@ -34,9 +35,12 @@ class ScaledField(forms.Field):
         if isinstance(value, int):
             return value
         try:
-            return money.scaled(str(value).strip().removeprefix("$"), self.places)
+            amount = money.scaled(str(value).strip().removeprefix("$"), self.places)
         except money.AmountError as error:
             raise ValidationError(str(error)) from error
+        if amount > self.most:  # the model's own check would speak of nano-dollars
+            raise ValidationError(f"At most {money.decimal(self.most, self.places)}.")
+        return amount
 
 
 class DollarsAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
@@ -52,6 +56,7 @@ class DollarsAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
             return super().formfield_for_dbfield(db_field, request, **more)
         return ScaledField(
             places=money.NANO_PLACES if is_money else money.PPM_PLACES,
+            most=_most(db_field),
             label=_label(db_field.name).capitalize() + (" ($)" if is_money else ""),
             required=not db_field.blank,
             help_text=self.scaled_help.get(db_field.name, self.dollars_help),
@@ -95,6 +100,12 @@ def multiplier(name: str) -> Column:
 
     column.__name__ = _stem(name)  # not the field's, whose help speaks of what is stored
     return column
+
+
+def _most(db_field: Any) -> int:
+    """The most that the model takes."""
+    bounds = [one for one in db_field.validators if isinstance(one, MaxValueValidator)]
+    return min(int(one.limit_value) for one in bounds)
 
 
 def _stem(name: str) -> str:
