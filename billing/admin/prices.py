@@ -164,6 +164,10 @@ class PriceAdmin(DollarsAdmin, TrailedAdmin):
         """The same."""
         return False
 
+    def has_version_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """A new version is a new row."""
+        return bool(self.has_add_permission(request))
+
     def save_model(self, request: HttpRequest, obj: Price, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if obj.valid_from < timezone.now() - LATE:
@@ -176,7 +180,7 @@ class PriceAdmin(DollarsAdmin, TrailedAdmin):
     @action(  # type: ignore[untyped-decorator]  # unfold ships no types
         description="Add a new version of this",
         url_path="version",
-        permissions=["billing.add_price"],
+        permissions=["version"],
     )
     def add_version(self, request: HttpRequest, object_id: str) -> HttpResponse:
         page = reverse("admin:billing_price_add")
