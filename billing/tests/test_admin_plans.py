@@ -146,9 +146,17 @@ def test_it_names_some_of_many_organizations(operator: Client, gold: Plan) -> No
     assert "o09 and 3 more are on it" in text
 
 
-def test_it_keeps_the_default_plan(operator: Client, gold: Plan, settings: Settings) -> None:
+@pytest.mark.parametrize("how", ["page", "list"])
+def test_it_keeps_the_default_plan(
+    operator: Client, gold: Plan, settings: Settings, how: str
+) -> None:
     settings.DEFAULT_PLAN = "gold"
-    (text,) = told(operator.post(f"{PLANS}{gold.pk}/delete/", {"post": "yes"}, follow=True))
+    if how == "page":
+        answer = operator.post(f"{PLANS}{gold.pk}/delete/", {"post": "yes"}, follow=True)
+    else:
+        chosen = {"action": "delete_selected", "_selected_action": [gold.pk], "post": "yes"}
+        answer = operator.post(PLANS, chosen, follow=True)
+    (text,) = told(answer)
     assert "OPSCENTER_DEFAULT_PLAN" in text
     assert Plan.objects.filter(pk=gold.pk).exists()
 

@@ -142,7 +142,7 @@ def test_it_says_which_versions_count_now(operator: Client, alice: Person) -> No
     ended = price("claude-*", valid_from=now - 3 * hour, valid_until=now - hour)
     there = price("claude-*", upstream="gpu-box", valid_from=now - hour)
     hers_old = price("claude-*", organization=alice.organization, valid_from=now - 9 * hour)
-    hers = price("claude-*", organization=alice.organization, valid_from=now - 2 * hour)
+    hers = price("claude-*", organization=alice.organization, valid_from=now - 7 * hour)
     default = price("claude-*", is_default=True, valid_from=now - hour)
     expected = {
         old.pk: "superseded",
