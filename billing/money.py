@@ -6,7 +6,7 @@ NANO = 1_000_000_000  # in a dollar
 NANO_PLACES = 9
 PPM_PLACES = 6  # a multiplier of one is a million millionths
 
-_DECIMAL = re.compile(r"(\d*)(?:\.(\d*))?", re.ASCII)
+_DECIMAL = re.compile(r"\$?\s*(\d*)(?:\.(\d*))?", re.ASCII)
 _MOST_DIGITS = 20  # before the point; more is nothing but a strain on the converter
 
 
@@ -35,19 +35,9 @@ def decimal(number: int, places: int) -> str:
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
-def nano(text: str) -> int:
-    """Dollars as somebody typed them, in nano-dollars. Raises AmountError."""
-    return scaled(text.strip().removeprefix("$"), NANO_PLACES)
-
-
-def plain(amount_nano: int) -> str:
-    """Dollars to be typed again: `nano` gives back the same."""
-    return decimal(amount_nano, NANO_PLACES)
-
-
 def exact(amount_nano: int) -> str:
     """Dollars to the last nano-dollar, with two digits after the point at least."""
-    whole, _, part = plain(abs(amount_nano)).partition(".")
+    whole, _, part = decimal(abs(amount_nano), NANO_PLACES).partition(".")
     sign = "-" if amount_nano < 0 else ""
     return f"{sign}${int(whole):,}.{part:0<2}"
 

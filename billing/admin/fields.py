@@ -35,7 +35,7 @@ class ScaledField(forms.Field):
         if isinstance(value, int):
             return value
         try:
-            amount = money.scaled(str(value).strip().removeprefix("$"), self.places)
+            amount = money.scaled(str(value), self.places)
         except money.AmountError as error:
             raise ValidationError(str(error)) from error
         if amount > self.most:  # the model's own check would speak of nano-dollars

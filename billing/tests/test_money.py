@@ -9,8 +9,8 @@ from billing import money
 
 @given(st.integers(min_value=0, max_value=10**24))
 def test_it_reads_back_what_it_wrote(amount: int) -> None:
-    assert money.nano(money.plain(amount)) == amount
-    assert money.nano(money.exact(amount).replace(",", "")) == amount
+    assert money.scaled(money.decimal(amount, money.NANO_PLACES), money.NANO_PLACES) == amount
+    assert money.scaled(money.exact(amount).replace(",", ""), money.NANO_PLACES) == amount
 
 
 @given(st.integers(min_value=0, max_value=10**12))
@@ -32,7 +32,7 @@ def test_it_reads_back_every_multiplier(ppm: int) -> None:
     ],
 )
 def test_it_takes_dollars_exactly(text: str, amount: int) -> None:
-    assert money.nano(text) == amount
+    assert money.scaled(text, money.NANO_PLACES) == amount
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def test_it_takes_dollars_exactly(text: str, amount: int) -> None:
         "",
         ".",
         "$",
+        "$$1",
         "-1",
         "+1",
         "1,000",
@@ -60,7 +61,7 @@ def test_it_takes_dollars_exactly(text: str, amount: int) -> None:
 )
 def test_it_refuses_what_is_no_amount(text: str) -> None:
     with pytest.raises(money.AmountError):
-        money.nano(text)
+        money.scaled(text, money.NANO_PLACES)
 
 
 @pytest.mark.parametrize(
