@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from billing import standing
+from billing import money, standing
 from billing.allowances import ORGANIZATION, Bound, Denied, Reservation
 from billing.standing import Use
-
-NANO = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +76,7 @@ def _period(bound: Bound) -> str:
 
 
 def _amount(what: str, amount: int) -> str:
-    if what != "cost":
-        return f"{amount:,} {what}"
-    dollars = f"{amount / NANO:,.4f}".rstrip("0")
-    whole, _, cents = dollars.partition(".")
-    return f"${whole}.{cents:0<2}"
+    return money.exact(amount) if what == "cost" else f"{amount:,} {what}"
 
 
 def _span(left: timedelta) -> str:

@@ -10,11 +10,11 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from accounts import audit, keys
+from accounts import audit, keys, trail
 from accounts.models import Membership, Organization
 from accounts.principal import SCOPES
 from billing.models import Plan, Subscription
-from proxy import probe, table, trail
+from proxy import probe, table
 from proxy.catalog import KNOWN
 from proxy.models import Route, Upstream
 

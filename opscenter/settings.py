@@ -215,6 +215,8 @@ UNFOLD = {
     "SITE_TITLE": "Ops-Center",
     "SITE_HEADER": "Ops-Center",
     "SITE_SYMBOL": "hub",
+    "STYLES": [lambda request: static("opscenter/admin.css")],
+    "SIDEBAR": {"navigation": "opscenter.navigation.sidebar"},
     "SITE_FAVICONS": [
         {
             "rel": "icon",

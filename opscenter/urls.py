@@ -8,6 +8,7 @@ from django.urls import include, path
 from django.views.decorators.http import require_safe
 
 from accounts.signin import sign_in
+from billing.admin.usage import usage
 from opscenter import first_run
 
 # The page holds its own style and asks for nothing else, wherever it may be served from.
@@ -37,5 +38,6 @@ urlpatterns = [
     path("api/v1/", include("proxy.rest_urls")),
     path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
     path("api/v1/", include("billing.urls")),
+    path("admin/billing/usage/", admin.site.admin_view(usage), name="billing_usage"),
     path("admin/", admin.site.urls),
 ]

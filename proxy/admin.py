@@ -15,49 +15,14 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action
 
-from accounts import audit
-from proxy import credentials, probe, table, trail
+from accounts.trailed import TrailedAdmin, actor
+from proxy import credentials, probe, table
 from proxy.explain import NOBODY
 from proxy.forms import Question, RouteFormSet, UpstreamForm
 from proxy.models import OwnCredential, Route, Upstream
 from proxy.routing import UpstreamConfig
 
 TESTED_AT_ONCE = 10  # asked side by side, so that the page comes within probe.TOTAL_S
-
-
-def actor(request: HttpRequest) -> str:
-    """Who is at the page, as the trail names them."""
-    assert request.user.pk is not None  # noqa: S101  (the admin lets only signed-in people in)
-    return audit.user(request.user.pk)
-
-
-class TrailedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
-    """A page whose every change leaves a line in the trail."""
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        was = trail.before(obj)
-        super().save_model(request, obj, form, change)
-        trail.saved(obj, was, actor(request))
-
-    def delete_model(self, request: HttpRequest, obj: trail.Row) -> None:
-        trail.deleted(obj, actor(request))
-        super().delete_model(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        with transaction.atomic():
-            for row in queryset:
-                trail.deleted(row, actor(request))
-            super().delete_queryset(request, queryset)
-
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """The rows below the form leave the same lines."""
-        rows = formset.save(commit=False)
-        for row in formset.deleted_objects:
-            trail.deleted(row, actor(request))
-            row.delete()
-        for row in rows:
-            trail.save(row, actor(request))
-        formset.save_m2m()
 
 
 class Routes(TabularInline):  # type: ignore[misc]  # unfold ships no types

@@ -9,9 +9,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from accounts import audit, sealed
+from accounts import audit, sealed, trail
 from accounts.models import Organization
-from proxy import trail
 from proxy.models import OwnCredential, Route, Upstream
 
 STORED = "credential.stored"

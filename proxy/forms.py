@@ -1,11 +1,9 @@
 """The form of an upstream, where a credential goes in and never comes out; and a question."""
 
 from typing import Any
-from uuid import UUID
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AutocompleteSelect
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
@@ -14,6 +12,7 @@ from unfold.widgets import (
 )
 
 from accounts import sealed
+from accounts.choosing import OrganizationSelect
 from accounts.models import Organization
 from proxy.models import Route, Upstream
 from proxy.validators import CREDENTIAL_CHARS, plain_credential
@@ -79,21 +78,6 @@ class RouteFormSet(PaginationInlineFormSet):  # type: ignore[misc]  # unfold shi
             seen.add(route)
 
 
-class _Organizations(AutocompleteSelect):
-    """Shows no choice for an id that is none; Django's own fails at it."""
-
-    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
-        return super().optgroups(name, [one for one in value if _is_uuid(one)], attr)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
 class Question(forms.Form):
     """For which request a route is to be explained."""
 
@@ -101,7 +85,7 @@ class Question(forms.Form):
     organization = forms.ModelChoiceField(
         Organization.objects.all(),
         required=False,
-        widget=_Organizations(Route._meta.get_field("organization"), admin.site),
+        widget=OrganizationSelect(Route._meta.get_field("organization"), admin.site),
         help_text="Empty: only what is for all.",
     )
     session = forms.CharField(

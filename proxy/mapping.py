@@ -13,7 +13,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from proxy import trail
+from accounts import trail
 from proxy.models import Route, Upstream
 
 MAX_BYTES = 1024 * 1024  # a mapping of some 10,000 models

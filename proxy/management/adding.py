@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import audit, sealed
-from proxy import credentials, trail
+from accounts import audit, sealed, trail
+from proxy import credentials
 from proxy.models import Route, Upstream
 from proxy.validators import plain_credential
 

@@ -2,33 +2,33 @@
 
 from typing import Any
 
+from django.db.models import Model
+
 from accounts import audit
 from accounts.models import Organization
-from proxy.models import Route, Upstream
 
 CREATED = "created"
 CHANGED = "changed"
 DELETED = "deleted"
 
-Row = Upstream | Route
 Values = dict[str, Any]
 
 # An added header may well be a secret, and certificates are pages of text.
 _NOT_TOLD = frozenset({"headers", "tls_ca"})
 
 
-def subject(row: Row) -> str:
+def subject(row: Model) -> str:
     """A row as the subject of a line."""
     return f"{row._meta.model_name}:{row.pk}"
 
 
-def before(row: Row) -> Values:
+def before(row: Model) -> Values:
     """The row as it is stored now, empty where it is new. Ask before you save."""
     stored = type(row)._default_manager.filter(pk=row.pk).first() if row.pk else None
     return _values(stored) if stored else {}
 
 
-def saved(row: Row, was: Values, actor: str) -> bool:
+def saved(row: Model, was: Values, actor: str) -> bool:
     """Record what saving `row` changed. False where that is nothing."""
     now = _values(row)
     if not was:
@@ -42,19 +42,19 @@ def saved(row: Row, was: Values, actor: str) -> bool:
     return bool(changed)
 
 
-def save(row: Row, actor: str) -> bool:
+def save(row: Model, actor: str) -> bool:
     """Save `row` and record it, in the caller's transaction. False where nothing changed."""
     was = before(row)
     row.save()
     return saved(row, was, actor)
 
 
-def deleted(row: Row, actor: str) -> None:
+def deleted(row: Model, actor: str) -> None:
     """Record the end of a row. Call it before, while the row still has its id."""
     _record(DELETED, row, actor, {"name": str(row)})
 
 
-def _values(row: Row) -> Values:
+def _values(row: Model) -> Values:
     """What an operator may edit, as plain values. A stored credential is not among it."""
     fields = [field for field in row._meta.concrete_fields if field.editable]
     return {
@@ -68,7 +68,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | dict | None) else str(value)
 
 
-def _record(action: str, row: Row, actor: str, details: Values) -> None:
+def _record(action: str, row: Model, actor: str, details: Values) -> None:
     told = {name: CHANGED if name in _NOT_TOLD else value for name, value in details.items()}
-    organization: Organization | None = row.organization if isinstance(row, Route) else None
+    organization: Organization | None = getattr(row, "organization", None)
     audit.record(f"{row._meta.model_name}.{action}", subject(row), actor, organization, told)

@@ -1,0 +1,65 @@
+"""The admin's sidebar: what people look for, in groups, as far as they may see it."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from billing.models import Alarm
+
+USAGE = "billing.usagerollup"  # whoever may see the sums may see the page of usage
+ALARMS = "billing.alarm"
+SPECIAL = {USAGE: "billing_usage"}  # pages of our own, at no model's address
+
+# Title, icon, and the model that gives the page and the permission.
+GROUPS: dict[str, list[tuple[str, str, str]]] = {
+    "Billing": [
+        ("Usage", "bar_chart", USAGE),
+        ("Ledger", "receipt_long", "billing.usagerecord"),
+        ("Plans", "sell", "billing.plan"),
+        ("Subscriptions", "card_membership", "billing.subscription"),
+        ("Prices", "payments", "billing.price"),
+        ("Allowances", "hourglass", "billing.allowance"),
+        ("Outbox", "outbox", "billing.outboxevent"),
+        ("Webhooks", "webhook", "billing.webhookdelivery"),
+        ("Alarms", "notifications", ALARMS),
+    ],
+    "Gateway": [
+        ("Upstreams", "dns", "proxy.upstream"),
+        ("Routes", "alt_route", "proxy.route"),
+        ("Own credentials", "lock", "proxy.owncredential"),
+        ("Workers", "memory", "billing.worker"),
+    ],
+    "People": [
+        ("Organizations", "apartment", "accounts.organization"),
+        ("API keys", "key", "accounts.apikey"),
+        ("Users", "person", "auth.user"),
+        ("Groups", "group", "auth.group"),
+        ("Audit trail", "history", "accounts.auditentry"),
+    ],
+}
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """The groups with at least one page for whoever asks."""
+    groups = []
+    for title, pages in GROUPS.items():
+        items = [_item(*page) for page in pages if _may_see(request, page[2])]
+        if items:
+            groups.append({"title": title, "items": items})
+    return groups
+
+
+def _may_see(request: HttpRequest, model: str) -> bool:
+    app, name = model.split(".")
+    user = request.user
+    return user.has_perm(f"{app}.view_{name}") or user.has_perm(f"{app}.change_{name}")
+
+
+def _item(title: str, icon: str, model: str) -> dict[str, Any]:
+    page = f"admin:{model.replace('.', '_')}_changelist"
+    item = {"title": title, "icon": icon, "link": reverse(SPECIAL.get(model, page))}
+    # A table of a few rows: this is one cheap query on every page.
+    if model == ALARMS and (count := Alarm.objects.count()):
+        item["badge"] = str(count)
+    return item
