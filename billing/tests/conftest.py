@@ -8,8 +8,13 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from accounts.models import Organization
+from accounts.tests import people
 from billing import ledger, writer
 from billing.ledger import Admission
+from tests import lago as standing_in
+
+alice, bob, charlie = people.alice, people.bob, people.charlie
+lago = standing_in.lago
 
 
 @pytest.fixture
