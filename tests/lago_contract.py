@@ -66,15 +66,22 @@ _BUILT_IN: dict[tuple[str, str], dict[str, Any] | None] = {
 def _official() -> dict[str, Any] | None:
     if not OFFICIAL.exists():
         return None
+    found = _parsed()
+    for name in ("EventInputObject", "EventObject"):
+        # "One of string, integer, number" would forbid every integer, for it is a number too.
+        values = found["components"]["schemas"][name]["properties"]["properties"]
+        values["additionalProperties"]["anyOf"] = values["additionalProperties"].pop("oneOf")
+    return found
+
+
+def _parsed() -> dict[str, Any]:
+    """The contract as it is, kept as a pickle: it is almost a megabyte of YAML."""
     kept = VAR / f"lago-{OFFICIAL.stat().st_mtime_ns}.pickle"
+    found: dict[str, Any]
     if kept.exists():
-        found: dict[str, Any] = pickle.loads(kept.read_bytes())  # noqa: S301  (we wrote it)
+        found = pickle.loads(kept.read_bytes())  # noqa: S301  (we wrote it)
         return found
     found = yaml.load(OFFICIAL.read_text(), Loader=yaml.CSafeLoader)
-    # "One of string, integer, number" would forbid every integer, for it is a number too.
-    for name in ("EventInputObject", "EventObject"):
-        value = found["components"]["schemas"][name]["properties"]["properties"]
-        value["additionalProperties"]["anyOf"] = value["additionalProperties"].pop("oneOf")
     # Renamed into place: another process may be reading.
     fresh = kept.with_suffix(f".{id(found)}")
     fresh.write_bytes(pickle.dumps(found))
