@@ -146,7 +146,7 @@ class Exporter:
         if not _by_content(error):
             return Found(failed=text, after_s=after_s)
         attempts = batch.attempts + 1
-        if len(left) == 1 and attempts >= PARK_AFTER and self._others_pass(left[0]):
+        if len(left) == 1 and self._others_pass(left[0]) and attempts >= PARK_AFTER:
             return Found(parked=_park(left[0], text), failed=text)
         deferred = timedelta(seconds=min(2.0 ** min(attempts, 10), MOST_DEFERRED_S))
         OutboxEvent.objects.filter(record_id__in=left, leased_until=batch.until).update(
@@ -155,14 +155,10 @@ class Exporter:
         return Found(failed=text, after_s=after_s)
 
     def _others_pass(self, record_id: UUID) -> bool:
-        """Whether others were delivered since it last failed alone."""
-        before = self._alone.pop(record_id, None)
-        if before is not None and self._deliveries > before:
-            return True
+        """Whether others were delivered since it first failed alone."""
         if len(self._alone) >= MOST_ALONE:
             self._alone.clear()
-        self._alone[record_id] = self._deliveries if before is None else before
-        return False
+        return self._deliveries > self._alone.setdefault(record_id, self._deliveries)
 
 
 def run(stop: threading.Event, client: lago.Client) -> None:
