@@ -152,9 +152,7 @@ def test_it_believes_no_answer_that_acknowledges_nothing(
     assert sorted(lago.ids()) == ids(rows)
 
 
-def test_it_comes_back_when_lago_says(
-    alice: Person, lago: Lago, exporter: export.Exporter
-) -> None:
+def test_it_comes_back_when_lago_says(alice: Person, lago: Lago, exporter: export.Exporter) -> None:
     usage(alice)
     lago.behaviour.limit_headers = {"x-ratelimit-reset": "7"}
     lago.behaviour.script.append(standing_in.LIMIT)
@@ -169,7 +167,9 @@ def test_it_comes_back_when_lago_says(
 
 def test_it_waits_longer_after_each_failure_but_never_for_ever() -> None:
     waits = [export.back_off(n) for n in (1, 2, 5, 9, 1000)]
-    assert all(low / 2 <= wait <= low for wait, low in zip(waits, (1, 2, 16, 256, 300), strict=True))
+    assert all(
+        low / 2 <= wait <= low for wait, low in zip(waits, (1, 2, 16, 256, 300), strict=True)
+    )
 
 
 def test_it_counts_no_outage_against_the_events(
