@@ -53,6 +53,7 @@ class Behaviour:
     seed: int | None = None  # misbehave by chance
     chance: float = 0.4
     limit_headers: dict[str, str] = field(default_factory=lambda: {"x-ratelimit-reset": "0"})
+    bad_customers: set[str] = field(default_factory=set)  # by external id
     always: str = ""  # for every request
 
 
@@ -128,7 +129,11 @@ class Lago:
 
     async def _behave(self, http: web.Request) -> web.Response:
         given = await http.json()
-        kinds: dict[str, Callable[[Any], Any]] = {"script": deque, "poison": set}
+        kinds: dict[str, Callable[[Any], Any]] = {
+            "script": deque,
+            "poison": set,
+            "bad_customers": set,
+        }
         self.behaviour = Behaviour(**{k: kinds.get(k, lambda v: v)(v) for k, v in given.items()})
         self._chance = random.Random(self.behaviour.seed)
         return web.json_response({})
@@ -198,13 +203,7 @@ class Lago:
         return web.Response()
 
     def _refused(self, details: Json) -> web.Response:
-        answer = {
-            "status": 422,
-            "error": "Unprocessable Entity",
-            "code": "validation_errors",
-            "error_details": details,
-        }
-        return self._answer("POST", "/events/batch", 422, answer)
+        return self._answer("POST", "/events/batch", 422, _unprocessable(details))
 
     def _answer(self, method: str, path: str, status: int, body: Json) -> web.Response:
         shown = {**body, "events": body["events"][:2]} if "events" in body else body
@@ -234,6 +233,8 @@ class Lago:
             charge = store.charge(body["charge"])
             kept[rest[0]]["charges"].append(charge)
             return 200, {"charge": charge}
+        if body[name].get("external_id") in self.behaviour.bad_customers:
+            return 422, _unprocessable({"name": ["value_is_too_long"]})
         return 200, {name: self._put(kind, rest, body[name])}
 
     def _one(self, transaction_id: str) -> tuple[int, Json]:
@@ -245,10 +246,19 @@ class Lago:
             case "customers":
                 return self.store.put_customer(given)
             case "billable_metrics":
-                return self.store.put_metric(given)
+                return self.store.put_metric(rest[0] if rest else given["code"], given)
             case "plans":
                 return self.store.put_plan(rest[0] if rest else given["code"], given)
         return self.store.put_subscription(given)
+
+
+def _unprocessable(details: Json) -> Json:
+    return {
+        "status": 422,
+        "error": "Unprocessable Entity",
+        "code": "validation_errors",
+        "error_details": details,
+    }
 
 
 def _missing(name: str) -> tuple[int, Json]:

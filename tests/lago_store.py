@@ -90,9 +90,9 @@ class Store:
         stored.update(given)
         return stored
 
-    def put_metric(self, given: Json) -> Json:
+    def put_metric(self, code: str, given: Json) -> Json:
         stored = self.metrics.setdefault(
-            given["code"], {"lago_id": new_id(), "recurring": False, "created_at": NOW}
+            code, {"lago_id": new_id(), "recurring": False, "created_at": NOW}
         )
         stored.update(given)
         return stored
@@ -184,7 +184,6 @@ def _subscription(customer: Json) -> Json:
             "trial_ended_at",
             "current_billing_period_started_at",
             "current_billing_period_ending_at",
-            "on_termination_credit_note",
         )
     )
     return {
@@ -196,6 +195,7 @@ def _subscription(customer: Json) -> Json:
         "created_at": NOW,
         "started_at": NOW,
         "subscription_at": NOW,
+        "on_termination_credit_note": "skip",
         "on_termination_invoice": "generate",
     }
 

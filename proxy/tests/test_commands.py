@@ -11,6 +11,7 @@ from pytest_django import Settings
 from accounts import sealed
 from accounts.models import AuditEntry
 from opscenter import env
+from proxy import table
 from proxy.models import Route, Upstream
 from proxy.tests.listing import Listing, listing
 

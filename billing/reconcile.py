@@ -1,0 +1,281 @@
+"""The ledger and Lago side by side: what is at one and not at the other, and where they differ.
+
+One organization and one stretch of time after the other, so that memory does not grow with the
+ledger. What seems to differ is looked at again, for requests go on meanwhile.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q, QuerySet, Sum
+
+from accounts.models import Organization
+from billing import events, export, lago
+from billing.models import OutboxEvent, UsageRecord
+
+MOST_ROWS = 10_000  # of the ledger in memory
+SHORTEST = timedelta(seconds=1)  # a stretch that is not halved any more
+MOST_LISTED = 100  # of each kind; beyond it they are counted
+MOST_TRIES = 3  # for sums that change while they are read
+COST_NAMES = ("cost_nano", "cost_usd", "response_cost")
+NANO = Decimal(10) ** 9
+
+
+@dataclass(slots=True)
+class Listed:
+    """Things of one kind: all are counted, the first are named."""
+
+    count: int = 0
+    named: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        self.count += 1
+        if len(self.named) < MOST_LISTED:
+            self.named.append(text)
+
+
+@dataclass(slots=True)
+class Report:
+    """What the comparison found."""
+
+    rows: int = 0
+    at_lago: int = 0
+    pending: int = 0
+    parked: Listed = field(default_factory=Listed)
+    missing: Listed = field(default_factory=Listed)
+    twice: Listed = field(default_factory=Listed)
+    unknown: Listed = field(default_factory=Listed)
+    different: Listed = field(default_factory=Listed)
+    sums: Listed = field(default_factory=Listed)
+
+    @property
+    def differences(self) -> dict[str, Listed]:
+        """Each kind of difference under its name."""
+        return {
+            "parked, so not at Lago": self.parked,
+            "missing at Lago": self.missing,
+            "twice at Lago": self.twice,
+            "unknown to the ledger": self.unknown,
+            "different values": self.different,
+            "different sums": self.sums,
+        }
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether everything agrees. What is on its way to Lago does not count against it."""
+        return not any(listed.count for listed in self.differences.values())
+
+
+def run(client: lago.Client, since: datetime, until: datetime) -> Report:
+    """Compare the rows admitted from `since` to before `until`. Raises LagoError."""
+    report = Report()
+    for organization_id in Organization.objects.order_by("id").values_list("id", flat=True):
+        subscription = export.subscriptions({organization_id})[organization_id]
+        comparison = Comparison(client, report, organization_id, subscription)
+        for start, end in stretches(comparison.rows(since, until), since, until):
+            comparison.compare(start, end)
+        comparison.compare_usage()
+    return report
+
+
+def stretches(
+    rows: QuerySet[UsageRecord], start: datetime, end: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """The time cut into parts of at most MOST_ROWS rows each."""
+    few = rows.filter(admitted_at__gte=start, admitted_at__lt=end)[: MOST_ROWS + 1].count()
+    if few <= MOST_ROWS or end - start <= SHORTEST:
+        yield start, end
+        return
+    middle = start + (end - start) / 2
+    yield from stretches(rows, start, middle)
+    yield from stretches(rows, middle, end)
+
+
+class Comparison:
+    """One organization's ledger and its subscription at Lago."""
+
+    def __init__(
+        self, client: lago.Client, report: Report, organization_id: UUID, subscription: str
+    ) -> None:
+        self._client = client
+        self._report = report
+        self._organization_id = organization_id
+        self._subscription = subscription
+
+    def rows(self, since: datetime, until: datetime) -> QuerySet[UsageRecord]:
+        """The rows that Lago is told of."""
+        return UsageRecord.objects.filter(
+            organization_id=self._organization_id,
+            metered=True,
+            admitted_at__gte=since,
+            admitted_at__lt=until,
+        )
+
+    def compare(self, start: datetime, end: datetime) -> None:
+        """Compare one stretch of time."""
+        rows = {row.id.hex: row for row in self.rows(start, end).iterator(chunk_size=2000)}
+        self._report.rows += len(rows)
+        seen = self._read_lago(rows, start, end)
+        absent = [rows[name] for name in rows.keys() - seen]
+        waiting = dict(
+            OutboxEvent.objects.filter(record_id__in=[row.id for row in absent])
+            .order_by()
+            .values_list("record_id", "state")
+        ) if len(absent) <= BOUND else _waiting(absent)
+        for row in absent:
+            self._absent(row, waiting.get(row.id))
+
+    def _read_lago(
+        self, rows: Mapping[str, UsageRecord], start: datetime, end: datetime
+    ) -> set[str]:
+        """The names of the rows that Lago has, each compared with what it has."""
+        seen: dict[str, str] = {}
+        # Lago keeps milliseconds, and `end` itself belongs to the next stretch.
+        first = start.replace(microsecond=start.microsecond // 1000 * 1000)
+        for stored in self._client.stored(self._subscription, settings.LAGO_EVENT_CODE, first, end):
+            name = stored.transaction_id
+            row = rows.get(name)
+            if row is None:
+                if first <= stored.at < end:
+                    self._unknown(stored)
+                continue
+            if name not in seen:
+                seen[name] = stored.lago_id
+                self._report.at_lago += 1
+                self._compare_one(row, stored)
+            elif seen[name] != stored.lago_id:  # the same one is only a page that has moved
+                self._report.twice.add(_told(row))
+        return set(seen)
+
+    def _compare_one(self, row: UsageRecord, stored: lago.Stored) -> None:
+        ours = events.of(
+            row,
+            subscription=self._subscription,
+            code=settings.LAGO_EVENT_CODE,
+            names=settings.LAGO_EVENT_PROPERTIES,
+        )
+        odd = [
+            f"{name} is {stored.properties.get(name)!r} at Lago, {value!r} here"
+            for name, value in ours["properties"].items()
+            if not _same(stored.properties.get(name), value)
+        ]
+        if events.timestamp(stored.at) != ours["timestamp"]:
+            odd.append(f"timestamp is {events.timestamp(stored.at)}, {ours['timestamp']} here")
+        if stored.code != ours["code"]:
+            odd.append(f"code is {stored.code}")
+        if odd:
+            self._report.different.add(f"{_told(row)}: {'; '.join(odd)[:300]}")
+
+    def _absent(self, row: UsageRecord, state: str | None) -> None:
+        """A row that Lago's list does not have: it waits, is parked, or is looked up once more."""
+        if state == OutboxEvent.State.PENDING:
+            self._report.pending += 1
+        elif state == OutboxEvent.State.PARKED:
+            self._report.parked.add(_told(row))
+        elif self._report.missing.count >= MOST_LISTED:
+            self._report.missing.add(_told(row))
+        elif (stored := self._client.one(row.id.hex)) is not None:
+            # Delivered meanwhile, or when the subscription had another name.
+            self._report.at_lago += 1
+            self._compare_one(row, stored)
+        else:
+            self._report.missing.add(_told(row))
+
+    def _unknown(self, stored: lago.Stored) -> None:
+        """An event without a row in this stretch: closed meanwhile, or not ours."""
+        if _record(stored.transaction_id, self._organization_id) is None:
+            self._report.unknown.add(f"{stored.transaction_id} of {stored.subscription}")
+
+    def compare_usage(self) -> None:
+        """Compare the usage that Lago is about to bill with what was delivered of this period."""
+        told = ""
+        for _ in range(MOST_TRIES):
+            told = self._usage_difference()
+            if not told:
+                return
+        self._report.sums.add(f"organization {self._organization_id}: {told}")
+
+    def _usage_difference(self) -> str:
+        usage = self._client.find(
+            f"customers/{self._organization_id}/current_usage",
+            "customer_usage",
+            external_subscription_id=self._subscription,
+        )
+        if usage is None:
+            delivered = self._delivered(Q())
+            return "Lago has no such subscription, and bills nobody" if delivered else ""
+        try:
+            since = datetime.fromisoformat(str(usage["from_datetime"]).replace("Z", "+00:00"))
+            until = datetime.fromisoformat(str(usage["to_datetime"]).replace("Z", "+00:00"))
+            theirs = _billed(usage["charges_usage"])
+        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+            raise lago.NonsenseError("Lago gave a usage without its fields.") from error
+        ours = self._delivered(
+            Q(admitted_at__gte=since, admitted_at__lt=until + timedelta(seconds=1))
+        )
+        if theirs is None:
+            return "its plan at Lago has no charge for usage" if ours else ""
+        shown = f"current usage is {theirs} at Lago, {ours} here"
+        return "" if theirs == ours else shown
+
+    def _delivered(self, when: Q) -> Decimal:
+        """The sum of the ledger, in the unit that Lago bills in, without what is not there yet."""
+        found = UsageRecord.objects.filter(
+            when, organization_id=self._organization_id, metered=True, event__isnull=True
+        ).aggregate(cost=Sum("cost_nano"))["cost"]
+        return Decimal(found or 0) / (1 if _unit() == "cost_nano" else NANO)
+
+
+BOUND = 500  # names in one question to the database
+
+
+def _waiting(rows: list[UsageRecord]) -> dict[UUID, str]:
+    found: dict[UUID, str] = {}
+    for start in range(0, len(rows), BOUND):
+        part = [row.id for row in rows[start : start + BOUND]]
+        known = OutboxEvent.objects.filter(record_id__in=part).values_list("record_id", "state")
+        found.update(known)
+    return found
+
+
+def _unit() -> str:
+    """The property that is billed by, as we call it."""
+    return next((name for name in COST_NAMES if name in settings.LAGO_EVENT_PROPERTIES), "cost_usd")
+
+
+def _billed(charges: list[Any]) -> Decimal | None:
+    """The units of our metric; None: the plan has no charge for it."""
+    units = [
+        Decimal(str(charge["units"]))
+        for charge in charges
+        if charge["billable_metric"]["code"] == settings.LAGO_EVENT_CODE
+    ]
+    return sum(units, Decimal(0)) if units else None
+
+
+def _record(transaction_id: str, organization_id: UUID) -> UsageRecord | None:
+    try:
+        wanted = UUID(hex=transaction_id)
+    except ValueError:
+        return None
+    rows = UsageRecord.objects.filter(id=wanted, organization_id=organization_id, metered=True)
+    return rows.first()
+
+
+def _same(theirs: object, ours: str | int) -> bool:
+    """Equal, also where a store has made a text of a number or the other way round."""
+    if str(theirs) == str(ours):
+        return True
+    try:
+        return Decimal(str(theirs)) == Decimal(str(ours))
+    except InvalidOperation:
+        return False
+
+
+def _told(row: UsageRecord) -> str:
+    return f"req_{row.id.hex} at {row.admitted_at.isoformat(timespec='milliseconds')}"
