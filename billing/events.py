@@ -90,6 +90,9 @@ PROPERTIES: Mapping[str, Callable[[Any], Value]] = {
     "response_cost": lambda row: dollars(row.cost_nano),
 }
 
+# What a bill may be made of, the best first, each with the dollars of one unit.
+_BILLED_BY = (("cost_usd", Decimal(1)), ("response_cost", Decimal(1)), ("cost_nano", _NANO))
+
 # All but what says who worked on what, and when: a bill needs no session.
 DEFAULT = tuple(name for name in PROPERTIES if name not in {"session_id", "duration_ms"})
 
@@ -109,6 +112,22 @@ def timestamp(at: datetime) -> str:
     """UNIX seconds with milliseconds, by whole numbers: no rounding may ever change it."""
     ms = (at - _EPOCH) // timedelta(milliseconds=1)
     return f"{ms // 1000}.{ms % 1000:03d}"
+
+
+class UnbilledError(Exception):
+    """No property that is sent says what a request costs."""
+
+
+def billed_by(names: Mapping[str, str]) -> tuple[str, Decimal]:
+    """The name at Lago of the property that bills are made of, and the dollars of one unit.
+
+    Raises UnbilledError.
+    """
+    for ours, dollars_each in _BILLED_BY:
+        if ours in names:
+            return names[ours], dollars_each
+    wanted = ", ".join(ours for ours, _ in _BILLED_BY)
+    raise UnbilledError(f"LAGO_EVENT_PROPERTIES names none of {wanted}: nothing can be billed by.")
 
 
 def fields(names: Iterable[str]) -> dict[str, str] | str:

@@ -11,18 +11,12 @@ from urllib.parse import quote
 from django.conf import settings
 
 from accounts.models import Organization
-from billing import lago, terms
+from billing import events, lago, terms
 from billing.models import Plan, Subscription
 
 CURRENCY = "USD"
 METRIC_NAME = "AI usage in dollars"
-# What the bill may be made of, the best first, each with the dollars of one unit.
-BILLED_BY = (("cost_usd", "1"), ("response_cost", "1"), ("cost_nano", "0.000000001"))
 AT_ONCE = 500  # organizations in memory
-
-
-class SetupError(Exception):
-    """It cannot be set up so. The text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,28 +29,18 @@ class Line:
 
 
 def run(client: lago.Client, *, dry: bool) -> Iterator[Line]:
-    """Do it, or with `dry` only say what would be done. Raises LagoError, SetupError."""
+    """Do it, or with `dry` only say what would be done. Raises LagoError, UnbilledError."""
     setup = Setup(client, dry=dry)
-    field, amount = billed_by()
+    field, dollars = events.billed_by(settings.LAGO_EVENT_PROPERTIES)
     metric = yield from setup.metric(field)
     for plan in Plan.objects.order_by("code"):
-        yield from setup.plan(plan, metric, amount)
+        yield from setup.plan(plan, metric, format(dollars, "f"))
     organizations = Organization.objects.order_by("id").select_related("subscription__plan")
     for organization in organizations.iterator(chunk_size=AT_ONCE):
         try:
             yield from setup.organization(organization)
         except lago.LagoError as error:
             yield Line(text=f"{_told(organization)}: {error}", is_failure=True)
-
-
-def billed_by() -> tuple[str, str]:
-    """The property of our events that is summed for the bill, and the dollars of one unit."""
-    names: dict[str, str] = settings.LAGO_EVENT_PROPERTIES
-    for ours, amount in BILLED_BY:
-        if ours in names:
-            return names[ours], amount
-    wanted = ", ".join(ours for ours, _ in BILLED_BY)
-    raise SetupError(f"LAGO_EVENT_PROPERTIES names none of {wanted}: nothing can be billed by.")
 
 
 class Setup:

@@ -20,9 +20,9 @@ from billing.models import OutboxEvent, UsageRecord
 
 MOST_ROWS = 10_000  # of the ledger in memory
 SHORTEST = timedelta(seconds=1)  # a stretch that is not halved any more
+ASKED_AT_ONCE = 500  # rows in one question to the database
 MOST_LISTED = 100  # of each kind; beyond it they are counted
 MOST_TRIES = 3  # for sums that change while they are read
-COST_NAMES = ("cost_nano", "cost_usd", "response_cost")
 NANO = Decimal(10) ** 9
 
 
@@ -45,6 +45,9 @@ class Report:
 
     rows: int = 0
     at_lago: int = 0
+    cost_nano: int = 0  # of those at Lago, by the ledger
+    tokens: int = 0
+    billed: Decimal = Decimal(0)  # the same in Lago's numbers and unit
     pending: int = 0
     parked: Listed = field(default_factory=Listed)
     missing: Listed = field(default_factory=Listed)
@@ -80,7 +83,15 @@ def run(client: lago.Client, since: datetime, until: datetime) -> Report:
         for start, end in stretches(comparison.rows(since, until), since, until):
             comparison.compare(start, end)
         comparison.compare_usage()
+    _compare_sums(report)
     return report
+
+
+def _compare_sums(report: Report) -> None:
+    """The cost of all that is at Lago, in its numbers and in ours."""
+    ours = Decimal(report.cost_nano) / NANO / events.billed_by(settings.LAGO_EVENT_PROPERTIES)[1]
+    if ours != report.billed:
+        report.sums.add(f"all events together: {report.billed} at Lago, {ours} here")
 
 
 def stretches(
@@ -122,11 +133,7 @@ class Comparison:
         self._report.rows += len(rows)
         seen = self._read_lago(rows, start, end)
         absent = [rows[name] for name in rows.keys() - seen]
-        waiting = dict(
-            OutboxEvent.objects.filter(record_id__in=[row.id for row in absent])
-            .order_by()
-            .values_list("record_id", "state")
-        ) if len(absent) <= BOUND else _waiting(absent)
+        waiting = _waiting(absent)
         for row in absent:
             self._absent(row, waiting.get(row.id))
 
@@ -159,11 +166,17 @@ class Comparison:
             code=settings.LAGO_EVENT_CODE,
             names=settings.LAGO_EVENT_PROPERTIES,
         )
+        theirs = stored.properties
+        billed, _ = events.billed_by(settings.LAGO_EVENT_PROPERTIES)
+        # One that is sent only since a while is not at fault; what is billed by must be there.
         odd = [
-            f"{name} is {stored.properties.get(name)!r} at Lago, {value!r} here"
+            f"{name} is {theirs.get(name)!r} at Lago, {value!r} here"
             for name, value in ours["properties"].items()
-            if not _same(stored.properties.get(name), value)
+            if (name in theirs or name == billed) and not _same(theirs.get(name), value)
         ]
+        self._report.cost_nano += row.cost_nano
+        self._report.tokens += events.all_tokens(row)
+        self._report.billed += _number(theirs.get(billed))
         if events.timestamp(stored.at) != ours["timestamp"]:
             odd.append(f"timestamp is {events.timestamp(stored.at)}, {ours['timestamp']} here")
         if stored.code != ours["code"]:
@@ -188,7 +201,8 @@ class Comparison:
 
     def _unknown(self, stored: lago.Stored) -> None:
         """An event without a row in this stretch: closed meanwhile, or not ours."""
-        if _record(stored.transaction_id, self._organization_id) is None:
+        is_listed = self._report.unknown.count < MOST_LISTED
+        if not is_listed or _record(stored.transaction_id, self._organization_id) is None:
             self._report.unknown.add(f"{stored.transaction_id} of {stored.subscription}")
 
     def compare_usage(self) -> None:
@@ -207,45 +221,49 @@ class Comparison:
             external_subscription_id=self._subscription,
         )
         if usage is None:
-            delivered = self._delivered(Q())
-            return "Lago has no such subscription, and bills nobody" if delivered else ""
+            return "Lago bills nobody for it: no such subscription" if self._has_rows() else ""
         try:
             since = datetime.fromisoformat(str(usage["from_datetime"]).replace("Z", "+00:00"))
             until = datetime.fromisoformat(str(usage["to_datetime"]).replace("Z", "+00:00"))
             theirs = _billed(usage["charges_usage"])
         except (KeyError, TypeError, ValueError, InvalidOperation) as error:
             raise lago.NonsenseError("Lago gave a usage without its fields.") from error
-        ours = self._delivered(
+        least, most = self._delivered(
             Q(admitted_at__gte=since, admitted_at__lt=until + timedelta(seconds=1))
         )
         if theirs is None:
-            return "its plan at Lago has no charge for usage" if ours else ""
+            return "its plan at Lago has no charge for usage" if least or most else ""
+        ours = str(least) if least == most else f"{least} to {most}"
         shown = f"current usage is {theirs} at Lago, {ours} here"
-        return "" if theirs == ours else shown
+        return "" if least <= theirs <= most else shown
 
-    def _delivered(self, when: Q) -> Decimal:
-        """The sum of the ledger, in the unit that Lago bills in, without what is not there yet."""
+    def _has_rows(self) -> bool:
+        return UsageRecord.objects.filter(
+            organization_id=self._organization_id, metered=True, event__isnull=True
+        ).exists()
+
+    def _delivered(self, when: Q) -> tuple[Decimal, Decimal]:
+        """What Lago may have at least and at most: an event on its way may be there already."""
+        waiting = Q(event__isnull=False)
         found = UsageRecord.objects.filter(
-            when, organization_id=self._organization_id, metered=True, event__isnull=True
-        ).aggregate(cost=Sum("cost_nano"))["cost"]
-        return Decimal(found or 0) / (1 if _unit() == "cost_nano" else NANO)
-
-
-BOUND = 500  # names in one question to the database
+            when, organization_id=self._organization_id, metered=True
+        ).aggregate(
+            sure=Sum("cost_nano", filter=~waiting),
+            more=Sum("cost_nano", filter=waiting & Q(cost_nano__gt=0)),
+            less=Sum("cost_nano", filter=waiting & Q(cost_nano__lt=0)),
+        )
+        sure, more, less = (Decimal(found[name] or 0) for name in ("sure", "more", "less"))
+        unit = events.billed_by(settings.LAGO_EVENT_PROPERTIES)[1]
+        return (sure + less) / NANO / unit, (sure + more) / NANO / unit
 
 
 def _waiting(rows: list[UsageRecord]) -> dict[UUID, str]:
     found: dict[UUID, str] = {}
-    for start in range(0, len(rows), BOUND):
-        part = [row.id for row in rows[start : start + BOUND]]
+    for start in range(0, len(rows), ASKED_AT_ONCE):
+        part = [row.id for row in rows[start : start + ASKED_AT_ONCE]]
         known = OutboxEvent.objects.filter(record_id__in=part).values_list("record_id", "state")
         found.update(known)
     return found
-
-
-def _unit() -> str:
-    """The property that is billed by, as we call it."""
-    return next((name for name in COST_NAMES if name in settings.LAGO_EVENT_PROPERTIES), "cost_usd")
 
 
 def _billed(charges: list[Any]) -> Decimal | None:
@@ -275,6 +293,15 @@ def _same(theirs: object, ours: str | int) -> bool:
         return Decimal(str(theirs)) == Decimal(str(ours))
     except InvalidOperation:
         return False
+
+
+def _number(value: object) -> Decimal:
+    """A number of Lago's; nothing where it is none, which stands among the values that differ."""
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        return Decimal(0)
+    return found if found.is_finite() else Decimal(0)
 
 
 def _told(row: UsageRecord) -> str:

@@ -36,7 +36,6 @@ HOLD = "say nothing after accepting"
 HALF = "hang up after accepting half of it"
 NOT_JSON = "answer something that is no JSON"
 EMPTY = "acknowledge nothing"
-TWICE = "accept it twice"
 LIMIT = "429"
 AWAY = "503"
 BROKEN = "500"
@@ -173,9 +172,6 @@ class Lago:
             return self._refused(wrong)
         taken = events[: len(events) // 2] if deed == HALF else events
         stored = [self.store.add(event) for event in taken]
-        if deed == TWICE:
-            self.store.by_id.clear()
-            stored = [self.store.add(event) for event in taken]
         if deed in {HANG_UP, HOLD, HALF}:
             return await self._misbehave(deed, http, body)
         return self._answer("POST", "/events/batch", 200, {"events": stored})

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from billing import lago, lagosetup
+from billing import events, lago, lagosetup
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
                 for line in lagosetup.run(client, dry=options["dry_run"]):
                     (self.stderr if line.is_failure else self.stdout).write(line.text)
                     changes, failures = changes + line.is_change, failures + line.is_failure
-        except (lago.LagoError, lagosetup.SetupError) as error:
+        except (lago.LagoError, events.UnbilledError) as error:
             raise CommandError(str(error)) from error
         said = "would be changed" if options["dry_run"] else "changed"
         self.stdout.write(f"{changes} {said}, {failures} failed.")
