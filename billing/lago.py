@@ -91,19 +91,20 @@ def is_configured() -> bool:
 class Client:
     """One connection to Lago, to be used by one thread and closed."""
 
-    def __init__(self, url: str = "", key: str = "") -> None:
-        self._key = key or settings.LAGO_API_KEY
+    def __init__(self, *, patience_s: float = TOTAL_S) -> None:
+        self._key = settings.LAGO_API_KEY
+        self._patience_s = patience_s  # with one call
         if not (self._key.isascii() and self._key.isprintable() and self._key):
             # An HTTP client's complaint about such a header would show it.
             raise BadCredentialError("LAGO_API_KEY is no key: it has odd characters, or none.")
         self._http = httpx.Client(
-            base_url=f"{url or settings.LAGO_API_URL}/api/v1/",
+            base_url=f"{settings.LAGO_API_URL}/api/v1/",
             headers={
                 "authorization": f"Bearer {self._key}",
                 "user-agent": "ops-center",
                 "accept-encoding": "identity",  # so that MAX_BYTES bounds what is in memory
             },
-            timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
+            timeout=httpx.Timeout(min(READ_S, patience_s), connect=min(CONNECT_S, patience_s)),
             follow_redirects=False,
             trust_env=False,
         )
@@ -178,7 +179,7 @@ class Client:
         self, method: str, path: str, query: Mapping[str, Any], body: Any
     ) -> tuple[int, bytes]:
         """One call within its bounds: the status and the body of a good answer."""
-        until = time.monotonic() + TOTAL_S
+        until = time.monotonic() + self._patience_s
         text = bytearray()
         try:
             with self._http.stream(method, path, params=query, json=body) as response:
@@ -187,7 +188,7 @@ class Client:
                     if len(text) > MAX_BYTES:
                         raise NonsenseError(f"Lago's answer is longer than {MAX_BYTES} bytes.")
                     if time.monotonic() > until:
-                        raise RetryLaterError(f"Lago's answer took longer than {TOTAL_S:g} s.")
+                        raise RetryLaterError("Lago's answer took too long.")
         except httpx.HTTPError as error:
             raise RetryLaterError(f"Lago is away: {self._said(str(error) or repr(error))}") from (
                 error

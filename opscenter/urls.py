@@ -33,6 +33,7 @@ urlpatterns = [
     path("", home),
     path("api/hello", hello),
     path("api/v1/", include("accounts.urls")),
+    path("api/v1/", include("billing.lago_urls")),
     path("api/v1/", include("proxy.rest_urls")),
     path("admin/", admin.site.urls),
 ]
