@@ -5,7 +5,6 @@ ledger. What seems to differ is looked at again, for requests go on meanwhile.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -16,62 +15,14 @@ from django.db.models import Q, QuerySet, Sum
 
 from accounts.models import Organization
 from billing import events, export, lago
+from billing.lago_report import MOST_LISTED, Report
 from billing.models import OutboxEvent, UsageRecord
 
 MOST_ROWS = 10_000  # of the ledger in memory
 SHORTEST = timedelta(seconds=1)  # a stretch that is not halved any more
 ASKED_AT_ONCE = 500  # rows in one question to the database
-MOST_LISTED = 100  # of each kind; beyond it they are counted
 MOST_TRIES = 3  # for sums that change while they are read
 NANO = Decimal(10) ** 9
-
-
-@dataclass(slots=True)
-class Listed:
-    """Things of one kind: all are counted, the first are named."""
-
-    count: int = 0
-    named: list[str] = field(default_factory=list)
-
-    def add(self, text: str) -> None:
-        self.count += 1
-        if len(self.named) < MOST_LISTED:
-            self.named.append(text)
-
-
-@dataclass(slots=True)
-class Report:
-    """What the comparison found."""
-
-    rows: int = 0
-    at_lago: int = 0
-    cost_nano: int = 0  # of those at Lago, by the ledger
-    tokens: int = 0
-    billed: Decimal = Decimal(0)  # the same in Lago's numbers and unit
-    pending: int = 0
-    parked: Listed = field(default_factory=Listed)
-    missing: Listed = field(default_factory=Listed)
-    twice: Listed = field(default_factory=Listed)
-    unknown: Listed = field(default_factory=Listed)
-    different: Listed = field(default_factory=Listed)
-    sums: Listed = field(default_factory=Listed)
-
-    @property
-    def differences(self) -> dict[str, Listed]:
-        """Each kind of difference under its name."""
-        return {
-            "parked, so not at Lago": self.parked,
-            "missing at Lago": self.missing,
-            "twice at Lago": self.twice,
-            "unknown to the ledger": self.unknown,
-            "different values": self.different,
-            "different sums": self.sums,
-        }
-
-    @property
-    def is_balanced(self) -> bool:
-        """Whether everything agrees. What is on its way to Lago does not count against it."""
-        return not any(listed.count for listed in self.differences.values())
 
 
 def run(client: lago.Client, since: datetime, until: datetime) -> Report:

@@ -216,14 +216,14 @@ EFFECTS: Mapping[str, Effect] = {
 def _organization(told: Told) -> Organization | None:
     """By external ids alone, locked: of two webhooks at once one waits for the other."""
     named = Subscription.objects.filter(external_id=told.external_id).first()
-    if told.external_id and named is not None:
-        found = named.organization_id
-    else:
-        found = _uuid(told.external_id) or _uuid(told.customer)
+    candidates = [
+        named.organization_id if told.external_id and named else None,
+        _uuid(told.external_id),
+        _uuid(told.customer),
+    ]
     rows = Organization.objects.select_for_update()
-    first = rows.filter(id=found).first() if found else None
-    other = _uuid(told.customer)
-    return first or (rows.filter(id=other).first() if other else None)
+    found = (rows.filter(id=wanted).first() for wanted in candidates if wanted)
+    return next(filter(None, found), None)
 
 
 def _is_own(told: Told, organization: Organization) -> bool:

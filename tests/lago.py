@@ -151,6 +151,7 @@ class Lago:
         if self.behaviour.always:
             return await self._misbehave(self.behaviour.always, http, body or {"events": []})
         if (http.method, path) == ("POST", "/events/batch"):
+            assert body is not None  # the contract asks for one
             self.bodies.append(body)
             return await self._batch(http, body)
         if path == "/webhooks/public_key":

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.tests.people import Person
 from billing import export, reconcile
+from billing.lago import Client
 from billing.models import OutboxEvent, Plan, Subscription, UsageRecord
 from billing.tests.lago_rows import usage
 from tests import lago as standing_in
@@ -27,7 +28,7 @@ def reconciled(*options: str) -> tuple[int, str]:
 
 
 def export_all() -> None:
-    with export.lago.Client() as client:
+    with Client() as client:
         exporter = export.Exporter(client)
         while exporter.step().claimed:
             pass
@@ -70,7 +71,7 @@ def test_what_is_on_its_way_does_not_count_against_it(alice: Person, ready: Lago
     export_all()
     usage(alice, 2, admitted_at=past())
     ready.behaviour.script.append(standing_in.HANG_UP)
-    with export.lago.Client() as client:
+    with Client() as client:
         assert export.Exporter(client).step().failed  # they are there, and nobody knows
     code, said = reconciled()
     assert (code, said.splitlines()[-1]) == (0, "balanced")
@@ -211,7 +212,7 @@ def test_a_run_through_a_lago_that_misbehaves_ends_balanced(alice: Person, ready
     ready.behaviour.seed = 3
     for _ in range(100):
         OutboxEvent.objects.update(leased_until=None)
-        with export.lago.Client() as client:
+        with Client() as client:
             export.Exporter(client).step()
         if not OutboxEvent.objects.exists():
             break

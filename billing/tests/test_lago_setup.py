@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.tests.people import Person
 from billing import export
+from billing.lago import Client
 from billing.models import Plan, Subscription
 from billing.tests.lago_rows import usage
 from tests import lago as standing_in
@@ -142,7 +143,7 @@ def test_the_bill_is_what_the_ledger_says(alice: Person, lago: Lago) -> None:
     subscribe(alice, "pro")
     setup()
     usage(alice, 3, cost_nano=1_234_567_890)
-    with export.lago.Client() as client:
+    with Client() as client:
         export.Exporter(client).step()
         found = client.find(
             f"customers/{alice.organization.id}/current_usage",

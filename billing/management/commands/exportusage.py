@@ -56,5 +56,10 @@ def _stop(with_stdin: bool) -> threading.Event:
         signal.signal(number, lambda *_: stop.set())
     if with_stdin:
         # A pipe ends with its holder, also with one that is killed and can tell nobody.
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+        threading.Thread(target=_wait_for_the_end, args=[stop], daemon=True).start()
     return stop
+
+
+def _wait_for_the_end(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from billing import events, lago, reconcile
+from billing.lago_report import Report
 
 BEFORE = timedelta(days=31)  # a billing period, unless --from says otherwise
 DIFFERS, INCOMPARABLE = 1, 2  # exit codes
@@ -42,7 +43,7 @@ class Command(BaseCommand):
             raise CommandError("The ledger and Lago differ.", returncode=DIFFERS)
         self.stdout.write("balanced")
 
-    def _tell(self, report: reconcile.Report) -> None:
+    def _tell(self, report: Report) -> None:
         self.stdout.write(
             f"{report.rows} rows of the ledger: {report.at_lago} at Lago, with {report.tokens} "
             f"tokens and {events.dollars(report.cost_nano)} dollars; {report.pending} on their way."
