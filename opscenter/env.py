@@ -132,6 +132,17 @@ def words(name: str, default: list[str]) -> list[str]:
     )
 
 
+def checked(name: str, default: list[str], check: Callable[[list[str]], T | str]) -> T:
+    """What `check` makes of a comma-separated list; a text of its own says what is wrong with it.
+
+    An empty value is an unset one.
+    """
+    found = check(words(name, default))
+    if isinstance(found, str):
+        raise BadSettingError(f"{name}: {found}")
+    return found
+
+
 def url(name: str, default: str = "") -> str:
     """An http or https address without a trailing slash."""
 

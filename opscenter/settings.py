@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from django.templatetags.static import static
 
+from billing import events
 from opscenter import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -49,6 +50,7 @@ LAGO_API_URL = env.url("LAGO_API_URL")
 LAGO_API_KEY = env.text("LAGO_API_KEY")
 LAGO_WEBHOOK_SECRET = env.text("LAGO_WEBHOOK_SECRET")
 LAGO_EVENT_CODE = env.text("LAGO_EVENT_CODE", "ai_api_call")
+LAGO_EVENT_PROPERTIES = env.checked("LAGO_EVENT_PROPERTIES", list(events.DEFAULT), events.fields)
 # Proxies in front of us whose word on where a request comes from is believed.
 TRUSTED_PROXIES = env.whole("OPSCENTER_TRUSTED_PROXIES", 0, least=0, most=10)
 # What may go wrong before somebody has to wait. The other rates stand in accounts/rates.py.

@@ -35,9 +35,10 @@ urlpatterns = [
     path("", home),
     path("api/hello", hello),
     path("api/v1/", include("accounts.urls")),
+    path("api/v1/", include("billing.urls")),
+    path("api/v1/", include("billing.lago_urls")),
     path("api/v1/", include("proxy.rest_urls")),
     path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
-    path("api/v1/", include("billing.urls")),
     path("admin/billing/usage/", admin.site.admin_view(usage), name="billing_usage"),
     path("admin/", admin.site.urls),
 ]

@@ -76,6 +76,7 @@ class UpstreamAdmin(TrailedAdmin):
             ("Credential", {"fields": ["credential_state", *credential] if obj else credential}),
             ("Limits, times and headers", {"classes": ["collapse"], "fields": limits}),
             ("TLS and networks", {"classes": ["collapse"], "fields": networks}),
+            ("Billing", {"classes": ["collapse"], "fields": ["meters_itself"]}),
         ]
 
     @admin.display(description="kind", ordering="kind")

@@ -110,6 +110,12 @@ class Upstream(models.Model):
         default=False,
         help_text="Loopback and private networks are always allowed.",
     )
+    meters_itself = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="This upstream reports usage to Lago itself, as LiteLLM's callback does: its "
+        "requests are not sent again.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

@@ -5,11 +5,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from django.conf import settings
-
 from accounts import tags
 from accounts.principal import Principal
-from billing import ledger, limits, tariff, terms, tokens
+from billing import lago, ledger, limits, tariff, terms, tokens
 from billing.ledger import Admission, State
 from billing.limits import Need
 from billing.pricing import Charge
@@ -150,7 +148,7 @@ def _charge(
 
 def _is_metered(target: Target) -> bool:
     """Whether we tell Lago of what is used there."""
-    return bool(settings.LAGO_API_URL and settings.LAGO_API_KEY)
+    return lago.is_configured() and not target.upstream.meters_itself
 
 
 def tags_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ class UpstreamConfig:
     tls_verify: bool = True
     tls_ca: str = field(default="", repr=False)
     private_networks: bool = False
+    meters_itself: bool = False
     enabled: bool = True
 
 

@@ -87,6 +87,7 @@ def config_of(row: Upstream) -> UpstreamConfig:
         tls_verify=row.tls_verify,
         tls_ca=row.tls_ca,
         private_networks=row.private_networks,
+        meters_itself=row.meters_itself,
         enabled=row.enabled,
     )
 

@@ -87,7 +87,7 @@ class OutboxEventAdmin(ReadOnlyAdmin):
         with transaction.atomic():
             parked = chosen.filter(state=State.PARKED)
             first = list(parked.order_by("pk").values_list("pk", flat=True)[:NAMED_AT_MOST])
-            sent = parked.update(state=State.PENDING, leased_until=None, attempts=0)
+            sent = parked.update(state=State.PENDING, leased_until=None, attempts=0, reason="")
             if sent:
                 named = [f"req_{one.hex}" for one in first]
                 told = {"count": sent, "requests": named}

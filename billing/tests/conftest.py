@@ -11,6 +11,10 @@ from accounts.models import Organization
 from accounts.tests import people
 from billing import ledger, writer
 from billing.ledger import Admission
+from tests import lago as standing_in
+
+alice, bob, charlie = people.alice, people.bob, people.charlie
+lago = standing_in.lago
 
 alice, bob, charlie, uses_written = people.alice, people.bob, people.charlie, people.uses_written
 

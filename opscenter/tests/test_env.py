@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from billing import events
 from opscenter import env, first_env
 from tests import environment
 
@@ -253,3 +254,11 @@ def test_it_makes_an_env_that_the_product_starts_with(tmp_path: Path) -> None:
     assert first.stdout == "Wrote .env with new secrets.\n"
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert start("manage.py", "check", **own).returncode == 0
+
+
+def test_a_list_that_is_checked_says_what_is_wrong_with_it(given: Callable[[str], None]) -> None:
+    given("model, colour")
+    with pytest.raises(env.BadSettingError, match=f"{NAME}: 'colour' is no property"):
+        env.checked(NAME, [], events.fields)
+    given("")
+    assert env.checked(NAME, ["model"], events.fields) == {"model": "model"}

@@ -11,6 +11,7 @@ from pytest_django import Settings
 from accounts import sealed
 from accounts.models import AuditEntry
 from opscenter import env
+from proxy import table
 from proxy.models import Route, Upstream
 from proxy.tests.listing import Listing, listing
 
@@ -35,12 +36,14 @@ def test_it_adds_an_upstream_with_its_routes_and_says_what_answers() -> None:
         *("add", "box", "http://box:8000", "--kind", "openai", "--credential-variable", "BOX_KEY"),
         *("--route", "claude-*=qwen3", "--route", "*", "--context-window", "32768"),
         *("--max-output-tokens", "4096", "--link-local", "--no-tls-verify", "--idle-s", "9"),
+        "--meters-itself",
     )
     row = Upstream.objects.get()
     assert (row.kind, row.base_url, row.credential_variable) == ("openai", row.base_url, "BOX_KEY")
     assert (row.credential_header, row.context_window) == ("authorization", 32768)
     assert (row.max_output_tokens, row.idle_s) == (4096, 9)
-    assert (row.private_networks, row.tls_verify) == (True, False)
+    assert (row.private_networks, row.tls_verify, row.meters_itself) == (True, False, True)
+    assert table.config_of(row).meters_itself
     told = Route.objects.order_by("position").values_list("pattern", "target_model", "position")
     assert list(told) == [("claude-*", "qwen3", 100), ("*", "", 1000)]
     assert "Added box (openai) at http://box:8000, credential: $BOX_KEY (unset)." in out

@@ -1,1 +1,1 @@
-"""What `manage.py` can do for prices and what was charged by them."""
+"""What `manage.py` can do for prices, usage and Lago."""

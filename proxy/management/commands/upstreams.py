@@ -2,6 +2,7 @@
 
 import math
 import sys
+from argparse import BooleanOptionalAction
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -106,6 +107,12 @@ def _add_arguments(parser: CommandParser) -> None:
         const=True,
         help="allow link-local and metadata addresses",
     )
+    parser.add_argument(
+        "--meters-itself",
+        action=BooleanOptionalAction,
+        default=None,
+        help="it reports usage to Lago itself: send none of its requests",
+    )
     parser.add_argument("--no-tls-verify", dest="tls_verify", action="store_const", const=False)
     parser.add_argument("--replace", action="store_true", help="update one that is there already")
 
@@ -130,6 +137,7 @@ FIELDS = (
     "idle_s",
     "private_networks",
     "tls_verify",
+    "meters_itself",
 )
 
 
