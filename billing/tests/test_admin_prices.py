@@ -17,6 +17,12 @@ __all__ = ["alice", "operator"]
 PRICES = "/admin/billing/price/"
 
 
+@pytest.fixture(autouse=True)
+def unshipped(db: None) -> None:
+    """No prices but those of the test."""
+    Price.objects.all().delete()
+
+
 def form(**fields: Any) -> dict[str, Any]:
     values = {
         "pattern": "claude-opus-*",
