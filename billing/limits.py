@@ -151,7 +151,7 @@ async def _count_minutes(admission: Admission, subject: str, terms: Terms) -> li
             whose = " for your organization" if limits is terms.cap else ""
             wait_s = min(counts[-1].resets_in_s, MOST_WAIT_S)
             raise LimitReachedError(
-                f"{_plan(terms)} allows {rate.limit} requests per minute{whose}. "
+                f"The plan {terms.name} allows {rate.limit:,} requests per minute{whose}. "
                 f"The next may come in {wait_s} s.",
                 _minute(counts[-1]),
                 wait_s=wait_s,
@@ -188,7 +188,3 @@ def _refusal(denied: Denied, admission: Admission, terms: Terms) -> LimitReached
 def _minute(count: Count) -> Use:
     end = datetime.now(UTC) + timedelta(seconds=count.resets_in_s)
     return Use(what="requests", limit=count.limit, used=count.count, resets_at=end)
-
-
-def _plan(terms: Terms) -> str:
-    return f"The plan {terms.name}"

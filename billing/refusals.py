@@ -26,7 +26,7 @@ def explained(denied: Denied, wanted: Reservation, *, plan: str, now: datetime) 
     held = use.used - settled
     waits = False
     if use.what == "requests":
-        text += f", and {use.used:,} are used."
+        text += f", and {use.used:,} {'is' if use.used == 1 else 'are'} used."
     else:
         text += f": {_amount(use.what, settled)} used"
         text += f", {_amount(use.what, held)} held by requests under way" if held else ""
@@ -76,7 +76,9 @@ def _period(bound: Bound) -> str:
 
 
 def _amount(what: str, amount: int) -> str:
-    return money.exact(amount) if what == "cost" else f"{amount:,} {what}"
+    if what == "cost":
+        return money.exact(amount)
+    return f"{amount:,} {what.removesuffix('s') if amount == 1 else what}"
 
 
 def _span(left: timedelta) -> str:

@@ -120,7 +120,7 @@ def test_it_refuses_in_words_that_help(client: httpx.Client, alice: Person) -> N
     refusal = ask(client)
     assert error_of(refusal) == (429, "rate_limit_error")
     message = refusal.json()["error"]["message"]
-    assert "The plan Tight allows 1 requests per day" in message
+    assert "The plan Tight allows 1 request per day" in message
     assert "begins anew at" in message
     assert refusal.headers["x-should-retry"] == "false"
     assert int(refusal.headers["retry-after"]) > 0
