@@ -1,12 +1,18 @@
-"""Nano-dollars as people write and read them, exactly."""
+"""Money as people write and read it, and the integers that we reckon with. Nothing is rounded
+but what `short` shows."""
 
 import re
+from decimal import Context, Decimal, Inexact
 
 NANO = 1_000_000_000  # in a dollar
 NANO_PLACES = 9
 PPM_PLACES = 6  # a multiplier of one is a million millionths
+MOST_CHARS = 40  # of a number in a file; no amount of ours needs more
 
-_DECIMAL = re.compile(r"\$?\s*(\d*)(?:\.(\d*))?", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
+# Its precision holds whatever MOST_CHARS can say, and it would rather fail than round.
+_EXACT = Context(prec=2 * MOST_CHARS, traps=[Inexact])
+_TYPED = re.compile(r"\$?\s*(\d*)(?:\.(\d*))?", re.ASCII)
 _MOST_DIGITS = 20  # before the point; more is nothing but a strain on the converter
 
 
@@ -14,9 +20,23 @@ class AmountError(ValueError):
     """A text that is no such amount. It says why, to whoever wrote it."""
 
 
+def parsed(text: str, digits: int, most: int) -> int:
+    """A number in a file, times ten to the power of `digits`, exactly, and at most `most`."""
+    if len(text) > MOST_CHARS or not _NUMBER.fullmatch(text):
+        raise AmountError('must be a decimal number like "3.00"')
+    scaled = _EXACT.scaleb(Decimal(text), digits)
+    if scaled < 0:
+        raise AmountError("must not be negative")
+    if scaled > most:
+        raise AmountError(f"must not be more than {written(most, digits)}")
+    if scaled != scaled.to_integral_value():
+        raise AmountError(f"has more than {digits} decimal places")
+    return int(scaled)
+
+
 def scaled(text: str, places: int) -> int:
-    """A decimal as a whole number of its smallest parts, of which `places` digits count."""
-    found = _DECIMAL.fullmatch(text.strip())
+    """What a person typed into a form, as a whole number of its smallest parts."""
+    found = _TYPED.fullmatch(text.strip())
     if found is None or not (found[1] or found[2]):
         raise AmountError("Write a number such as 1234.50, without commas.")
     whole, part = found[1], found[2] or ""
@@ -33,6 +53,12 @@ def decimal(number: int, places: int) -> str:
     whole, part = divmod(abs(number), 10**places)
     digits = f"{part:0{places}d}".rstrip("0")
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
+
+
+def written(amount: int, places: int = NANO_PLACES) -> str:
+    """The exact amount as a file has it: a decimal number with at least two decimal places."""
+    whole, _, part = decimal(amount, places).partition(".")
+    return f"{whole}.{part:0<2}"
 
 
 def exact(amount_nano: int) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from billing.dollars import MILLIONTH_DIGITS, NANO_DIGITS, AmountError, parsed, written
+from billing.money import NANO_PLACES, PPM_PLACES, AmountError, parsed, written
 from billing.pricing import MOST_MULTIPLIER_PPM, MOST_NANO, UNIT_PPM, PriceVersion
 
 MAX_BYTES = 4 * 1024 * 1024  # some 10,000 prices
@@ -87,7 +87,7 @@ def text_of(prices: Iterable[tuple[PriceVersion, str]]) -> str:
             "cache_write_5m": written(price.cache_write_5m_nano),
             "cache_write_1h": written(price.cache_write_1h_nano),
             "server_tool": written(price.server_tool_nano),
-            "multiplier": written(price.multiplier_ppm, MILLIONTH_DIGITS),
+            "multiplier": written(price.multiplier_ppm, PPM_PLACES),
             "valid_from": moment(price.valid_from),
             "valid_until": None if price.valid_until is None else moment(price.valid_until),
             "is_default": price.is_default,
@@ -207,11 +207,11 @@ class _Reading:
 
 
 def _amount(value: object) -> int:
-    return _decimal(value, NANO_DIGITS, MOST_NANO)
+    return _decimal(value, NANO_PLACES, MOST_NANO)
 
 
 def _multiplier(value: object) -> int:
-    return _decimal(value, MILLIONTH_DIGITS, MOST_MULTIPLIER_PPM)
+    return _decimal(value, PPM_PLACES, MOST_MULTIPLIER_PPM)
 
 
 def _decimal(value: object, digits: int, most: int) -> int:

@@ -13,8 +13,8 @@ from django.db.models import QuerySet
 
 from accounts.reads import DatabaseAwayError
 from billing import pricefile, pricelist, tariff
-from billing.dollars import parsed
 from billing.models import Price
+from billing.money import parsed
 from billing.pricing import MOST_NANO, Charge, PriceVersion
 from billing.tariff import BUILT_IN, Tariff
 

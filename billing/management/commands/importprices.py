@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import audit
 from billing import pricefile, pricelist
-from billing.dollars import MILLIONTH_DIGITS, written
+from billing.money import PPM_PLACES, written
 from billing.pricing import UNIT_PPM, PriceVersion
 
 
@@ -73,7 +73,7 @@ def _figures(price: PriceVersion | None) -> str:
         return ""
     times = ""
     if price.multiplier_ppm != UNIT_PPM:
-        times = f", times {written(price.multiplier_ppm, MILLIONTH_DIGITS)}"
+        times = f", times {written(price.multiplier_ppm, PPM_PLACES)}"
     return f"input {written(price.input_nano)}, output {written(price.output_nano)}{times}"
 
 

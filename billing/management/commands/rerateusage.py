@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import rerate
-from billing.dollars import written
+from billing.money import written
 from billing.rerate import Outcome, Scope
 
 

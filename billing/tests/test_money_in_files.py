@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.dollars import AmountError, parsed, written
+from billing.money import AmountError, parsed, written
 
 MOST = 10**15
 
