@@ -7,10 +7,9 @@ from uuid import UUID
 from django.db.models import Q, Sum
 
 from accounts.models import ApiKey
+from billing.allowances import ORGANIZATION, Counts
 from billing.models import Allowance, UsageRollup
 from billing.plans import Limits
-
-ORGANIZATION = "organization"  # the subject of an organization's own caps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +28,6 @@ class Standing:
         return None if self.limit is None else max(self.limit - self.used - self.held, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Used:
-    requests: int = 0
-    tokens: int = 0
-    tokens_held: int = 0
-    cost_nano: int = 0
-    cost_held_nano: int = 0
-
-
 def of(organization_id: UUID, subject: str, limits: Limits, *, now: datetime) -> list[Standing]:
     """Where the subject stands with each limit that is counted by day or month.
 
@@ -49,10 +39,11 @@ def of(organization_id: UUID, subject: str, limits: Limits, *, now: datetime) ->
     next_month = (first + timedelta(days=32)).replace(day=1)
     prefix = f"{organization_id.hex}/{subject}/"
     names = {f"{prefix}{midnight:%Y-%m-%d}": midnight, f"{prefix}{first:%Y-%m}": first}
-    counted = {name: _counted(row) for name, row in Allowance.objects.in_bulk(list(names)).items()}
+    found = Allowance.objects.filter(id__in=names).values_list("id", *Counts._fields)
+    counted = {name: Counts(*amounts) for name, *amounts in found}
     is_counted = (limits.counts_days, limits.counts_months)
     day, month = (
-        counted.get(name) or (_Used() if limited else _closed(organization_id, subject, starts_at))
+        counted.get(name) or (Counts() if limited else _closed(organization_id, subject, starts_at))
         for (name, starts_at), limited in zip(names.items(), is_counted, strict=True)
     )
     return [
@@ -87,17 +78,7 @@ def of(organization_id: UUID, subject: str, limits: Limits, *, now: datetime) ->
     ]
 
 
-def _counted(row: Allowance) -> _Used:
-    return _Used(
-        requests=row.requests,
-        tokens=row.tokens,
-        tokens_held=row.tokens_held,
-        cost_nano=row.cost_nano,
-        cost_held_nano=row.cost_held_nano,
-    )
-
-
-def _closed(organization_id: UUID, subject: str, starts_at: datetime) -> _Used:
+def _closed(organization_id: UUID, subject: str, starts_at: datetime) -> Counts:
     sums = UsageRollup.objects.filter(
         _whose(subject),
         kind=UsageRollup.Kind.DAY,
@@ -113,7 +94,7 @@ def _closed(organization_id: UUID, subject: str, starts_at: datetime) -> _Used:
     )
     found = {name: int(value or 0) for name, value in sums.items()}
     tokens = found["all_input"] + found["all_5m"] + found["all_1h"] + found["all_output"]
-    return _Used(requests=found["all_requests"], tokens=tokens, cost_nano=found["all_cost"])
+    return Counts(requests=found["all_requests"], tokens=tokens, cost_nano=found["all_cost"])
 
 
 def _whose(subject: str) -> Q:

@@ -19,6 +19,7 @@ from accounts.principal import USAGE_READ
 from accounts.rest import HasScope
 from accounts.views import RULERS, KeyPage
 from billing import current, statements, terms, usage
+from billing.allowances import ORGANIZATION
 from billing.plans import Limits
 from billing.serializers import Asked, Exported, Organized, amounts, asked, by, moment
 
@@ -132,7 +133,7 @@ class CurrentUsage(UsagePage):
                 "limits": _limits(agreed.limits, own),
                 "organization_limits": _limits(
                     agreed.cap,
-                    current.of(organization_id, current.ORGANIZATION, agreed.cap, now=now),
+                    current.of(organization_id, ORGANIZATION, agreed.cap, now=now),
                 )
                 if rules
                 else None,
