@@ -6,14 +6,16 @@ and transaction, together with the ledger row that it is for.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import F, Q, Sum
 
-from billing.models import Allowance
+from accounts.models import ApiKey
+from billing.models import Allowance, UsageRollup
 from billing.plans import Limits
 
 _TABLE = Allowance._meta.db_table
@@ -41,7 +43,8 @@ class Reservation:
     bounds: Sequence[Bound]
     tokens: int
     cost_nano: int
-    overdraft: bool = False
+    input_tokens: int = 0  # of the tokens
+    overdraft: bool = False  # the one that uses up what is left may use more than that
 
 
 class Counts(NamedTuple):
@@ -144,11 +147,15 @@ def _taking(requests: bool, tokens: bool, cost: bool, overdraft: bool) -> tuple[
         conditions.append("requests < %s")
         values.append("requests")
     if tokens:
-        conditions.append("tokens < %s" if overdraft else "tokens + tokens_held + %s <= %s")
+        conditions.append(
+            "tokens + tokens_held < %s" if overdraft else "tokens + tokens_held + %s <= %s"
+        )
         values += ["tokens"] if overdraft else ["need", "tokens"]
     if cost:
         conditions.append(
-            "cost_nano < %s" if overdraft else "cost_nano + cost_held_nano + %s <= %s"
+            "cost_nano + cost_held_nano < %s"
+            if overdraft
+            else "cost_nano + cost_held_nano + %s <= %s"
         )
         values += ["cost"] if overdraft else ["price", "cost"]
     statement = (
@@ -160,19 +167,66 @@ def _taking(requests: bool, tokens: bool, cost: bool, overdraft: bool) -> tuple[
 
 
 def _make(cursor: Any, bound: Bound) -> bool:
-    """Add the row of a new day or month. False: it was there, so the limit is what refused."""
+    """Add the row of a new day or month, or of a limit that is new, with what was used before.
+
+    False: it was there, so the limit is what refused.
+    """
     organization = bound.organization_id
+    before = used_before(organization, bound.subject, bound.period)
     cursor.execute(
         f"INSERT INTO {_TABLE} (id, organization_id, subject, period, {_COUNTS})"  # noqa: S608  (names of ours)
-        " VALUES (%s, %s, %s, %s, 0, 0, 0, 0, 0) ON CONFLICT (id) DO NOTHING",
+        " VALUES (%s, %s, %s, %s, %s, %s, 0, %s, 0) ON CONFLICT (id) DO NOTHING",
         (
             bound.id,
             organization if connection.features.has_native_uuid_field else organization.hex,
             bound.subject,
             bound.period,
+            before.requests,
+            before.tokens,
+            before.cost_nano,
         ),
     )
     return bool(cursor.rowcount)
+
+
+def used_before(organization_id: UUID, subject: str, period: str) -> Counts:
+    """What closed requests of the period have used, by the sums of the ledger."""
+    kind, starts_at = _sum_of(period)
+    sums = UsageRollup.objects.filter(
+        _whose(subject), kind=kind, organization_id=organization_id, starts_at=starts_at
+    ).aggregate(
+        all_requests=Sum("requests"),
+        all_tokens=Sum(
+            F("input_tokens")
+            + F("output_tokens")
+            + F("cache_write_5m_tokens")
+            + F("cache_write_1h_tokens")
+        ),
+        all_cost=Sum("cost_nano"),
+    )
+    return Counts(
+        requests=sums["all_requests"] or 0,
+        tokens=sums["all_tokens"] or 0,
+        cost_nano=sums["all_cost"] or 0,
+    )
+
+
+def _sum_of(period: str) -> tuple[str, datetime]:
+    """The kind of sum that a day or a month is, and when it begins."""
+    if len(period) > len("2026-11"):
+        day = datetime.strptime(period, "%Y-%m-%d").replace(tzinfo=UTC)
+        return UsageRollup.Kind.DAY, day
+    return UsageRollup.Kind.MONTH, datetime.strptime(period, "%Y-%m").replace(tzinfo=UTC)
+
+
+def _whose(subject: str) -> Q:
+    kind, _, name = subject.partition(":")
+    if kind == ORGANIZATION:
+        return Q()
+    if kind == "key":
+        return Q(api_key_id=name)
+    own = ApiKey.objects.filter(user_id=int(name), is_service=True)  # these stand for themselves
+    return Q(user_id=int(name)) & ~Q(api_key_id__in=own.values("id"))
 
 
 def _give_back(cursor: Any, allowance_id: str, wanted: Reservation) -> None:

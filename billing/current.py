@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Q, Sum
-
-from accounts.models import ApiKey
-from billing.allowances import ORGANIZATION, Counts
-from billing.models import Allowance, UsageRollup
+from billing import allowances
+from billing.allowances import Counts
+from billing.models import Allowance
 from billing.plans import Limits
 
 
@@ -38,13 +36,16 @@ def of(organization_id: UUID, subject: str, limits: Limits, *, now: datetime) ->
     tomorrow = midnight + timedelta(days=1)
     next_month = (first + timedelta(days=32)).replace(day=1)
     prefix = f"{organization_id.hex}/{subject}/"
-    names = {f"{prefix}{midnight:%Y-%m-%d}": midnight, f"{prefix}{first:%Y-%m}": first}
-    found = Allowance.objects.filter(id__in=names).values_list("id", *Counts._fields)
-    counted = {name: Counts(*amounts) for name, *amounts in found}
+    periods = [f"{midnight:%Y-%m-%d}", f"{first:%Y-%m}"]
     is_counted = (limits.counts_days, limits.counts_months)
+    wanted = [f"{prefix}{p}" for p, limited in zip(periods, is_counted, strict=True) if limited]
+    found = Allowance.objects.filter(id__in=wanted).values_list("period", *Counts._fields)
+    counted = {period: Counts(*amounts) for period, *amounts in found}
     day, month = (
-        counted.get(name) or (Counts() if limited else _closed(organization_id, subject, starts_at))
-        for (name, starts_at), limited in zip(names.items(), is_counted, strict=True)
+        counted[period]
+        if period in counted
+        else allowances.used_before(organization_id, subject, period)
+        for period in periods
     )
     return [
         Standing(
@@ -76,32 +77,3 @@ def of(organization_id: UUID, subject: str, limits: Limits, *, now: datetime) ->
             resets_at=next_month,
         ),
     ]
-
-
-def _closed(organization_id: UUID, subject: str, starts_at: datetime) -> Counts:
-    sums = UsageRollup.objects.filter(
-        _whose(subject),
-        kind=UsageRollup.Kind.DAY,
-        organization_id=organization_id,
-        starts_at__gte=starts_at,
-    ).aggregate(
-        all_requests=Sum("requests"),
-        all_input=Sum("input_tokens"),
-        all_5m=Sum("cache_write_5m_tokens"),
-        all_1h=Sum("cache_write_1h_tokens"),
-        all_output=Sum("output_tokens"),
-        all_cost=Sum("cost_nano"),
-    )
-    found = {name: int(value or 0) for name, value in sums.items()}
-    tokens = found["all_input"] + found["all_5m"] + found["all_1h"] + found["all_output"]
-    return Counts(requests=found["all_requests"], tokens=tokens, cost_nano=found["all_cost"])
-
-
-def _whose(subject: str) -> Q:
-    kind, _, name = subject.partition(":")
-    if kind == ORGANIZATION:
-        return Q()
-    if kind == "key":
-        return Q(api_key_id=name)
-    own = ApiKey.objects.filter(user_id=int(name), is_service=True)  # these stand for themselves
-    return Q(user_id=int(name)) & ~Q(api_key_id__in=own.values("id"))

@@ -82,6 +82,7 @@ def prepared(
     reservation = Reservation(
         bounds=bounds,
         tokens=need.tokens,
+        input_tokens=need.input_tokens,
         cost_nano=charge.price.cost(most) if charge else 0,
         overdraft=terms.overdraft,
     )
@@ -98,7 +99,7 @@ async def admit(admission: Admission, subject: str, terms: Terms) -> dict[str, s
     outcome = await ledger.admit(admission)
     if isinstance(outcome, Denied):
         await _forgive_minutes(admission, subject, terms)
-        raise _refusal(outcome, admission, terms)
+        raise _told(_refusal(outcome, admission, terms), admission, subject)
     found = [_minute(count) for count in minutes]
     if admission.reservation:
         for bound in admission.reservation.bounds:
@@ -148,15 +149,8 @@ async def _count_minutes(admission: Admission, subject: str, terms: Terms) -> li
         if counts[-1].is_over:
             for earlier, its_rate, _ in asked[: number + 1]:
                 await _off_loop(rates.forgive, earlier, its_rate)
-            whose = " for your organization" if limits is terms.cap else ""
-            wait_s = min(counts[-1].resets_in_s, MOST_WAIT_S)
-            raise LimitReachedError(
-                f"The plan {terms.name} allows {rate.limit:,} requests per minute{whose}. "
-                f"The next may come in {wait_s} s.",
-                _minute(counts[-1]),
-                wait_s=wait_s,
-                is_final=False,
-            )
+            is_cap = limits is terms.cap
+            raise _told(_too_fast(counts[-1], terms, is_cap=is_cap), admission, subject)
     return counts
 
 
@@ -172,6 +166,30 @@ async def _off_loop(act: Callable[[str, str, Rate], T], who: str, rate: Rate) ->
         return act("requests", who, rate)
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_counters, act, "requests", who, rate)
+
+
+def _told(refusal: LimitReachedError, admission: Admission, subject: str) -> LimitReachedError:
+    """The refusal, once the log has it: a request that is refused has no row."""
+    log.info(
+        "req_%s refused: %s of organization %s, key %s: %s",
+        admission.id.hex,
+        subject,
+        admission.organization_id,
+        admission.api_key_id,
+        refusal,
+    )
+    return refusal
+
+
+def _too_fast(count: Count, terms: Terms, *, is_cap: bool) -> LimitReachedError:
+    who = "Your organization's cap" if is_cap else f"The plan {terms.name}"
+    wait_s = min(count.resets_in_s, MOST_WAIT_S)
+    return LimitReachedError(
+        f"{who} allows {count.limit:,} requests per minute. The next may come in {wait_s} s.",
+        _minute(count),
+        wait_s=wait_s,
+        is_final=False,
+    )
 
 
 def _refusal(denied: Denied, admission: Admission, terms: Terms) -> LimitReachedError:

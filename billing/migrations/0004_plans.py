@@ -1,19 +1,28 @@
 from django.db import migrations
 
+# With an overdraft, for Claude Code asks for 128,000 tokens of output with each request and uses a
+# hundredth of them: reserved in full, two of these plans would never let it begin.
 PLANS = {
     "free": {
         "name": "Free",
         "requests_per_minute": 10,
         "requests_per_day": 100,
         "tokens_per_day": 10_000,
+        "overdraft": True,
     },
     "starter": {
         "name": "Starter",
         "requests_per_minute": 60,
         "requests_per_day": 1_000,
         "tokens_per_day": 100_000,
+        "overdraft": True,
     },
-    "pro": {"name": "Pro", "requests_per_minute": 300, "tokens_per_day": 1_000_000},
+    "pro": {
+        "name": "Pro",
+        "requests_per_minute": 300,
+        "tokens_per_day": 1_000_000,
+        "overdraft": True,
+    },
     "enterprise": {"name": "Enterprise"},
 }
 

@@ -46,9 +46,8 @@ class Plan(Limits):
     name = models.CharField(max_length=100)
     overdraft = models.BooleanField(
         default=False,
-        help_text="Let a request begin as long as the limit is not used up, although it and those "
-        "under way may then exceed it. Off: reserve what each may use at most, so that the "
-        "limit holds.",
+        help_text="Let one more request begin as long as anything is left, although it may use "
+        "more than that. Off: a request begins only where there is room for all that it may use.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -62,7 +62,7 @@ async def test_it_never_holds_more_tokens_than_there_are(
     assert (allowance.requests, allowance.tokens, allowance.tokens_held) == (3, 0, 90)
     error = await refused(admission, agreed)
     assert "0 tokens used, 90 tokens held by requests under way" in str(error)
-    assert "There is room once those have ended." in str(error)
+    assert "There may be room once those have ended." in str(error)
     assert error.headers["retry-after"] == "5"
     assert "x-should-retry" not in error.headers
     for one, _ in held:
@@ -80,20 +80,43 @@ async def test_it_says_what_to_do_when_a_request_is_too_large_for_the_whole_day(
     )
     assert str(error) == (
         "The plan Test allows 10,000 tokens per day: 0 tokens used, and this request may need up"
-        " to 32,500 tokens, more than all of it. Ask for a smaller max_tokens or send less."
+        " to 32,500 tokens, more than all of it. A smaller max_tokens needs less"
+        " (CLAUDE_CODE_MAX_OUTPUT_TOKENS in Claude Code)."
     )
     assert error.headers["x-should-retry"] == "false"
 
 
-async def test_it_lets_an_overdraft_begin_until_the_limit_is_used_up(
+async def test_it_lets_one_more_begin_with_an_overdraft_while_anything_is_left(
     writing: writer.Writer, admission: Admission
 ) -> None:
     agreed = terms(tokens_per_day=100, overdraft=True)
-    started = [await begun(admission, agreed) for _ in range(6)]
-    for one, _ in started:
-        await ended(one, TokenCounts(output_tokens=20))
+    started = [await begun(admission, agreed) for _ in range(4)]  # 30 each: the fourth is over
     error = await refused(admission, agreed)
-    assert "100 tokens per day: 120 tokens used. It begins anew" in str(error)
+    assert "0 tokens used, 120 tokens held by requests under way. There may be room" in str(error)
+    assert error.headers["retry-after"] == "5"
+    for one, _ in started:
+        await ended(one, TokenCounts(output_tokens=24))
+    started = [await begun(admission, agreed)]  # 4 are left
+    await ended(started[0][0], TokenCounts(output_tokens=30))
+    error = await refused(admission, agreed)
+    assert "100 tokens per day: 126 tokens used. It begins anew" in str(error)
+    assert error.headers["x-should-retry"] == "false"
+
+
+async def test_it_begins_a_new_limit_with_what_was_used_before(
+    writing: writer.Writer, admission: Admission
+) -> None:
+    unlimited = terms()
+    for counts in (TokenCounts(output_tokens=60), TokenCounts(input_tokens=20)):
+        one, _ = await begun(admission, unlimited)
+        await ended(one, counts)
+    capped = terms(cap=Limits(tokens_per_day=100, requests_per_day=9, cost_per_month_nano=10**9))
+    error = await refused(admission, capped)
+    assert "Your organization's cap allows 100 tokens per day: 80 tokens used" in str(error)
+    await begun(admission, capped, Need(input_tokens=10, max_tokens=10), subject="user:2")
+    rows = {row.period: row async for row in Allowance.objects.all()}
+    assert (rows["2026-11-25"].requests, rows["2026-11-25"].tokens) == (3, 80)
+    assert rows["2026-11"].cost_nano == 140
 
 
 async def test_it_keeps_a_budget_of_money_in_the_month(
@@ -121,7 +144,7 @@ async def test_it_takes_nothing_from_anybody_when_one_limit_of_several_refuses(
     )
     await begun(admission, agreed)
     error = await refused(admission, agreed, subject="user:2")
-    assert "for your organization" in str(error)
+    assert "Your organization's cap allows 30 tokens" in str(error)
     rows = {row.subject + row.period: row async for row in Allowance.objects.all()}
     assert rows["user:12026-11-25"].requests == rows["organization2026-11-25"].requests == 1
     for period in ("2026-11-25", "2026-11"):
@@ -139,7 +162,7 @@ async def test_it_counts_users_apart_and_an_organization_together(
     await begun(admission, agreed, subject="user:1")
     await refused(admission, agreed, subject="user:1")
     await begun(admission, agreed, subject="key:abc")
-    assert "organization" in str(await refused(admission, agreed, subject="user:3"))
+    assert "organization's cap" in str(await refused(admission, agreed, subject="user:3"))
 
 
 async def test_it_refuses_by_the_minute_without_counting_what_it_refuses(

@@ -146,7 +146,7 @@ def test_it_shows_a_service_key_its_own(alice: Person) -> None:
     assert (answer["subject"], answer["api_calls_used"]) == (f"key:{key.pk}", 3)
 
 
-@pytest.mark.parametrize(("is_owner", "count"), [(True, 8), (False, 5)])
+@pytest.mark.parametrize(("is_owner", "count"), [(True, 9), (False, 7)])
 def test_it_asks_the_database_a_fixed_number_of_times(
     alice: Person,
     bob: Person,
@@ -156,7 +156,7 @@ def test_it_asks_the_database_a_fixed_number_of_times(
 ) -> None:
     subscribe(alice)
     client = (alice if is_owner else bob).signed_in()
-    # Session, user, membership, plan, allowances; an owner's caps, of which there are none here,
-    # are one read of allowances and two of sums.
+    # Session, user, membership, plan, allowances, and the sums of the day and the month for want
+    # of any; an owner's caps, of which there are none here, are two more sums.
     with django_assert_num_queries(count):
         client.get(URL)

@@ -24,7 +24,7 @@ def subscribe(person: Person, **limits: int) -> None:
     [
         ({"requests_per_day": 1}, "allows 1 request per day, and 1 is used"),
         ({"cost_per_month_nano": 1_000_000_000_000}, "allows $1,000.00 per month"),
-        ({"tokens_per_day": 10_000}, "Ask for a smaller max_tokens or send less"),
+        ({"tokens_per_day": 10_000}, "Its input alone is about"),
     ],
 )
 def test_it_is_told_once_and_shows_what_it_is_told(

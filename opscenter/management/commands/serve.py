@@ -5,8 +5,11 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
+from billing import terms
+from billing.models import Plan
 from opscenter import exporter
 from opscenter.listening import check_free
 
@@ -28,8 +31,21 @@ class Command(BaseCommand):
         """Runs until SIGINT or SIGTERM."""
         os.umask(0o077)  # what is in var/ is the operator's alone
         check_free()
+        _check_default_plan()
         with exporter.beside(wanted=not options["no_exporter"]):
             _serve()
+
+
+def _check_default_plan() -> None:
+    """A code that no plan has would let everybody use as much as they like."""
+    code = settings.DEFAULT_PLAN
+    try:
+        if code == terms.NO_PLAN or terms.plan_of(code) is not None:
+            return
+    except Error:  # no database yet: the server says so to whoever asks
+        return
+    codes = ", ".join([*Plan.objects.values_list("code", flat=True), terms.NO_PLAN])
+    raise CommandError(f"OPSCENTER_DEFAULT_PLAN: no plan has the code {code!r}; it may be: {codes}")
 
 
 def _serve() -> None:
