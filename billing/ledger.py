@@ -268,7 +268,14 @@ def move(record_id: uuid.UUID, *, upstream: str, moved_from: str) -> None:
 
 def _stored(usage: Mapping[str, Any]) -> str | None:
     """The usage object as JSON that every database takes: no NUL, nothing infinite or endless."""
-    text = msgspec.json.encode(usage) if usage else b""
+    try:
+        text = msgspec.json.encode(usage) if usage else b""
+    except (
+        RecursionError,
+        ValueError,
+        TypeError,
+    ):  # it came in a little less deep than it goes out
+        return None
     if not 0 < len(text) <= _USAGE_BYTES:
         return None
     return _NUL.sub(rb"\1", text).decode()

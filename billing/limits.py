@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,6 @@ from billing.ledger import Admission
 from billing.plans import Limits, Terms
 from billing.pricing import Charge
 from billing.standing import Use
-from billing.tokens import TokenCounts
 
 log = logging.getLogger(__name__)
 
@@ -68,22 +67,24 @@ class Need:
 
 
 def prepared(
-    admission: Admission, subject: str, terms: Terms, need: Need, charge: Charge | None
+    admission: Admission, subject: str, terms: Terms, need: Need, charges: Sequence[Charge]
 ) -> Admission:
-    """The request with what must be reserved for it. Raises SuspendedError or BillingSickError."""
-    _check_terms(admission, terms, charge)
+    """The request with what must be reserved for it. Raises SuspendedError or BillingSickError.
+
+    `charges` are those of all who may answer: nobody knows yet who will.
+    """
+    _check_terms(admission, terms, charges)
     organization, at = admission.organization_id, admission.admitted_at
     bounds = allowances.bounds(organization, subject, terms.limits, at)
     bounds += allowances.bounds(organization, ORGANIZATION, terms.cap, at)
     if not bounds:
         return admission
-    # What is written to a cache for an hour costs the most of all input.
-    most = TokenCounts(cache_write_1h_tokens=need.input_tokens, output_tokens=need.max_tokens)
+    costs = [one.price.most(need.input_tokens, need.max_tokens) for one in charges]
     reservation = Reservation(
         bounds=bounds,
         tokens=need.tokens,
         input_tokens=need.input_tokens,
-        cost_nano=charge.price.cost(most) if charge else 0,
+        cost_nano=max(costs, default=0),
         overdraft=terms.overdraft,
     )
     return replace(admission, reservation=reservation)
@@ -107,14 +108,14 @@ async def admit(admission: Admission, subject: str, terms: Terms) -> dict[str, s
     return standing.headers(found) if found else {}
 
 
-def _check_terms(admission: Admission, terms: Terms, charge: Charge | None) -> None:
+def _check_terms(admission: Admission, terms: Terms, charges: Sequence[Charge]) -> None:
     if terms.suspended:
         why = f": {terms.reason}" if terms.reason else ""
         raise SuspendedError(f"Your organization's subscription is suspended{why}.")
     if terms.is_unknown:
         alarms.put(alarms.Code.UNKNOWN_PLAN, terms.plan, "No plan has this code: no limits apply.")
         _fail_closed(f"The plan {terms.plan} is not there")
-    if charge is not None and not charge.is_known:
+    if not all(charge.is_known for charge in charges):
         _fail_closed(f"There is no price for {admission.target_model}")
 
 

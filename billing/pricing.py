@@ -53,6 +53,14 @@ class PriceVersion:
         )
         return min((2 * exact + PER * UNIT_PPM) // (2 * PER * UNIT_PPM), MOST_COST_NANO)
 
+    def most(self, input_tokens: int, output_tokens: int) -> int:
+        """What a request can cost at most, whichever kind of input its tokens turn out to be."""
+        kinds = ("input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+        return max(
+            self.cost(TokenCounts(output_tokens=output_tokens, **{kind: input_tokens}))
+            for kind in kinds
+        )
+
     def is_valid(self, at: datetime) -> bool:
         """Whether it counts at that moment."""
         return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)

@@ -7,12 +7,15 @@ from typing import Any, Self
 MOST = 2**31 - 1  # what an integer column holds; a larger count is an upstream's mistake
 # Twenty times the largest window there is: who reports more has counted wrong, and it is money.
 MOST_PLAUSIBLE = 20_000_000
+MOST_TOOL_USES = 1_000  # in one answer; the API itself stops long before
 _CLASSES = (
     "input_tokens",
     "output_tokens",
     "cache_read_input_tokens",
     "cache_creation_input_tokens",
 )
+# What is looked at in a `usage` object.
+KNOWN = frozenset({*_CLASSES, "cache_creation", "server_tool_use"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,8 @@ class TokenCounts:
         written = _count(usage.get("cache_creation_input_tokens"))
         split = _object(usage.get("cache_creation"))
         one_hour = _count(split.get("ephemeral_1h_input_tokens"))
-        five_minutes = _count(split.get("ephemeral_5m_input_tokens")) or max(0, written - one_hour)
+        # The larger of the two where they disagree.
+        five_minutes = max(_count(split.get("ephemeral_5m_input_tokens")), written - one_hour, 0)
         return cls(
             input_tokens=_count(usage.get("input_tokens")),
             output_tokens=_count(usage.get("output_tokens")),
@@ -78,31 +82,49 @@ def faults(usage: Mapping[str, Any]) -> tuple[str, ...]:
     split = _object(usage.get("cache_creation"))
     found += [f"cache_creation.{name}" for name, value in split.items() if _is_wrong(value)]
     tools = _object(usage.get("server_tool_use"))
-    found += [f"server_tool_use.{name}" for name, value in tools.items() if _is_wrong(value)]
+    found += [
+        f"server_tool_use.{name}"
+        for name, value in tools.items()
+        if _is_wrong(value, MOST_TOOL_USES)
+    ]
     return tuple(found)
 
 
 def settled(
-    usage: Mapping[str, Any], *, expected_input: int, seen_output: int, is_whole: bool
+    usage: Mapping[str, Any],
+    *,
+    expected_input: int,
+    seen_output: int,
+    is_whole: bool,
+    has_final: bool = True,
+    was_left: bool = False,
 ) -> Settled:
     """What to charge for, from what the upstream reported and what we saw ourselves.
 
     `expected_input` and `seen_output` are our own estimates; `is_whole` says that the answer came
-    to its end, so that its last counts are final.
+    to its end, `has_final` that its last count of output came too, and `was_left` that the client
+    went while the upstream had the request.
     """
-    if not usage:
-        if not is_whole and not seen_output:  # nothing has come back, so nothing is known
+    if not usage and not is_whole and not seen_output:  # nothing has come back
+        if not was_left:
             return Settled(counts=TokenCounts())
-        ours = TokenCounts(input_tokens=expected_input, output_tokens=seen_output)
-        return Settled(counts=ours, estimated=True, flags=("uncounted",))
+        # It was read by then, or may have been: who leaves early does not read for nothing.
+        ours = TokenCounts(input_tokens=expected_input)
+        return Settled(counts=ours, estimated=True, flags=("left",))
     bad = faults(usage)
     counts = TokenCounts.of(_without(usage, bad) if bad else usage)
-    flags: tuple[str, ...] = ("clamped",) if bad else ()
-    if "input_tokens" in bad:
+    has_input = usage.get("input_tokens") is not None
+    has_final = has_final and usage.get("output_tokens") is not None
+    if not has_input or "input_tokens" in bad:
         counts = replace(counts, input_tokens=expected_input)
-    if "output_tokens" in bad or not is_whole:
-        flags += () if is_whole else ("partial",)
+    if not (is_whole and has_final) or "output_tokens" in bad:
         counts = replace(counts, output_tokens=max(counts.output_tokens, seen_output))
+    found = {
+        "clamped": bool(bad),
+        "partial": not is_whole,
+        "uncounted": is_whole and not (has_input and has_final),
+    }
+    flags = tuple(flag for flag, is_so in found.items() if is_so)
     return Settled(counts=counts, estimated=bool(flags), flags=flags)
 
 
@@ -117,12 +139,12 @@ def _without(usage: Mapping[str, Any], bad: Collection[str]) -> dict[str, Any]:
     }
 
 
-def _is_wrong(value: object) -> bool:
+def _is_wrong(value: object, most: int = MOST_PLAUSIBLE) -> bool:
     if value is None:
         return False
     if isinstance(value, bool) or not isinstance(value, int):
         return True
-    return not 0 <= value <= MOST_PLAUSIBLE
+    return not 0 <= value <= most
 
 
 def _object(value: object) -> Mapping[str, Any]:

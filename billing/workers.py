@@ -58,6 +58,10 @@ class Watch:
             self._seen.clear()
         self._looked_at = now_s
         self._seen = {worker: self._kept(worker, beat, now_s) for worker, beat in beats.items()}
+        own = self._seen.get(OWN_ID)
+        if own is not None and now_s - own[1] >= LOOKS_S:
+            self._seen.clear()  # our own heart beats, but nobody can write it down
+            return []
         return [worker for worker, (_, since) in self._seen.items() if now_s - since >= DEAD_S]
 
     def _kept(

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 from django.db import DataError, Error, IntegrityError, connection, transaction
+
+from billing import locking
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Writer:
         self._waiting: list[_Row] = []
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._late: asyncio.TimerHandle | None = None  # for those who wait while a batch hangs
 
     async def write(self, statement: Statement, values: Row) -> Any:
         """The row's outcome, once it is committed. Raises WriterUnavailableError where it cannot
@@ -128,9 +130,9 @@ class Writer:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-                late = self._loop.call_later(WAIT_S, self._refuse, batch)
+                self._late = self._loop.call_later(WAIT_S, self._refuse_from_now_on, batch)
                 failed, outcomes = await self._loop.run_in_executor(self._thread, _commit, batch)
-                late.cancel()
+                self._late.cancel()
                 self._tell(batch, failed, outcomes)
                 lasting = [row for row in failed if row.waiter is None]
                 if lasting:
@@ -140,6 +142,11 @@ class Writer:
                     await asyncio.sleep(RETRY_S)
         finally:
             self._task = None
+
+    def _refuse_from_now_on(self, batch: list[_Row]) -> None:
+        """The same as long as this batch hangs: who comes meanwhile need not wait as long."""
+        self._refuse(batch)
+        self._late = self._loop.call_later(RETRY_S, self._refuse_from_now_on, batch)
 
     def _refuse(self, batch: list[_Row]) -> None:
         """Tell all who wait, in this batch or for the next, that the database is away."""
@@ -207,39 +214,19 @@ def _write(rows: Sequence[_Row]) -> dict[_Row, Any]:
     for row in rows:
         by_statement.setdefault(row.statement, []).append(row)
     written: dict[_Row, Any] = {}
+    locking.bound_waits()
     with transaction.atomic():
-        _take_turns(by_statement)
+        locking.take_turns(
+            name
+            for statement, mine in by_statement.items()
+            for name in statement.names([row.values for row in mine])
+        )
         for statement in sorted(by_statement, key=lambda each: each.turn):
             mine = by_statement[statement]
             outcomes = statement.run([row.values for row in mine])
             if outcomes is not None:
                 written.update(zip(mine, outcomes, strict=True))
     return written
-
-
-def _take_turns(by_statement: Mapping[Statement, Sequence[_Row]]) -> None:
-    """Keep two processes that change the same sums from waiting for each other for ever.
-
-    SQLite has one writer at a time anyway. Elsewhere the names are locked first, until the commit,
-    in one order.
-    """
-    if connection.vendor == "sqlite":
-        return
-    names = {
-        name
-        for statement, rows in by_statement.items()
-        for name in statement.names([row.values for row in rows])
-    }
-    if names:
-        numbers = sorted(
-            int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
-            for name in names
-        )
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(pg_advisory_xact_lock(one)) FROM unnest(%s::bigint[]) AS one",
-                [numbers],
-            )
 
 
 def write_now(statement: Statement, rows: Sequence[Row]) -> None:

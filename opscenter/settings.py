@@ -162,6 +162,12 @@ CACHES: dict[str, Any] = {
         "OPTIONS": {"MAX_ENTRIES": 200_000},  # beyond it some are forgotten: about 50 MB
     }
 }
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # A server that vanished without a word is noticed within half a minute.
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        keepalives_idle=10, keepalives_interval=5, keepalives_count=3
+    )
+
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

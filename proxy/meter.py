@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from billing.tokens import KNOWN
 from proxy.wire import sse
 
 MOST_BYTES = 64 * 1024  # of one member that we read; what it holds may be many times larger
@@ -30,6 +31,7 @@ class Meter:
         "_content_bytes",
         "_events",
         "error",
+        "has_final",
         "message_id",
         "model",
         "stop_reason",
@@ -46,6 +48,7 @@ class Meter:
         self.error: dict[str, Any] | None = None
         self.stopped = False
         self.tool_calls = 0
+        self.has_final = False  # the last count of output has come
         self._content_bytes = 0
         self._events = 0
 
@@ -65,7 +68,9 @@ class Meter:
             self.error = _object(_value(message, "error"))
         else:
             self._merge_message(message)
-            content = message.get("content", b"")
+            self.has_final = "output_tokens" in self.usage
+            # Of what cannot be read, such as half a surrogate pair, all of it.
+            content = message.get("content", b"") if message else raw
             self._content_bytes = len(memoryview(content))
             self._count_calls(content)
 
@@ -97,7 +102,9 @@ class Meter:
             case "message_start":
                 self._merge_message(_members(data.get("message", b"")))
             case "message_delta":
-                self._merge_usage(_value(data, "usage"))
+                usage = _value(data, "usage")
+                self._merge_usage(usage)
+                self.has_final |= _object(usage).get("output_tokens") is not None
                 delta = _members(data.get("delta", b""))
                 self.stop_reason = _text(_value(delta, "stop_reason"))
             case "content_block_start":
@@ -126,7 +133,8 @@ class Meter:
     def _merge_usage(self, usage: object) -> None:
         # Every count in a stream is cumulative; null means "nothing new", not zero.
         for name, value in _object(usage).items():
-            if value is not None and (name in self.usage or len(self.usage) < MOST_COUNTS):
+            has_room = name in self.usage or name in KNOWN or len(self.usage) < MOST_COUNTS
+            if value is not None and has_room:
                 self.usage[name] = value
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from accounts import tags
@@ -115,6 +115,8 @@ class Receipt:
                     expected_input=self._admission.expected_input_tokens,
                     seen_output=meter.seen_tokens,
                     is_whole=meter.is_whole,
+                    has_final=meter.has_final,
+                    was_left=state == State.INTERRUPTED and self.attempts > 0,
                 ),
                 tool_calls=meter.tool_calls,
                 charge=_charge(self._prices, self._admission, self.target, meter.model),
@@ -161,7 +163,7 @@ async def opened(
     request_id: ledger.RecordId,
     request: MessagesRequest,
     caller: Principal,
-    target: Target,
+    targets: Sequence[Target],
     headers: Iterable[tuple[bytes, bytes]],
 ) -> Receipt:
     """Find room in the caller's limits and write the request into the ledger first of all.
@@ -172,10 +174,11 @@ async def opened(
     agreed = await terms.of(caller.organization_id)
     prices = await tariff.current()
     need = Need(input_tokens=estimate.expected_input(request.body), max_tokens=request.max_tokens)
+    target = targets[0]
     admission = _admission(request_id, request, caller, target, headers)
     admission = replace(admission, expected_input_tokens=need.input_tokens)
-    charge = _charge(prices, admission, target)
-    admission = limits.prepared(admission, caller.subject, agreed, need, charge)
+    charges = [charge for one in targets if (charge := _charge(prices, admission, one))]
+    admission = limits.prepared(admission, caller.subject, agreed, need, charges)
     receipt = Receipt(admission, target, prices)
     try:
         receipt.headers = await limits.admit(admission, caller.subject, agreed)

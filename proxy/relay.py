@@ -65,7 +65,7 @@ async def relay(
         session=session or request_id.hex,
     )
     targets = await table.choose(asking)
-    receipt = await receipts.opened(request_id, request, caller, targets[0], headers)
+    receipt = await receipts.opened(request_id, request, caller, targets, headers)
     said.update(receipt.headers)
     try:
         ask = partial(_ask, call, receipt)

@@ -12,7 +12,15 @@ from accounts.tests.people import Person
 from billing.models import Allowance, Plan, Subscription, UsageRecord, UsageRollup
 from tests import answers
 from tests import gateway as gateways
-from tests.asking import BODY, another_client, ask, error_of, rows, stream
+from tests.asking import (
+    BODY,
+    another_client,
+    ask,
+    asking_to_leave,
+    error_of,
+    rows,
+    stream,
+)
 from tests.environment import VAR
 from tests.gateway import Gateway
 from tests.turns import text_turn, usage
@@ -176,6 +184,20 @@ def test_it_settles_what_a_client_held_that_left(
     allowance = Allowance.objects.get()
     assert allowance.tokens_held == 0
     assert allowance.tokens == row.input_tokens + row.output_tokens
+
+
+def test_it_charges_the_input_of_a_client_that_left_before_the_first_byte(
+    gateway: Gateway, alice: Person, upstream: ScriptedUpstream
+) -> None:
+    subscribe(alice, tokens_per_day=10_000)
+    upstream.script(answers.silent())
+    with asking_to_leave(gateway):
+        upstream.wait_for(1)
+    (row,) = rows(1)
+    assert (row.state, row.flags, row.estimated) == ("interrupted", "left", True)
+    assert row.input_tokens == row.expected_input_tokens > 0
+    allowance = Allowance.objects.get()
+    assert (allowance.tokens, allowance.tokens_held) == (row.input_tokens, 0)
 
 
 def test_it_sums_a_request_by_its_tags_or_else_by_its_keys(

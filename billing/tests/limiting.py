@@ -42,7 +42,7 @@ async def begun(
 ) -> tuple[Admission, dict[str, str]]:
     need = need or Need(input_tokens=10, max_tokens=20)
     one = replace(admission, id=ledger.new_id(), admitted_at=NOW)
-    one = limits.prepared(one, subject, agreed, need, charge)
+    one = limits.prepared(one, subject, agreed, need, [charge])
     return one, await limits.admit(one, subject, agreed)
 
 

@@ -133,6 +133,17 @@ async def test_it_keeps_a_budget_of_money_in_the_month(
     assert (await Allowance.objects.aget()).period == "2026-11"
 
 
+async def test_it_reserves_what_the_dearest_that_may_answer_costs(
+    writing: writer.Writer, admission: Admission
+) -> None:
+    dear = Charge(price=replace(PRICE, output_nano=5_000_000, input_nano=9_000_000), is_known=True)
+    need = Need(input_tokens=10, max_tokens=20)
+    agreed = terms(cost_per_day_nano=1000)
+    one = limits.prepared(admission, SUBJECT, agreed, need, [CHARGE, dear])
+    assert one.reservation is not None
+    assert one.reservation.cost_nano == 10 * 9 + 20 * 5
+
+
 async def test_it_takes_nothing_from_anybody_when_one_limit_of_several_refuses(
     writing: writer.Writer, admission: Admission
 ) -> None:
@@ -191,7 +202,7 @@ async def test_it_warns_from_three_quarters_on(
     admission = replace(admission, admitted_at=datetime.now(UTC))
     for _ in range(20):
         one = replace(admission, id=ledger.new_id())
-        one = limits.prepared(one, SUBJECT, agreed, Need(input_tokens=1, max_tokens=1), CHARGE)
+        one = limits.prepared(one, SUBJECT, agreed, Need(input_tokens=1, max_tokens=1), [CHARGE])
         said.append(await limits.admit(one, SUBJECT, agreed))
     name = "anthropic-ratelimit-unified"
     assert said[13][f"{name}-status"] == "allowed"
@@ -212,7 +223,7 @@ async def test_it_says_nothing_of_limits_where_there_are_none(
 def test_it_lets_nobody_of_a_suspended_organization_begin(admission: Admission) -> None:
     agreed = terms(suspended=True, reason="the invoice of March is open")
     with pytest.raises(SuspendedError, match=r"suspended: the invoice of March is open\."):
-        limits.prepared(admission, SUBJECT, agreed, Need(input_tokens=1, max_tokens=1), CHARGE)
+        limits.prepared(admission, SUBJECT, agreed, Need(input_tokens=1, max_tokens=1), [CHARGE])
 
 
 UNKNOWN = Charge(price=PRICE, is_known=False)
@@ -254,7 +265,7 @@ async def test_it_releases_what_a_client_held_that_left_while_it_was_admitted(
 ) -> None:
     agreed = terms(tokens_per_day=100)
     one = replace(admission, admitted_at=NOW)
-    one = limits.prepared(one, SUBJECT, agreed, Need(input_tokens=1, max_tokens=1), CHARGE)
+    one = limits.prepared(one, SUBJECT, agreed, Need(input_tokens=1, max_tokens=1), [CHARGE])
     admitting = asyncio.create_task(limits.admit(one, SUBJECT, agreed))
     await asyncio.sleep(0)  # the row is on its way
     admitting.cancel()

@@ -45,6 +45,13 @@ def test_it_takes_for_dead_who_never_beat_at_all() -> None:
     assert watch.dead({None: None}, DEAD_S) == [None]
 
 
+def test_it_takes_nobody_for_dead_while_its_own_beat_cannot_be_written() -> None:
+    """A database that answers but takes no writes stops every beat, its own among them."""
+    watch = Watch()
+    for second in range(0, int(DEAD_S) * 3, 5):
+        assert watch.dead({DEAD: 7, workers.OWN_ID: 3}, float(second)) == []
+
+
 async def left_open(admission: Admission, worker: uuid.UUID | None) -> Admission:
     """A request under way in a process of that name."""
     one = replace(
@@ -56,7 +63,7 @@ async def left_open(admission: Admission, worker: uuid.UUID | None) -> Admission
         tags=("team-a",),
     )
     need = Need(input_tokens=40, max_tokens=60)
-    one = limits.prepared(one, "user:1", ON_TERMS, need, None)
+    one = limits.prepared(one, "user:1", ON_TERMS, need, [])
     await limits.admit(one, "user:1", ON_TERMS)
     await UsageRecord.objects.filter(id=one.id).aupdate(worker_id=worker)
     return one

@@ -174,3 +174,26 @@ async def test_it_tells_who_waits_when_the_database_says_nothing(
             await asyncio.wait_for(writing.write(frozen, {"id": "waits"}), 5)
     finally:
         thawed.set()
+
+
+async def test_it_tells_all_who_come_while_a_batch_hangs(
+    writing: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "WAIT_S", 0.05)
+    monkeypatch.setattr(writer, "RETRY_S", 0.05)
+    goes_on = threading.Event()
+
+    def run(rows: Rows) -> None:
+        assert goes_on.wait(10)
+
+    hanging = Statement(1, run)
+    try:
+        for number in range(3):  # the first is in the batch that hangs, the others come later
+            with pytest.raises(WriterUnavailableError):
+                await asyncio.wait_for(writing.write(hanging, {"id": number}), 5)
+    finally:
+        goes_on.set()
+    await writing.drain()
+    recorder = Recorder()
+    await writing.write(recorder.statement, {"id": "after"})
+    assert recorder.written == ["after"]

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from proxy.wire import estimate
+from proxy.wire.body import JSONObject
 from proxy.wire.estimate import TOKENS_PER_IMAGE, input_tokens
 
 ENGLISH = (
@@ -121,3 +123,25 @@ def test_it_does_not_fall_over_deep_or_odd_bodies() -> None:
     odd: list[Any] = [None, 5, {"type": ["x"]}, {"type": "base64", "data": 5}, "\ud800"]
     assert input_tokens({"messages": odd, "system": 5, "tools": {"a": 1.5}}) > 0
     assert input_tokens({}) == 1
+
+
+def test_it_expects_by_size_what_it_need_not_read() -> None:
+    assert expected(b'{"messages": [{"role": "user", "content": "%s"}]}' % (b"word " * 400)) == 511
+
+
+@pytest.mark.parametrize("text", ["\U0001f600" * 300, "\u6f22" * 300, "\u0434" * 300])
+def test_it_never_expects_less_of_another_script_than_it_would_count(text: str) -> None:
+    body = {"messages": [{"role": "user", "content": text}]}
+    raw = json.dumps(body, ensure_ascii=False).encode()
+    assert expected(raw) >= estimate.input_tokens(body)
+
+
+def test_it_expects_much_of_files_that_are_only_named() -> None:
+    source = {"type": "url", "url": "https://example.com/a.pdf"}
+    content = [{"type": "document", "source": source}]
+    body = {"messages": [{"role": "user", "content": content}]}
+    assert expected(json.dumps(body).encode()) >= estimate.UNSEEN_PDF_TOKENS
+
+
+def expected(raw: bytes) -> int:
+    return estimate.expected_input(JSONObject.parse(raw))

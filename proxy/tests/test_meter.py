@@ -158,3 +158,29 @@ def test_it_estimates_an_answer_that_is_not_streamed_too() -> None:
     meter.see_message(json.dumps({"type": "message", "content": blocks}).encode())
     assert 120 <= meter.seen_tokens <= 140
     assert not meter.is_whole
+
+
+def test_it_knows_whether_the_last_count_of_output_has_come() -> None:
+    meter = Meter()
+    meter.see(event("message_start", message={"usage": {"input_tokens": 3, "output_tokens": 1}}))
+    assert not meter.has_final
+    meter.see(event("message_delta", delta={"stop_reason": "end_turn"}, usage={"other": 1}))
+    assert not meter.has_final
+    meter.see(event("message_delta", delta={}, usage={"output_tokens": 9}))
+    assert meter.has_final
+
+
+def test_it_counts_all_of_an_answer_that_it_cannot_read() -> None:
+    meter = Meter()
+    raw = b'{"type":"message","content":[{"type":"text","text":"ok \\ud83d"}],"usage":{}}'
+    meter.see_message(raw * 20)
+    assert meter.seen_tokens > 100
+    assert not meter.has_end
+
+
+def test_it_keeps_the_counts_it_knows_however_many_others_there_are() -> None:
+    meter = Meter()
+    usage = {f"x{n}": n for n in range(MOST_COUNTS * 2)} | {"input_tokens": 7, "output_tokens": 9}
+    raw = json.dumps({"type": "message", "content": [], "usage": usage}).encode()
+    meter.see_message(raw)
+    assert (meter.usage["input_tokens"], meter.usage["output_tokens"]) == (7, 9)

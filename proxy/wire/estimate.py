@@ -17,7 +17,10 @@ _WEIGHTS = {
     b"3": 1.25,
     b"4": 2.90,
 }
-BYTES_PER_TOKEN = 4  # of a whole body, its JSON included
+BYTES_PER_TOKEN = 4  # of a whole body, its JSON included; of other scripts each byte may be one
+_NOT_ASCII = bytes(range(0x80, 0x100))
+_SOURCES = (b'"base64"', b'"url"', b'"file"', b'"file_id"')
+UNSEEN_PDF_TOKENS = 100_000  # of a file that is only named: forty pages
 _WORD = 0.95
 _WORD_STARTS = (b" a", b"\na", b"!a", b"0a")
 
@@ -64,13 +67,15 @@ def input_tokens(body: Mapping[str, Any]) -> int:
 
 def expected_input(body: JSONObject) -> int:
     """The same, without reading the body where a glance will do: by its size, unless it holds
-    pictures or files, whose size says nothing."""
-    if b'"base64"' not in body.raw:
-        return len(body.raw) // BYTES_PER_TOKEN
-    try:
-        return input_tokens(body.decoded())
-    except BodyError:  # a number that no computer holds; the upstream will say so
-        return len(body.raw) // BYTES_PER_TOKEN
+    pictures or files, whose size in it says nothing."""
+    raw = body.raw
+    if any(mark in raw for mark in _SOURCES):
+        try:
+            return input_tokens(body.decoded())
+        except BodyError:  # a number that no computer holds; the upstream will say so
+            return len(raw)
+    plain = len(raw) if raw.isascii() else len(raw.translate(None, _NOT_ASCII))
+    return plain // BYTES_PER_TOKEN + (len(raw) - plain)
 
 
 def _taken_apart(value: Mapping[str, Any], texts: list[str], waiting: list[Any]) -> float:
@@ -87,9 +92,15 @@ def _taken_apart(value: Mapping[str, Any], texts: list[str], waiting: list[Any])
                 tokens += 1  # its quotes, colon and comma
     if kind == "image":
         return tokens + TOKENS_PER_IMAGE
+    if kind == "document" and _is_elsewhere(value.get("source")):
+        return tokens + UNSEEN_PDF_TOKENS
     if kind == "base64":
         return tokens + _pdf_tokens(value.get("data"))
     return tokens + (TOKENS_PER_MESSAGE if "role" in value else 0)
+
+
+def _is_elsewhere(source: Any) -> bool:
+    return isinstance(source, Mapping) and source.get("type") in {"url", "file"}
 
 
 def _pdf_tokens(data: Any) -> float:
