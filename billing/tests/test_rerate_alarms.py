@@ -24,20 +24,16 @@ def alarmed(db: None) -> None:
 
 
 def unpriced(person: Person, **more: Any) -> UsageRecord:
-    fields = {"target_model": "qwen3", "served_model": "", "upstream": "box", "unpriced": True}
+    fields: dict[str, Any] = {"target_model": "qwen3", "served_model": "", "upstream": "box"}
     moments = {"admitted_at": DAY, "closed_at": DAY}
-    (row,) = usage(person, queued=False, **(fields | moments | {"metered": False} | more))
+    more = fields | moments | {"unpriced": True, "metered": False} | more
+    (row,) = usage(person, queued=False, **more)
     return row
 
 
 def priced(pattern: str, since: datetime = DAY) -> None:
-    amounts = {
-        name: 1
-        for name in (
-            *("input_nano", "output_nano", "cache_read_nano"),
-            *("cache_write_5m_nano", "cache_write_1h_nano"),
-        )
-    }
+    reads_and_writes = ("cache_read_nano", "cache_write_5m_nano", "cache_write_1h_nano")
+    amounts = dict.fromkeys(("input_nano", "output_nano", *reads_and_writes), 1)
     Price.objects.create(pattern=pattern, valid_from=since, **amounts)
 
 
