@@ -31,6 +31,17 @@ def sound(code: Alarm.Code, subject: str, detail: str = "") -> None:
     _write([_sound(code, subject, detail)])
 
 
+def resolve(code: Alarm.Code, subject: str) -> None:
+    """Take an alarm away whose reason is gone, from a command or a page."""
+    wanted = _sound(code, subject, "")
+    Alarm.objects.filter(code=wanted.code, subject=wanted.subject).delete()
+
+
+def unpriced(target_model: str, upstream: str) -> str:
+    """The subject of an alarm of a model without a price."""
+    return f"{target_model} at {upstream}"
+
+
 def _sound(code: Alarm.Code, subject: str, detail: str) -> _Sound:
     return _Sound(code.value, _plain(subject)[:_SUBJECT_CHARS], _plain(detail)[:_DETAIL_CHARS])
 

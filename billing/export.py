@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from django.db.models import F, Q, QuerySet
 
 from billing import alarms, events, lago
 from billing.models import OutboxEvent, Subscription, UsageRecord
+from billing.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +39,16 @@ Events = dict[UUID, lago.Json]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What one step did. `failed`: why not all went; `after_s`: when Lago says to come back."""
+    """What one step did. `failed`: why not all went; `after_s`: when Lago says to come back.
+
+    `is_away`: it failed, and Lago has not looked at the events.
+    """
 
     claimed: int = 0
     delivered: int = 0
     parked: int = 0
     failed: str = ""
+    is_away: bool = False
     after_s: float | None = None
 
     def plus(self, more: "Found") -> "Found":
@@ -52,6 +58,7 @@ class Found:
             delivered=self.delivered + more.delivered,
             parked=self.parked + more.parked,
             failed=more.failed,
+            is_away=more.is_away,
             after_s=more.after_s,
         )
 
@@ -141,10 +148,10 @@ class Exporter:
 
     def _failed(self, batch: Batch, left: list[UUID], error: lago.LagoError) -> Found:
         """Count it where it may be the fault of what was sent; park what surely is at fault."""
-        text = str(error)
+        text, is_away = str(error), not _refused(error)
         after_s = error.after_s if isinstance(error, lago.RetryLaterError) else None
         if not _by_content(error):
-            return Found(failed=text, after_s=after_s)
+            return Found(failed=text, is_away=is_away, after_s=after_s)
         attempts = batch.attempts + 1
         if len(left) == 1 and self._others_pass(left[0]) and attempts >= PARK_AFTER:
             return Found(parked=_park(left[0], text), failed=text)
@@ -152,7 +159,7 @@ class Exporter:
         OutboxEvent.objects.filter(record_id__in=left, leased_until=batch.until).update(
             attempts=F("attempts") + 1, leased_until=datetime.now(UTC) + deferred
         )
-        return Found(failed=text, after_s=after_s)
+        return Found(failed=text, is_away=is_away, after_s=after_s)
 
     def _others_pass(self, record_id: UUID) -> bool:
         """Whether others were delivered since it first failed alone."""
@@ -163,10 +170,12 @@ class Exporter:
 
 def run(stop: threading.Event, client: lago.Client) -> None:
     """Export until `stop`, however long Lago or the database is away."""
-    exporter, failures = Exporter(client), 0
+    exporter, outage, failures = Exporter(client), Outage(), 0
+    log.info("export: started, sends to %s", urlsplit(settings.LAGO_API_URL).netloc.split("@")[-1])
     while not stop.is_set():
         try:
             found = exporter.step()
+            _tell(outage, found)
         except Error as error:
             close_old_connections()
             found = Found(failed=f"the database: {error}")
@@ -178,6 +187,13 @@ def run(stop: threading.Event, client: lago.Client) -> None:
         wait_s = back_off(failures, found.after_s)
         log.warning("export: %s; again in %.0f s", found.failed, wait_s)
         stop.wait(wait_s)
+
+
+def _tell(outage: Outage, found: Found) -> None:
+    if found.delivered:
+        outage.delivered(found.delivered)
+    if found.is_away:
+        outage.failed(found.failed, now_s=time.monotonic())
 
 
 def back_off(failures: int, after_s: float | None = None) -> float:
@@ -233,6 +249,11 @@ def _park_lost(batch: Batch, found: Events) -> int:
 def _by_content(error: lago.LagoError) -> bool:
     if isinstance(error, lago.RetryLaterError):
         return error.by_content
+    return _refused(error)
+
+
+def _refused(error: lago.LagoError) -> bool:
+    """Whether Lago has looked at the events and will not have them."""
     return isinstance(error, lago.RefusedError | lago.RefusedByIndexError)
 
 

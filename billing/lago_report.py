@@ -29,6 +29,8 @@ class Report:
     tokens: int = 0
     billed: Decimal = Decimal(0)  # the same in Lago's numbers and unit
     pending: int = 0
+    earlier: int = 0  # rows that used something before metering began
+    requeued: int = 0  # of those missing, put into the outbox again
     parked: Listed = field(default_factory=Listed)
     missing: Listed = field(default_factory=Listed)
     twice: Listed = field(default_factory=Listed)

@@ -172,7 +172,7 @@ def close(admission: Admission, closing: Closing) -> None:
     if closing.charge and not closing.charge.is_known and not closing.settled.counts.is_empty:
         alarms.put(
             alarms.Code.UNKNOWN_PRICE,
-            f"{closing.target_model} at {closing.upstream}",
+            alarms.unpriced(closing.target_model, closing.upstream),
             "Import a price for it, then run: manage.py rerateusage",
         )
 

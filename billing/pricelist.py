@@ -1,7 +1,7 @@
 """Prices in and out as JSON. A row is never edited: what changes is a new row from then on."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from accounts import audit
 from accounts.models import Organization
 from billing import models, pricefile
+from billing.patterns import closeness, matches
 from billing.pricefile import Entry, Key, PriceListError, key, moment
 from billing.pricing import PriceVersion
 
@@ -33,6 +34,7 @@ class Change:
     what: str  # created, changed (a new version) or unchanged
     price: PriceVersion
     former: PriceVersion | None  # what was in force at the moment from which it counts
+    closer: tuple[str, ...] = ()  # patterns that it covers and that keep prices of their own
 
 
 def imported(
@@ -88,15 +90,18 @@ def _strangers(entries: Sequence[Entry]) -> list[str]:
 
 def _compared(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Change | str]]:
     """Each entry with what it changes, or why it cannot be; the earliest first."""
+    now, own = datetime.now(UTC), {key(entry.price) for entry in entries}
     known: dict[Key, list[PriceVersion]] = {}
     for row in models.Price.objects.all():
         version = row.version()
         known.setdefault(key(version), []).append(version)
+    others = {name: versions for name, versions in known.items() if name not in own}
     for entry in sorted(entries, key=lambda e: e.price.valid_from):
         versions = known.setdefault(key(entry.price), [])
         found = _change(entry, versions)
         if isinstance(found, Change) and found.what != UNCHANGED:
             versions.append(entry.price)  # what the file says later is compared with it
+            found = replace(found, closer=_closer(entry.price, others, now))
         yield entry, found
 
 
@@ -114,6 +119,24 @@ def _change(entry: Entry, versions: Sequence[PriceVersion]) -> Change | str:
             " a price is never edited: say a later valid_from, or leave it out for now."
         )
     return Change(what="changed", price=price, former=former)
+
+
+def _closer(
+    price: PriceVersion, others: Mapping[Key, Sequence[PriceVersion]], now: datetime
+) -> tuple[str, ...]:
+    """Patterns that `price` covers too but that name their models closer, so that they count."""
+    at = max(price.valid_from, now)
+    return tuple(
+        sorted(
+            pattern
+            for (pattern, *place), versions in others.items()
+            if tuple(place) == key(price)[1:]
+            # A pattern whose own text is covered is covered whole: only a * there fits a * here.
+            and matches(price.pattern, pattern)
+            and closeness(pattern) < closeness(price.pattern)
+            and any(version.is_valid(at) for version in versions)
+        )
+    )
 
 
 def _figures(price: PriceVersion) -> tuple[object, ...]:

@@ -11,10 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet, Sum
 
+from accounts import audit
 from accounts.models import Organization
-from billing import events, export, lago
+from billing import events, export, lago, settling
 from billing.lago_report import MOST_LISTED, Report
 from billing.models import OutboxEvent, UsageRecord
 
@@ -23,14 +25,23 @@ SHORTEST = timedelta(seconds=1)  # a stretch that is not halved any more
 ASKED_AT_ONCE = 500  # rows in one question to the database
 MOST_TRIES = 3  # for sums that change while they are read
 NANO = Decimal(10) ** 9
+REQUEUED = "outbox.requeued"
+State = UsageRecord.State
+USED = (
+    *("input_tokens", "output_tokens", "cache_read_tokens"),
+    *("cache_write_5m_tokens", "cache_write_1h_tokens", "server_tool_uses"),
+)
 
 
-def run(client: lago.Client, since: datetime, until: datetime) -> Report:
-    """Compare the rows admitted from `since` to before `until`. Raises LagoError."""
-    report = Report()
+def run(client: lago.Client, since: datetime, until: datetime, *, requeue: bool = False) -> Report:
+    """Compare the rows admitted from `since` to before `until`. Raises LagoError.
+
+    `requeue` puts what Lago does not have into the outbox again, under the same names.
+    """
+    report = Report(earlier=_earlier(since, until))
     for organization_id in Organization.objects.order_by("id").values_list("id", flat=True):
         subscription = export.subscriptions({organization_id})[organization_id]
-        comparison = Comparison(client, report, organization_id, subscription)
+        comparison = Comparison(client, report, organization_id, subscription, requeue=requeue)
         for start, end in stretches(comparison.rows(since, until), since, until):
             comparison.compare(start, end)
         comparison.compare_usage()
@@ -62,21 +73,28 @@ class Comparison:
     """One organization's ledger and its subscription at Lago."""
 
     def __init__(
-        self, client: lago.Client, report: Report, organization_id: UUID, subscription: str
+        self,
+        client: lago.Client,
+        report: Report,
+        organization_id: UUID,
+        subscription: str,
+        *,
+        requeue: bool = False,
     ) -> None:
         self._client = client
         self._report = report
         self._organization_id = organization_id
         self._subscription = subscription
+        self._requeue = requeue
 
     def rows(self, since: datetime, until: datetime) -> QuerySet[UsageRecord]:
-        """The rows that Lago is told of."""
+        """The rows that Lago is told of. What is under way has no event yet."""
         return UsageRecord.objects.filter(
             organization_id=self._organization_id,
             metered=True,
             admitted_at__gte=since,
             admitted_at__lt=until,
-        )
+        ).exclude(state=State.ADMITTED)
 
     def compare(self, start: datetime, end: datetime) -> None:
         """Compare one stretch of time."""
@@ -85,8 +103,16 @@ class Comparison:
         seen = self._read_lago(rows, start, end)
         absent = [rows[name] for name in rows.keys() - seen]
         waiting = _waiting(absent)
-        for row in absent:
-            self._absent(row, waiting.get(row.id))
+        missing = [row.id for row in absent if self._is_missing(row, waiting.get(row.id))]
+        if self._requeue and missing:
+            self._queue(missing)
+
+    def _queue(self, record_ids: list[UUID]) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            settling.queue(cursor, record_ids)
+            told = {"count": len(record_ids)}
+            audit.record(REQUEUED, "outbox", audit.SYSTEM, None, told)
+        self._report.requeued += len(record_ids)
 
     def _read_lago(
         self, rows: Mapping[str, UsageRecord], start: datetime, end: datetime
@@ -135,20 +161,24 @@ class Comparison:
         if odd:
             self._report.different.add(f"{_told(row)}: {'; '.join(odd)[:300]}")
 
-    def _absent(self, row: UsageRecord, state: str | None) -> None:
+    def _is_missing(self, row: UsageRecord, state: str | None) -> bool:
         """A row that Lago's list does not have: it waits, is parked, or is looked up once more."""
         if state == OutboxEvent.State.PENDING:
             self._report.pending += 1
-        elif state == OutboxEvent.State.PARKED:
+            return False
+        if state == OutboxEvent.State.PARKED:
             self._report.parked.add(_told(row))
-        elif self._report.missing.count >= MOST_LISTED:
+            return False
+        # Under another name of the subscription Lago would take the same event a second time.
+        is_looked_up = self._requeue or self._report.missing.count < MOST_LISTED
+        stored = self._client.one(row.id.hex) if is_looked_up else None
+        if stored is None:
             self._report.missing.add(_told(row))
-        elif (stored := self._client.one(row.id.hex)) is not None:
-            # Delivered meanwhile, or when the subscription had another name.
-            self._report.at_lago += 1
-            self._compare_one(row, stored)
-        else:
-            self._report.missing.add(_told(row))
+            return True
+        # Delivered meanwhile, or when the subscription had another name.
+        self._report.at_lago += 1
+        self._compare_one(row, stored)
+        return False
 
     def _unknown(self, stored: lago.Stored) -> None:
         """An event without a row in this stretch: closed meanwhile, or not ours."""
@@ -206,6 +236,17 @@ class Comparison:
         sure, more, less = (Decimal(found[name] or 0) for name in ("sure", "more", "less"))
         unit = events.billed_by(settings.LAGO_EVENT_PROPERTIES)[1]
         return (sure + less) / NANO / unit, (sure + more) / NANO / unit
+
+
+def _earlier(since: datetime, until: datetime) -> int:
+    """How many closed rows used something before the first one that Lago was told of."""
+    metered = UsageRecord.objects.filter(metered=True).order_by("admitted_at")
+    first = metered.values_list("admitted_at", flat=True).first() or until
+    rows = UsageRecord.objects.filter(
+        metered=False, admitted_at__gte=since, admitted_at__lt=min(first, until)
+    )
+    used = rows.exclude(state__in=[State.ADMITTED, State.CORRECTION])
+    return used.exclude(**dict.fromkeys(USED, 0)).count()
 
 
 def _waiting(rows: list[UsageRecord]) -> dict[UUID, str]:

@@ -5,7 +5,7 @@ No row is edited: each gets one correction, which holds the difference.
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -13,8 +13,8 @@ from hashlib import sha256
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from billing import alarms, tariff
 from billing import corrections as ledger_corrections
-from billing import tariff
 from billing.models import UsageRecord
 from billing.pricing import PriceVersion
 from billing.tariff import Tariff
@@ -70,6 +70,8 @@ def rerated(scope: Scope, *, dry_run: bool = False) -> Outcome:
             corrections = _corrections(ids, prices, scope, outcome)
             if not dry_run:
                 ledger_corrections.append(corrections)
+    if not dry_run:
+        _resolve(outcome.moved)
     return outcome
 
 
@@ -94,6 +96,14 @@ def _batches(scope: Scope) -> Iterator[list[uuid.UUID]]:
         at, record_id = page[-1]
         behind = Q(admitted_at__gt=at) | Q(admitted_at=at, id__gt=record_id)
         page = list(waiting.filter(behind, admitted_at__gte=at)[:BATCH])
+
+
+def _resolve(models: Iterable[Model]) -> None:
+    """Take away the alarms of models of which no row is unpriced any more."""
+    for target_model, upstream in models:
+        left = _waiting(Scope()).filter(target_model=target_model, upstream=upstream)
+        if not left.exists():
+            alarms.resolve(alarms.Code.UNKNOWN_PRICE, alarms.unpriced(target_model, upstream))
 
 
 def _waiting(scope: Scope) -> QuerySet[UsageRecord]:

@@ -48,7 +48,7 @@ class Told:
 
 def take(unique_key: str, payload: Json) -> str:
     """Apply a verified webhook once; what it changed, in words."""
-    webhook_type = str(payload.get("webhook_type", ""))[:100]
+    webhook_type = _text(payload.get("webhook_type"))[:100]
     try:
         with transaction.atomic():
             delivery = WebhookDelivery.objects.create(

@@ -10,8 +10,9 @@ class Alarm(models.Model):
         UNKNOWN_PRICE = "unknown_price", "A model without a price, charged at the default"
         BAD_USAGE = "bad_usage", "An upstream reported usage that cannot be, and it was clamped"
         DEAD_WORKER = "dead_worker", "A process died, and its requests were settled as estimates"
-        UNKNOWN_PLAN = "unknown_plan", "A plan that is not there; the default one is used"
+        UNKNOWN_PLAN = "unknown_plan", "A plan that is not there: no limits apply"
         PARKED_EVENT = "parked_event", "Lago refuses an event"
+        LAGO_AWAY = "lago_away", "Lago does not answer; usage waits in the outbox"
         LOST_CLOSING = "lost_closing", "A request was settled as an estimate before it ended"
 
     code = models.CharField(max_length=20, choices=Code)

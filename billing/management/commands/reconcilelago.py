@@ -23,6 +23,11 @@ class Command(BaseCommand):
         """The range of time."""
         parser.add_argument("--from", dest="since", type=_moment, metavar="DATE", help="UTC")
         parser.add_argument("--to", dest="until", type=_moment, metavar="DATE", help="UTC")
+        parser.add_argument(
+            "--requeue",
+            action="store_true",
+            help="put what is missing at Lago into the outbox again; Lago bills nothing twice",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prints what was compared and each difference."""
@@ -35,7 +40,7 @@ class Command(BaseCommand):
             raise CommandError(text, returncode=INCOMPARABLE)
         try:
             with lago.Client() as client:
-                report = reconcile.run(client, since, until)
+                report = reconcile.run(client, since, until, requeue=options["requeue"])
         except (lago.LagoError, events.UnbilledError, Error) as error:
             raise CommandError(str(error), returncode=INCOMPARABLE) from error
         self._tell(report)
@@ -48,12 +53,18 @@ class Command(BaseCommand):
             f"{report.rows} rows of the ledger: {report.at_lago} at Lago, with {report.tokens} "
             f"tokens and {events.dollars(report.cost_nano)} dollars; {report.pending} on their way."
         )
+        if report.earlier:
+            self.stdout.write(f"{report.earlier} rows from before metering began are not compared.")
         for name, listed in report.differences.items():
             if listed.count:
                 self.stdout.write(f"{listed.count} {name}:")
                 self.stdout.write("".join(f"  {text}\n" for text in listed.named), ending="")
             if listed.count > len(listed.named):
                 self.stdout.write(f"  and {listed.count - len(listed.named)} more")
+        if report.requeued:
+            self.stdout.write(
+                f"{report.requeued} rows are in the outbox again. Once they are sent, compare anew."
+            )
 
 
 def _moment(raw: str) -> datetime:
