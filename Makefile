@@ -4,10 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+SEEDS ?= 1,2,3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test real lint bench format requirements clean
+.PHONY: help run test real chaos lint bench format requirements clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +23,9 @@ test: .venv/dev.stamp ## Run the whole suite on SQLite. ARGS='-k name' for less.
 real: .venv/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, PostgreSQL) and test against them.
 	$(BIN)/python -m tests.real.install
 	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(ARGS)
+
+chaos: .venv/dev.stamp ## Kill workers and exporter at random, three times, and balance the books. SEEDS=7 for one.
+	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real tests/real/test_chaos.py $(ARGS)
 
 lint: .venv/dev.stamp ## Format, rules, types, layers, file sizes, missing migrations.
 	$(BIN)/ruff format --check --quiet .

@@ -5,7 +5,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -180,7 +180,7 @@ def close(admission: Admission, closing: Closing) -> None:
 def close_dead(rows: Iterable[tuple[UsageRecord, Closing]]) -> None:
     """Close rows whose process is gone, in one transaction: for the sweeper's thread."""
     endings = [_ending(Admission.of(row), closing, row.holds or []) for row, closing in rows]
-    writer.write_now(settling.CLOSE, endings)
+    writer.write_now(settling.CLOSE, [replace(one, is_swept=True) for one in endings])
 
 
 def _ending(admission: Admission, closing: Closing, holds: Sequence[str]) -> settling.Ending:

@@ -48,6 +48,7 @@ class Ending:
     use: Use
     release: Release | None = None
     has_event: bool = False
+    is_swept: bool = False  # the end is our guess, so whoever was faster is right and all is well
 
 
 def _admit(openings: Sequence[Opening]) -> list[Granted | Denied]:
@@ -88,7 +89,7 @@ def _close(endings: Sequence[Ending]) -> None:
             queue(cursor, [one.id for one in endings if one.has_event])
         elif len(endings) > 1:
             raise writer.OneByOneError  # somebody else has settled one of them: find out which
-        else:
+        elif not endings[0].is_swept:
             _tell_lost(cursor, endings[0])
 
 

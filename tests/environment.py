@@ -9,7 +9,12 @@ VAR = Path(os.environ.get("OPSCENTER_TEST_VAR", ROOT / "var" / "test"))
 VAR.mkdir(parents=True, exist_ok=True)
 
 # Settings and credentials of whoever runs the tests: no server under test may find them.
-KEPT = {"OPSCENTER_TEST_VAR", "OPSCENTER_DATABASE_URL", "OPSCENTER_REAL"}
+KEPT = {
+    "OPSCENTER_TEST_VAR",
+    "OPSCENTER_DATABASE_URL",
+    "OPSCENTER_REAL",
+    "OPSCENTER_CHAOS_SEEDS",
+}
 OTHERS = (
     "ANTHROPIC_",
     "LAGO_",

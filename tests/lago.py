@@ -39,6 +39,7 @@ EMPTY = "acknowledge nothing"
 LIMIT = "429"
 AWAY = "503"
 BROKEN = "500"
+REFUSE = "refuse the first of the batch, by its index"
 MISDEEDS = (HANG_UP, HALF, NOT_JSON, EMPTY, LIMIT, AWAY, BROKEN)
 
 
@@ -51,6 +52,7 @@ class Behaviour:
     refused: dict[str, Any] = field(default_factory=dict)  # transaction id to error details
     seed: int | None = None  # misbehave by chance
     chance: float = 0.4
+    deeds: tuple[str, ...] = MISDEEDS  # of which chance takes one
     limit_headers: dict[str, str] = field(default_factory=lambda: {"x-ratelimit-reset": "0"})
     bad_customers: set[str] = field(default_factory=set)  # by external id
     always: str = ""  # for every request
@@ -123,7 +125,12 @@ class Lago:
 
     async def _state(self, http: web.Request) -> web.Response:
         return web.json_response(
-            {"events": len(self.store.events), "faults": self.faults, "asked": len(self.requests)}
+            {
+                "events": len(self.store.events),
+                "faults": self.faults,
+                "asked": len(self.requests),
+                "held": self.held.is_set(),
+            }
         )
 
     async def _behave(self, http: web.Request) -> web.Response:
@@ -132,9 +139,11 @@ class Lago:
             "script": deque,
             "poison": set,
             "bad_customers": set,
+            "deeds": tuple,
         }
         self.behaviour = Behaviour(**{k: kinds.get(k, lambda v: v)(v) for k, v in given.items()})
         self._chance = random.Random(self.behaviour.seed)
+        self.held.clear()
         return web.json_response({})
 
     async def _handle(self, http: web.Request) -> web.StreamResponse:
@@ -169,7 +178,10 @@ class Lago:
             deed = BROKEN
         if deed in {LIMIT, AWAY, BROKEN, NOT_JSON, EMPTY}:
             return await self._misbehave(deed, http, body)
-        if wrong := self.store.faults_of(events, self.behaviour.refused):
+        wrong = self.store.faults_of(events, self.behaviour.refused)
+        if deed == REFUSE:
+            wrong.setdefault("0", {"timestamp": ["invalid_format"]})
+        if wrong:
             return self._refused(wrong)
         taken = events[: len(events) // 2] if deed == HALF else events
         stored = [self.store.add(event) for event in taken]
@@ -180,7 +192,7 @@ class Lago:
     def _by_chance(self) -> str:
         if self.behaviour.seed is None or self._chance.random() > self.behaviour.chance:
             return ""
-        return self._chance.choice(MISDEEDS)
+        return self._chance.choice(self.behaviour.deeds)
 
     async def _misbehave(self, deed: str, http: web.Request, body: Json) -> web.StreamResponse:
         if deed == NOT_JSON:
@@ -192,8 +204,8 @@ class Lago:
             return web.json_response(limited, status=429, headers=self.behaviour.limit_headers)
         if deed in {AWAY, BROKEN}:
             return web.json_response({"status": int(deed), "error": "Oh no"}, status=int(deed))
-        self.held.set()
         if deed == HOLD:
+            self.held.set()
             await self._stop.wait()
         if http.transport is not None:
             http.transport.close()

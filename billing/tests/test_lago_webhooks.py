@@ -201,3 +201,8 @@ def test_a_balance_suspends_also_without_a_subscription_here(alice: Person, sett
     settings.DEFAULT_PLAN = "free"
     assert depleted(alice) == "suspended"
     assert own(alice).plan.code == "free"
+
+
+def test_it_keeps_a_type_that_is_no_text(db: None) -> None:
+    assert webhooks.take("k1", {"webhook_type": "\ud800\0x"}) == "nothing to do"
+    assert WebhookDelivery.objects.get().webhook_type == "?x"

@@ -117,6 +117,8 @@ async def test_it_settles_each_row_once_although_two_sweep(
     assert (allowance.tokens, allowance.tokens_held) == (40, 0)
     assert await UsageRollup.objects.filter(kind="day").acount() == 1
     assert (await UsageRollup.objects.aget(kind="day")).requests == 1
+    alarms = [alarm.code async for alarm in Alarm.objects.all()]
+    assert alarms == [Alarm.Code.DEAD_WORKER]  # that another was faster is nobody's loss
 
 
 async def test_it_never_takes_itself_for_dead(writing: writer.Writer, admission: Admission) -> None:
