@@ -44,6 +44,7 @@ def exported(steps: int) -> None:
 
 def test_it_alarms_once_an_outage_has_lasted_and_for_as_long_as_it_does() -> None:
     outage = Outage()
+    outage.delivered(1)  # it was well before
     outage.failed("away", now_s=1000.0)
     outage.failed("away", now_s=1000.0 + LASTS_S)
     assert rung() == []

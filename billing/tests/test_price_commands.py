@@ -155,6 +155,7 @@ def test_it_notes_which_closer_patterns_keep_their_prices(tariff: Path) -> None:
         {"pattern": "claude-opus-5-5*"},
         {"pattern": "claude-haiku-*"},
         {"pattern": "claude-*"},
+        {"pattern": "claude-opus-**"},  # covered, and no closer
         {"pattern": "claude-opus-4", "upstream": "gpu-box"},
         {"pattern": "claude-opus-3", "valid_until": "2090-01-01T00:00:00Z"},
         {
