@@ -278,3 +278,13 @@ def test_it_takes_the_coarsest_rows_that_fit(
     edges = [edge for part in parts for edge in part[1:]]
     assert edges[0] == starts_at and edges[-1] == ends_at
     assert edges[1:-1:2] == edges[2:-1:2], "the parts leave no gap and do not overlap"
+
+
+@pytest.mark.parametrize("group_by", ["hour", "day", "tag"])
+def test_it_keeps_organizations_apart_in_sums_of_all(
+    alice: Person, charlie: Person, group_by: str
+) -> None:
+    keep([row(alice, cost_nano=1), row(charlie, cost_nano=2)])
+    own = ask(group_by, organization_id=alice.organization.pk)
+    both = ask(group_by)
+    assert [answer.totals["cost_nano"] for answer in (own, both)] == [1, 3]
