@@ -2,7 +2,9 @@
 
 Only closed requests are in the sums. A range is whole hours. Rows of months answer for its whole
 months, those of days for the days that are left, and those of hours for the rest: a month is a few
-thousand rows, and the ends are exact nonetheless.
+thousand rows, and the ends are exact nonetheless. Where only organizations and times matter, rows
+that know nothing else answer. The sessions of one whole month are read in the order of their cost,
+as an index keeps them; those of any other range are added up from their days.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +15,7 @@ from uuid import UUID
 
 from django.db.models import Case, DateTimeField, F, Q, QuerySet, Sum, Value, When
 
-from billing.models import UsageRollup
+from billing.models import UsageRollup, UsageSession
 
 Kind = UsageRollup.Kind
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -37,11 +39,20 @@ TIMES = ("day", "hour")
 # Which rows there are, the coarsest first. Those of sessions and tags know the day, the
 # organization and the user, and nothing else.
 GRAINS: Sequence[tuple[Grain, Kind]] = ((MONTH, Kind.MONTH), (DAY, Kind.DAY), (HOUR, Kind.HOUR))
+# The same of whole organizations, and of all of these together.
+WHOLES: Sequence[tuple[Grain, Kind]] = (
+    (DAY, Kind.ORGANIZATION_DAY),
+    (HOUR, Kind.ORGANIZATION_HOUR),
+)
+TOTALS: Sequence[tuple[Grain, Kind]] = ((HOUR, Kind.TOTAL),)
 LABELS: Mapping[str, Sequence[tuple[Grain, Kind]]] = {
     "session": ((DAY, Kind.SESSION),),
     "tag": ((MONTH, Kind.TAG_MONTH), (DAY, Kind.TAG)),
 }
 BESIDE_LABELS = ("day", "user", "organization")
+WITHIN_WHOLES = {*TIMES, "organization"}
+# Two tenants' or two users' sessions are two, although both call them the same.
+APART = {"session": ("organization_id", "user_id")}
 
 SUMS = (
     "requests",
@@ -93,6 +104,18 @@ class Question:
         """Whether it is grouped by hour or day."""
         return any(name in TIMES for name in self.group_by)
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it is about less than whole organizations."""
+        return any(value is not None for value in (self.user_id, self.model, self.key))
+
+    @property
+    def is_of_ranked_sessions(self) -> bool:
+        """Whether it is about the sessions of one whole month, which are kept by their cost."""
+        month = (_floor(self.starts_at, MONTH), _ceiling(self.starts_at + HOUR, MONTH))
+        is_month = (self.starts_at, self.ends_at) == month
+        return is_month and self.label == "session" and not self.group_by_time
+
     def covering(self) -> "Question":
         """The same for the least range of whole hours, or days, that the sums can answer for."""
         grain = DAY if self.label else HOUR
@@ -140,12 +163,13 @@ def check(group_by: Sequence[str], filters: Iterable[str]) -> None:
 def ask(question: Question) -> Answer:
     """The answer, in order of time where it is grouped by time, else the costliest first."""
     question = question.covering()
-    found = list(_grouped(question)[: question.limit + 1])
+    rows = _dearest(question) if question.is_of_ranked_sessions else _grouped(question)
+    found = list(rows[: question.limit + 1])
     groups = [_group(question, row) for row in found[: question.limit]]
     has_more = len(found) > question.limit
     # A request with two tags is in two groups, and one without a tag or a session in none.
     if has_more or question.label:
-        totals = _amounts(_rows(question, GRAINS).aggregate(**_sums()))
+        totals = _amounts(_rows(question, _fewest(question, [])).aggregate(**_sums()))
     else:
         totals = {name: sum(group.amounts[name] for group in groups) for name in SUMS}
     return Answer(question=question, groups=groups, totals=totals, has_more=has_more)
@@ -153,6 +177,8 @@ def ask(question: Question) -> Answer:
 
 def _grouped(question: Question) -> QuerySet[UsageRollup, dict[str, Any]]:
     columns = [COLUMNS[name] for name in question.group_by]
+    apart = [each for name in question.group_by for each in APART.get(name, ())]
+    columns += [column for column in apart if column not in columns]
     times = [column for column in columns if column == "bucket"]
     others = [column for column in columns if column != "bucket"]
     order = [*times, f"-{_OF['cost_nano']}", f"-{_OF['requests']}", *others]
@@ -161,12 +187,34 @@ def _grouped(question: Question) -> QuerySet[UsageRollup, dict[str, Any]]:
     return found.order_by(*order)
 
 
+def _dearest(question: Question) -> QuerySet[UsageSession, dict[str, Any]]:
+    """The sessions of a month in the very order of an index: no more are read than are shown."""
+    rows = UsageSession.objects.filter(starts_at=question.starts_at)
+    if question.organization_id is not None:
+        rows = rows.filter(organization_id=question.organization_id)
+    if question.user_id is not None:
+        rows = rows.filter(user_id=question.user_id)
+    columns = {"label": F("session")} | {alias: F(name) for name, alias in _OF.items()}
+    found: QuerySet[UsageSession, dict[str, Any]] = rows.values(*APART["session"], **columns)
+    return found.order_by("-cost_nano", "-requests", "id")
+
+
 def _grains(question: Question) -> Sequence[tuple[Grain, Kind]]:
-    grains = LABELS[question.label] if question.label else GRAINS
+    label = question.label
+    grains = LABELS[label] if label else _fewest(question, question.group_by)
     times = {DAY, HOUR} if "day" in question.group_by else {HOUR}
     if question.group_by_time:
         return [(grain, kind) for grain, kind in grains if grain in times]
     return grains
+
+
+def _fewest(question: Question, fields: Sequence[str]) -> Sequence[tuple[Grain, Kind]]:
+    """The least detailed rows that still know these fields, and whose usage is asked for."""
+    if question.is_filtered or not set(fields) <= WITHIN_WHOLES:
+        return GRAINS
+    if question.organization_id is None and set(fields) <= {"hour"}:
+        return TOTALS
+    return WHOLES
 
 
 def _rows(question: Question, grains: Sequence[tuple[Grain, Kind]]) -> QuerySet[UsageRollup]:

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0006_usage_months"),
+        ("billing", "0007_usage_sessions"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from billing.models.ledger import UsageRecord
 from billing.models.outbox import OutboxEvent, WebhookDelivery
 from billing.models.plans import Allowance, Plan, PlanAlias, Subscription
 from billing.models.prices import Price
-from billing.models.rollups import UsageRollup
+from billing.models.rollups import UsageRollup, UsageSession
 from billing.models.workers import Worker
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Subscription",
     "UsageRecord",
     "UsageRollup",
+    "UsageSession",
     "WebhookDelivery",
     "Worker",
 ]

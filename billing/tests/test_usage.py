@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +17,9 @@ from billing.models import UsageRecord
 from billing.tests.usage_rows import NOON, State, keep, row
 from billing.usage import DAY, GRAINS, HOUR, Kind, Question
 
-NOVEMBER, DECEMBER = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
+OCTOBER, NOVEMBER, DECEMBER = (datetime(2026, month, 1, tzinfo=UTC) for month in (10, 11, 12))
 BEGIN = datetime(2026, 9, 28, tzinfo=UTC)
-HOURS = 70 * 24  # two ends of months, and one whole month, lie in these
+HOURS = 70 * 24  # two whole months, and ends of two more, lie in these
 
 
 def ask(*group_by: str, **more: Any) -> usage.Answer:
@@ -26,9 +27,12 @@ def ask(*group_by: str, **more: Any) -> usage.Answer:
     return usage.ask(Question(group_by=group_by, **values | more))
 
 
-def plain(rows: Sequence[UsageRecord], group_by: Sequence[str]) -> dict[tuple[Any, ...], int]:
-    """What every group cost, added up row by row."""
-    found: dict[tuple[Any, ...], int] = defaultdict(int)
+def plain(rows: Sequence[UsageRecord], group_by: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Every group and what it cost, added up row by row.
+
+    Sessions of two users or organizations are two groups, although they may be called the same.
+    """
+    found: dict[tuple[tuple[Any, ...], tuple[Any, ...]], int] = defaultdict(int)
     for each in rows:
         hour = each.admitted_at.replace(minute=0, second=0, microsecond=0)
         own = {
@@ -45,9 +49,10 @@ def plain(rows: Sequence[UsageRecord], group_by: Sequence[str]) -> dict[tuple[An
         names: list[tuple[Any, ...]] = [()]
         for field in group_by:
             names = [(*name, value) for name in names for value in own[field]]
+        whose = (each.organization_id, each.user_id) if "session" in group_by else ()
         for name in names:
-            found[name] += each.cost_nano
-    return found
+            found[name, whose] += each.cost_nano
+    return sorted((*name, cost) for (name, _), cost in found.items())
 
 
 GROUPINGS = [
@@ -79,27 +84,33 @@ def ledgers(draw: st.DrawFn) -> list[dict[str, Any]]:
     )
 
 
+def ranges() -> st.SearchStrategy[tuple[datetime, datetime]]:
+    hours = st.tuples(st.integers(0, HOURS - 1), st.integers(1, HOURS))
+    return st.one_of(
+        st.sampled_from([(OCTOBER, NOVEMBER), (NOVEMBER, DECEMBER), (OCTOBER, DECEMBER)]),
+        hours.map(lambda hour: (BEGIN + hour[0] * HOUR, BEGIN + sum(hour) * HOUR)),
+    )
+
+
 @settings(
-    max_examples=60,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     drawn=ledgers(),
-    start=st.integers(0, HOURS - 1),
-    length=st.integers(1, HOURS),
+    between=ranges(),
     group_by=st.sampled_from(GROUPINGS),
-    is_narrow=st.booleans(),
+    whose=st.sampled_from(["everybody's", "an organization's", "a user's"]),
 )
 def test_it_answers_as_the_ledger_would(
     alice: Person,
     bob: Person,
     charlie: Person,
     drawn: list[dict[str, Any]],
-    start: int,
-    length: int,
+    between: tuple[datetime, datetime],
     group_by: tuple[str, ...],
-    is_narrow: bool,
+    whose: str,
 ) -> None:
     people = (alice, bob, charlie)
     rows = []
@@ -108,15 +119,17 @@ def test_it_answers_as_the_ledger_would(
         more = {"state": State.ADMITTED, "closed_at": None} if values.pop("open") else {}
         at = BEGIN + timedelta(minutes=values.pop("at"))
         rows.append(row(people[values.pop("who")], at, **values | more))
-    organization = alice.organization.pk if is_narrow else None
-    starts_at = BEGIN + start * HOUR
+    organization = alice.organization.pk if whose == "an organization's" else None
+    user_id = alice.user.pk if whose == "a user's" else None
+    starts_at, ends_at = between
     with transaction.atomic():
         keep(rows)
         answer = ask(
             *group_by,
             starts_at=starts_at,
-            ends_at=starts_at + length * HOUR,
+            ends_at=ends_at,
             organization_id=organization,
+            user_id=user_id,
         )
         transaction.set_rollback(True)
     covered = [
@@ -125,9 +138,10 @@ def test_it_answers_as_the_ledger_would(
         if each.closed_at is not None
         and answer.question.starts_at <= each.admitted_at < answer.question.ends_at
         and organization in (None, each.organization_id)
+        and user_id in (None, each.user_id)
     ]
-    given_back = {tuple(g.by.values()): g.amounts["cost_nano"] for g in answer.groups}
-    assert given_back == plain(covered, group_by)
+    given_back = [(*group.by.values(), group.amounts["cost_nano"]) for group in answer.groups]
+    assert sorted(given_back) == plain(covered, group_by)
     assert answer.totals["cost_nano"] == sum(each.cost_nano for each in covered)
     assert answer.totals["requests"] == len(covered)
     assert answer.question.starts_at <= starts_at
@@ -178,6 +192,49 @@ def test_it_lists_the_costliest_first_and_says_that_there_are_more(alice: Person
     assert not ask("model", limit=5).has_more
 
 
+@pytest.mark.parametrize("ends_at", [DECEMBER, DECEMBER - DAY])
+def test_it_lists_the_costliest_sessions_of_a_month_as_those_of_days(
+    alice: Person, bob: Person, charlie: Person, ends_at: datetime
+) -> None:
+    keep(
+        [
+            *(row(alice, NOON, session_id=f"session-{n}", cost_nano=n) for n in range(4)),
+            *(row(who, NOON - DAY, session_id="session-0", cost_nano=9) for who in (bob, charlie)),
+            row(alice, NOON - 2 * DAY, session_id="session-1", cost_nano=3),
+            row(alice, NOVEMBER - HOUR, session_id="session-0", cost_nano=10**9),
+            row(alice, cost_nano=100),
+        ]
+    )
+    answer = ask("session", limit=4, ends_at=ends_at)
+    found = [(group.by["session"], group.amounts["cost_nano"]) for group in answer.groups]
+    # One name, but three people's.
+    expected = [("session-0", 9), ("session-0", 9), ("session-1", 4), ("session-3", 3)]
+    assert found == expected
+    assert answer.has_more
+    assert (answer.totals["cost_nano"], answer.totals["requests"]) == (127, 8)
+    own = ask("session", "user", ends_at=ends_at, organization_id=alice.organization.pk)
+    assert [group.by["user"] for group in own.groups] == [bob.user.pk, *[alice.user.pk] * 4]
+
+
+@pytest.mark.parametrize(
+    ("whose", "index"), [("all", "dearest_session_of_all"), ("one", "dearest_session_of_one")]
+)
+def test_it_reads_no_more_sessions_of_a_month_than_it_shows(
+    alice: Person, whose: str, index: str
+) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("Other databases plan by how many rows there are.")
+    organization = alice.organization.pk if whose == "one" else None
+    with CaptureQueriesContext(connection) as queries:
+        ask("session", organization_id=organization)
+    asked = next(query["sql"] for query in queries if "billing_usagesession" in query["sql"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {asked}")
+        plan = [step[-1] for step in cursor.fetchall()]
+    assert len(plan) == 1, "nothing is sorted"
+    assert f"USING INDEX {index}" in plan[0]
+
+
 def test_it_lists_times_in_their_order(alice: Person) -> None:
     keep([row(alice, NOON - n * DAY, cost_nano=n) for n in (0, 2, 1)])
     days = [group.by["day"].day for group in ask("day").groups]
@@ -221,3 +278,13 @@ def test_it_takes_the_coarsest_rows_that_fit(
     edges = [edge for part in parts for edge in part[1:]]
     assert edges[0] == starts_at and edges[-1] == ends_at
     assert edges[1:-1:2] == edges[2:-1:2], "the parts leave no gap and do not overlap"
+
+
+@pytest.mark.parametrize("group_by", ["hour", "day", "tag"])
+def test_it_keeps_organizations_apart_in_sums_of_all(
+    alice: Person, charlie: Person, group_by: str
+) -> None:
+    keep([row(alice, cost_nano=1), row(charlie, cost_nano=2)])
+    own = ask(group_by, organization_id=alice.organization.pk)
+    both = ask(group_by)
+    assert [answer.totals["cost_nano"] for answer in (own, both)] == [1, 3]
