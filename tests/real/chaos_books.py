@@ -70,7 +70,10 @@ class Books:
 
     def rollups(self) -> dict[tuple[Any, ...], tuple[int, ...]]:
         found = self._all("SELECT * FROM billing_usagerollup")
-        return {_of(row, ("kind", *WHOSE)): _of(row, SUMS) for row in found}
+        sums = {_of(row, ("kind", *WHOSE)): _of(row, SUMS) for row in found}
+        sessions = self._all("SELECT * FROM billing_usagesession")
+        whose = ("organization_id", "starts_at", "user_id", "session")
+        return sums | {("sessions", *_of(row, whose)): _of(row, SUMS) for row in sessions}
 
     def alarms(self) -> Counter[str]:
         """How often each kind was sounded."""
@@ -148,6 +151,7 @@ def _keys(row: Row) -> list[tuple[Any, ...]]:
     month = day.replace(day=1)
     organization, user = row["organization_id"], row["user_id"]
     whole = (user, row["api_key_id"], row["requested_model"], row["agent"], "")
+    nobody = (0, "", "", "", "")
     by_label = [("session", day, row["session_id"])]
     for tag in row["tags"]:
         by_label += [("tag", day, tag), ("tagmon", month, tag)]
@@ -157,6 +161,10 @@ def _keys(row: Row) -> list[tuple[Any, ...]]:
             for kind, at in zip(("hour", "day", "month"), (hour, day, month), strict=True)
         ),
         *((kind, organization, at, user, "", "", "", label) for kind, at, label in by_label),
+        ("orghour", organization, hour, *nobody),
+        ("orgday", organization, day, *nobody),
+        ("total", UUID(int=0), hour, *nobody),
+        ("sessions", organization, month, user, row["session_id"]),
     ]
 
 
