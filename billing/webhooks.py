@@ -252,6 +252,8 @@ def _is_old(told: Told, last: Json) -> bool:
     if told.at < before:
         return True
     is_same = told.lago_id == last.get("lago_id")
+    if is_same and (told.what, told.plan_code) == (last.get("what"), last.get("plan")):
+        return True  # the very same again, under another key
     if told.kind == WALLET or last.get("ends") == told.ends:
         return False
     return not is_same if told.ends else is_same

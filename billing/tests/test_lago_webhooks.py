@@ -206,3 +206,10 @@ def test_a_balance_suspends_also_without_a_subscription_here(alice: Person, sett
 def test_it_keeps_a_type_that_is_no_text(db: None) -> None:
     assert webhooks.take("k1", {"webhook_type": "\ud800\0x"}) == "nothing to do"
     assert WebhookDelivery.objects.get().webhook_type == "?x"
+
+
+def test_the_same_word_under_another_key_undoes_nothing(alice: Person) -> None:
+    started(alice)
+    Subscription.objects.update(plan=Plan.objects.get(code="free"))  # an operator's doing
+    started(alice)
+    assert Subscription.objects.get().plan.code == "free"
