@@ -3,9 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID
+from datetime import datetime
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -13,6 +11,7 @@ from django.db import IntegrityError, transaction
 from accounts import audit
 from accounts.models import AuditEntry, Organization
 from billing import alarms, terms
+from billing.lago_values import Json, as_moment, as_object, as_text, as_uuid, synced_at
 from billing.models import Plan, Subscription, WebhookDelivery
 
 log = logging.getLogger(__name__)
@@ -22,9 +21,7 @@ ENDED = "The subscription has ended."
 USED_UP = "The prepaid balance is used up."
 # The audit lines that say how far Lago's word has got.
 SUBSCRIPTION, WALLET = "lago.subscription", "lago.wallet"
-TEXT_CHARS = 200
 
-Json = Mapping[str, Any]
 State = Subscription.State
 
 
@@ -48,7 +45,7 @@ class Told:
 
 def take(unique_key: str, payload: Json) -> str:
     """Apply a verified webhook once; what it changed, in words."""
-    webhook_type = _text(payload.get("webhook_type"))[:100]
+    webhook_type = as_text(payload.get("webhook_type"))[:100]
     try:
         with transaction.atomic():
             delivery = WebhookDelivery.objects.create(
@@ -87,7 +84,7 @@ def _apply(webhook_type: str, payload: Json) -> str:
 
 
 def _subscription(payload: Json, what: str) -> Told | None:
-    found = _object(payload.get("subscription"))
+    found = as_object(payload.get("subscription"))
     status = str(found.get("status", ""))
     if status in {"pending", "incomplete"}:
         return None  # it has not begun
@@ -97,12 +94,12 @@ def _subscription(payload: Json, what: str) -> Told | None:
     return Told(
         kind=SUBSCRIPTION,
         what=what,
-        lago_id=_text(found.get("lago_id")),
-        at=max(filter(None, (_moment(found.get(name)) for name in names)), default=None),
-        external_id=_text(found.get("external_id")),
-        customer=_text(found.get("external_customer_id"))
-        or _text(_object(found.get("customer")).get("external_id")),
-        plan_code=_text(found.get("plan_code")),
+        lago_id=as_text(found.get("lago_id")),
+        at=max(filter(None, (as_moment(found.get(name)) for name in names)), default=None),
+        external_id=as_text(found.get("external_id")),
+        customer=as_text(found.get("external_customer_id"))
+        or as_text(as_object(found.get("customer")).get("external_id")),
+        plan_code=as_text(found.get("plan_code")),
     )
 
 
@@ -110,30 +107,30 @@ def _wallet(found: Json, what: str, at: datetime | None) -> Told:
     return Told(
         kind=WALLET,
         what=what,
-        lago_id=_text(found.get("lago_id")),
+        lago_id=as_text(found.get("lago_id")),
         at=at,
-        customer=_text(found.get("external_customer_id")),
+        customer=as_text(found.get("external_customer_id")),
     )
 
 
 def _depleted(payload: Json) -> Told:
-    found = _object(payload.get("wallet"))
-    return _wallet(found, "depleted", _synced_at(found))
+    found = as_object(payload.get("wallet"))
+    return _wallet(found, "depleted", synced_at(found))
 
 
 def _wallet_updated(payload: Json) -> Told | None:
-    found = _object(payload.get("wallet"))
+    found = as_object(payload.get("wallet"))
     cents = found.get("ongoing_balance_cents", found.get("balance_cents"))
     is_filled = isinstance(cents, int) and not isinstance(cents, bool) and cents > 0
-    return _wallet(found, "filled", _synced_at(found)) if is_filled else None
+    return _wallet(found, "filled", synced_at(found)) if is_filled else None
 
 
 def _transaction(payload: Json) -> Told | None:
-    found = _object(payload.get("wallet_transaction"))
+    found = as_object(payload.get("wallet_transaction"))
     is_in = found.get("status") == "settled" and found.get("transaction_type") == "inbound"
     if not is_in:
         return None
-    return _wallet(_object(found.get("wallet")), "filled", _moment(found.get("settled_at")))
+    return _wallet(as_object(found.get("wallet")), "filled", as_moment(found.get("settled_at")))
 
 
 READERS: Mapping[str, Callable[[Json], Told | None]] = {
@@ -218,8 +215,8 @@ def _organization(told: Told) -> Organization | None:
     named = Subscription.objects.filter(external_id=told.external_id).first()
     candidates = [
         named.organization_id if told.external_id and named else None,
-        _uuid(told.external_id),
-        _uuid(told.customer),
+        as_uuid(told.external_id),
+        as_uuid(told.customer),
     ]
     rows = Organization.objects.select_for_update()
     found = (rows.filter(id=wanted).first() for wanted in candidates if wanted)
@@ -227,7 +224,7 @@ def _organization(told: Told) -> Organization | None:
 
 
 def _is_own(told: Told, organization: Organization) -> bool:
-    return _uuid(told.external_id) == organization.id
+    return as_uuid(told.external_id) == organization.id
 
 
 def _is_the_one(told: Told, organization: Organization, own: Subscription | None) -> bool:
@@ -246,7 +243,7 @@ def _last(organization: Organization, kind: str) -> Json | None:
 def _is_old(told: Told, last: Json) -> bool:
     """Whether something newer has counted already. What happened at the same second is ordered so
     that a new subscription replaces the one it came after, and an end is final for its own."""
-    before = _moment(last.get("at"))
+    before = as_moment(last.get("at"))
     if told.at is None or before is None or told.at > before:
         return False
     if told.at < before:
@@ -271,32 +268,3 @@ def _record(organization: Organization, told: Told, outcome: str) -> None:
     subject = f"organization:{organization.id}"
     audit.record(told.kind, subject, ACTOR, organization, details)
     log.info("lago: %s of %s: %s", told.what, organization.id, outcome)
-
-
-def _object(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    text = value if isinstance(value, str) else ""
-    return text.replace("\0", "").encode(errors="replace").decode()[:TEXT_CHARS]
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _synced_at(wallet: Json) -> datetime | None:
-    names = ("created_at", "last_balance_sync_at", "last_consumed_credit_at")
-    return max(filter(None, (_moment(wallet.get(name)) for name in names)), default=None)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
