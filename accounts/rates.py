@@ -106,7 +106,7 @@ def tried(group: str, who: str, *, look: bool = False) -> Count | None:
     try:
         return count(group, who, RATES[group], look=look)
     except CountersAwayError as error:
-        _say_away(error)
+        say_away(error)
         return None
 
 
@@ -118,7 +118,8 @@ def allowed_after_all(group: str, who: str) -> None:
 _away_said_at: float | None = None
 
 
-def _say_away(error: CountersAwayError) -> None:
+def say_away(error: CountersAwayError) -> None:
+    """Log it, at most once in AWAY_SAID_EVERY_S: every request of an outage meets it."""
     global _away_said_at
     now = time.monotonic()
     if _away_said_at is None or now - _away_said_at >= AWAY_SAID_EVERY_S:

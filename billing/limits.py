@@ -144,7 +144,7 @@ async def _count_minutes(admission: Admission, subject: str, terms: Terms) -> li
         try:
             counts.append(await _off_loop(rates.count, who, rate))
         except CountersAwayError as error:
-            log.warning("requests per minute are not counted: %r", error.__cause__)
+            rates.say_away(error)
             _fail_closed("The counters of requests per minute do not answer")
             continue
         if counts[-1].is_over:
