@@ -145,3 +145,9 @@ def test_it_expects_much_of_files_that_are_only_named() -> None:
 
 def expected(raw: bytes) -> int:
     return estimate.expected_input(JSONObject.parse(raw))
+
+
+@pytest.mark.parametrize("kind", [["url"], {"a": 1}, None, 7])
+def test_it_reads_a_source_whatever_its_type_is(kind: Any) -> None:
+    content = [{"type": "document", "source": {"type": kind, "url": "x"}}]
+    assert estimate.input_tokens({"messages": [{"role": "user", "content": content}]}) > 0

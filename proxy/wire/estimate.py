@@ -100,7 +100,8 @@ def _taken_apart(value: Mapping[str, Any], texts: list[str], waiting: list[Any])
 
 
 def _is_elsewhere(source: Any) -> bool:
-    return isinstance(source, Mapping) and source.get("type") in {"url", "file"}
+    # No set: what stands there may be anything, and need not have a hash.
+    return isinstance(source, Mapping) and source.get("type") in ("url", "file")
 
 
 def _pdf_tokens(data: Any) -> float:
