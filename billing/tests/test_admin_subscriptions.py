@@ -206,6 +206,7 @@ def test_it_asks_as_often_for_many_subscriptions_as_for_few(
         # Session, user, the filter's plans, two counts, rows, alarms.
         with django_assert_num_queries(7):
             assert operator.get(SUBSCRIPTIONS).status_code == 200
+    operator.get(f"{SUBSCRIPTIONS}{hers.pk}/change/")  # what a process looks up once
     # Session, user, row, today, month, what is held, the chosen plan, alarms.
     with django_assert_num_queries(8):
         assert operator.get(f"{SUBSCRIPTIONS}{hers.pk}/change/").status_code == 200
