@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -11,7 +12,7 @@ import pytest
 from pytest_django import Settings
 
 from accounts import failures, rates
-from accounts.rates import CountersAwayError, Rate
+from accounts.rates import Count, CountersAwayError, Rate
 from tests import environment
 from tests.real import peers, redis
 from tests.real.conftest import need
@@ -113,13 +114,21 @@ def test_it_finds_redis_again_when_it_is_back(server: Redis) -> None:
 def test_it_never_waits_where_a_credential_was_wrong(
     server: Redis, fail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[threading.Thread] = []
+
+    def tried(group: str, who: str) -> Count | None:
+        asked.append(threading.current_thread())
+        return rates_tried(group, who)
+
+    rates_tried = rates.tried
+    monkeypatch.setattr(rates, "tried", tried)
     monkeypatch.setattr(failures, "_away_until", 0.0)
     getattr(server, fail)()
-    started = time.monotonic()
     for _ in range(1000):
         failures.note(WHO)
-    assert time.monotonic() - started < 0.4  # less than one time-out
     wait(list(failures._under_way), timeout=30)
+    assert threading.current_thread() not in asked  # only a thread of its own waits for Redis
+    assert 1 <= len(asked) < 10  # and not a thousand times
     assert failures.wait_s(WHO) == 0
 
 
