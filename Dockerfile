@@ -17,6 +17,7 @@ COPY manage.py /app/
 COPY opscenter /app/opscenter
 COPY accounts /app/accounts
 COPY billing /app/billing
+COPY mcp /app/mcp
 COPY proxy /app/proxy
 COPY templates /app/templates
 WORKDIR /app

@@ -95,9 +95,12 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "servestatic",
     "rest_framework",
+    "drf_spectacular",
+    "channels",
     "opscenter",
     "accounts",
     "billing",
+    "mcp",
     "proxy",
 ]
 
@@ -161,6 +164,15 @@ CACHES: dict[str, Any] = {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "OPTIONS": {"MAX_ENTRIES": 200_000},  # beyond it some are forgotten: about 50 MB
     }
+}
+# The bells of mcp/bell.py. A bell that is not heard costs a second, so losing one is allowed.
+CHANNEL_LAYERS: dict[str, Any] = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "opscenter", "expiry": 10, "capacity": 1000},
+    }
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # A server that vanished without a word is noticed within half a minute.

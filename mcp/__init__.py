@@ -1,0 +1,1 @@
+"""How does a tool call reach the user's machine and come back?"""

@@ -1,0 +1,8 @@
+"""The app's place in Django."""
+
+from django.apps import AppConfig
+
+
+class McpConfig(AppConfig):
+    name = "mcp"
+    verbose_name = "Machines and tools"

@@ -1,0 +1,224 @@
+"""What the tunnel says, as plain data. The wire is described in docs/tunnel.md.
+
+The same frames travel in a WebSocket, one JSON text each, and in the bodies of `POST /api/mcp/poll`
+and `/submit`. Fields that a newer version adds are ignored; unknown types are refused.
+"""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+VERSION = 1
+MAX_FRAME_BYTES = 2 * 1024 * 1024  # a result of the largest size and what is around it
+MAX_HELD = 64  # calls named in one frame; a connector never holds so many
+
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+Line = Annotated[str, Meta(max_length=500)]
+Fence = Annotated[int, Meta(ge=1, le=2**62)]
+Held = Annotated[list[tuple[UUID, Fence]], Meta(max_length=MAX_HELD)]
+
+
+class FrameError(Exception):
+    """This is no frame of the tunnel. The text names the field and what is wrong with it."""
+
+
+class Frame(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """Any frame; its class name in lower case is its type."""
+
+
+# From the connector.
+
+
+class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
+    v: int
+    instance: UUID
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    agent: Annotated[str, Meta(max_length=100)] = ""
+    platform: Annotated[str, Meta(max_length=100)] = ""
+    max_in_flight: Annotated[int, Meta(ge=1, le=16)] = 4
+
+
+class Announced(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A local MCP server. Its tools are checked one by one in `mcp.definitions`."""
+
+    name: Name
+    transport: Literal["stdio", "http"]
+    state: Literal["ready", "starting", "failed"]
+    title: Annotated[str, Meta(max_length=200)] = ""
+    version: Annotated[str, Meta(max_length=100)] = ""
+    era: Annotated[str, Meta(max_length=20)] = ""
+    error: Line = ""
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=512)] = []
+
+
+class Server(Frame, frozen=True, kw_only=True, tag="server"):
+    """A server is there, or has changed; it replaces what was known of this name."""
+
+    server: Announced
+
+
+class Ready(Frame, frozen=True, kw_only=True, tag="ready"):
+    """These and no others are the connector's servers."""
+
+    servers: Annotated[list[Name], Meta(max_length=64)]
+
+
+class Start(Frame, frozen=True, kw_only=True, tag="start"):
+    id: UUID
+    fence: Fence
+
+
+class Progress(Frame, frozen=True, kw_only=True, tag="progress"):
+    id: UUID
+    fence: Fence
+    progress: float | int
+    total: float | int | UnsetType = UNSET
+    message: Line | UnsetType = UNSET
+
+
+class Result(Frame, frozen=True, kw_only=True, tag="result"):
+    """`result` with outcome done, `error` with outcome error, neither with the others."""
+
+    id: UUID
+    fence: Fence
+    outcome: Literal["done", "error", "cancelled", "interrupted"]
+    result: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+
+
+class Release(Frame, frozen=True, kw_only=True, tag="release"):
+    """Back into the queue, not begun."""
+
+    id: UUID
+    fence: Fence
+    reason: Line = ""
+
+
+class Renew(Frame, frozen=True, kw_only=True, tag="renew"):
+    calls: Held
+
+
+class Bye(Frame, frozen=True, kw_only=True, tag="bye"):
+    """The last frame of a side that ends on purpose. From the gateway with a close code."""
+
+    reason: Line = ""
+    code: int | UnsetType = UNSET
+
+
+# From the gateway.
+
+
+class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
+    v: int
+    connector: UUID
+    epoch: int
+    lease_ms: int
+    renew_ms: int
+    max_in_flight: int
+    max_frame_bytes: int
+    max_result_bytes: int
+
+
+class Call(Frame, frozen=True, kw_only=True, tag="call"):
+    """Handed out, not begun: `start` asks whether it may."""
+
+    id: UUID
+    fence: Fence
+    server: str
+    method: str
+    params: Raw
+    has_effects: bool
+    remaining_ms: int
+
+
+class Started(Frame, frozen=True, kw_only=True, tag="started"):
+    id: UUID
+    fence: Fence
+    remaining_ms: int
+
+
+class Denied(Frame, frozen=True, kw_only=True, tag="denied"):
+    """It must not begin: it is not the connector's any more."""
+
+    id: UUID
+    fence: Fence
+    reason: str
+
+
+class Ack(Frame, frozen=True, kw_only=True, tag="ack"):
+    id: UUID
+    fence: Fence
+    verdict: Literal["accepted", "duplicate", "conflict", "unknown"]
+
+
+class Renewed(Frame, frozen=True, kw_only=True, tag="renewed"):
+    held: Held
+    lost: Held
+    cancel: Held
+
+
+class Cancel(Frame, frozen=True, kw_only=True, tag="cancel"):
+    id: UUID
+    fence: Fence
+
+
+class Refused(Frame, frozen=True, kw_only=True, tag="refused"):
+    """What was announced is not taken. The session goes on without it."""
+
+    what: str
+    name: str
+    field: str
+    reason: str
+
+
+FromConnector = Hello | Server | Ready | Start | Progress | Result | Release | Renew | Bye
+FromGateway = Welcome | Call | Started | Denied | Ack | Renewed | Cancel | Refused | Bye
+
+_from_connector = msgspec.json.Decoder(FromConnector)
+_from_gateway = msgspec.json.Decoder(FromGateway)
+_encode = msgspec.json.Encoder().encode
+
+
+def from_connector(text: bytes | str) -> FromConnector:
+    """The frame that a connector sent. Raises FrameError."""
+    return _checked(_decoded(_from_connector, text))
+
+
+def from_gateway(text: bytes | str) -> FromGateway:
+    """The frame that a gateway sent. Raises FrameError."""
+    return _decoded(_from_gateway, text)
+
+
+def encode(frame: Frame) -> bytes:
+    """One JSON text, without spaces, its members in the order of docs/tunnel.md."""
+    return _encode(frame)
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], text: bytes | str) -> Any:
+    if len(text) > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame has at most {MAX_FRAME_BYTES} bytes")
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise FrameError(str(error)) from error
+
+
+def _checked(frame: FromConnector) -> FromConnector:
+    """What the types do not say."""
+    if isinstance(frame, Result):
+        _check_result(frame)
+    return frame
+
+
+def _check_result(frame: Result) -> None:
+    wanted = {"done": "result", "error": "error"}.get(frame.outcome)
+    for field in ("result", "error"):
+        value = getattr(frame, field)
+        if (field == wanted) != (value is not UNSET):
+            raise FrameError(
+                f"outcome {frame.outcome} {'needs' if field == wanted else 'has no'} `{field}`"
+            )
+        if value is not UNSET and bytes(value)[:1] != b"{":
+            raise FrameError(f"`{field}` must be an object")
