@@ -188,7 +188,8 @@ def from_connector(text: bytes | str) -> FromConnector:
 
 def from_gateway(text: bytes | str) -> FromGateway:
     """The frame that a gateway sent. Raises FrameError."""
-    return _decoded(_from_gateway, text)
+    frame: FromGateway = _decoded(_from_gateway, text)
+    return frame
 
 
 def encode(frame: Frame) -> bytes:
