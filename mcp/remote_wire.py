@@ -76,7 +76,7 @@ def message(data: bytes) -> Message:
     try:
         return _messages.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise NotMcpError("the server's answer is no JSON-RPC message") from error
+        raise NotMcpError("Its answer is no JSON-RPC message.") from error
 
 
 def result_of(raw: Raw) -> Json:
@@ -84,9 +84,9 @@ def result_of(raw: Raw) -> Json:
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise NotMcpError("the server's result is not JSON") from error
+        raise NotMcpError("Its result is not JSON.") from error
     if not isinstance(found, dict):
-        raise NotMcpError("the server's result is no object")
+        raise NotMcpError("Its result is no object.")
     return found
 
 
@@ -96,6 +96,11 @@ def request(request_id: int | None, method: str, params: Json | None) -> bytes:
     body = head | {"method": method}
     # Not msgspec: the caller's numbers may be longer than 64 bits.
     return json.dumps(body if params is None else body | {"params": params}).encode()
+
+
+def encoded(value: Json) -> bytes:
+    """An object of ours as JSON."""
+    return msgspec.json.encode(value)
 
 
 def reply(to: int | str, method: str) -> bytes:
@@ -150,13 +155,13 @@ def mirrored(schema: Mapping[str, Any]) -> dict[Path, str]:
             continue
         token, kind = position[_MIRRORED], position.get("type")
         if not path:
-            raise NotMcpError(f"{_MIRRORED} stands where no plain property is")
+            raise NotMcpError(f"{_MIRRORED} stands where no plain property is.")
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-            raise NotMcpError(f"{_MIRRORED} is no name of a header")
+            raise NotMcpError(f"{_MIRRORED} is no name of a header.")
         if kind not in ("string", "integer", "boolean"):
-            raise NotMcpError(f"{_MIRRORED} stands at what is no string, integer or boolean")
+            raise NotMcpError(f"{_MIRRORED} stands at what is no string, integer or boolean.")
         if token.lower() in {other.lower() for other in found.values()}:
-            raise NotMcpError(f"{_MIRRORED} names a header twice")
+            raise NotMcpError(f"{_MIRRORED} names a header twice.")
         found[path] = token
     return found
 
@@ -218,7 +223,7 @@ class Events:
         self._retry_ms: int | None = None
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that end in this chunk. Raises NotMcpError for one that is too long."""
+        """The events that end in this chunk. Feed no more once it `is_full`."""
         if self._after_cr and chunk:
             chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
@@ -229,9 +234,12 @@ class Events:
             self._after_cr = self._rest.endswith(b"\r")
             self._rest = lines.pop() if not lines[-1].endswith((b"\r", b"\n")) else bytearray()
             found = [event for line in lines if (event := self._take(line.rstrip(b"\r\n")))]
-        if self._size + len(self._rest) > MAX_MESSAGE_BYTES:
-            raise NotMcpError("an event of the server's is too long")
         return found
+
+    @property
+    def is_full(self) -> bool:
+        """Whether an event is under way that is longer than any message may be."""
+        return self._size + len(self._rest) > MAX_MESSAGE_BYTES
 
     def _take(self, line: bytes | bytearray) -> Event | None:
         if not line:

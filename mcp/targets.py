@@ -13,7 +13,7 @@ from accounts.networks import is_off_limits, is_public
 
 MAX_URL_CHARS = 500  # the column's
 FIRST_FREE_PORT = 1024  # below it stand mail, directories and the like; of these only the web's
-WEB_PORTS = frozenset({80, 443})
+WEB_PORTS = {"http": 80, "https": 443}
 MAX_ENTRIES = 64  # of the operator's list; each is looked at for each connection
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -53,7 +53,7 @@ class Target:
     def authority(self) -> str:
         """What stands in the header `Host`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        is_usual = self.port == {"http": 80, "https": 443}[self.scheme]
+        is_usual = self.port == WEB_PORTS[self.scheme]
         return host if is_usual else f"{host}:{self.port}"
 
     @property
@@ -94,7 +94,7 @@ def judge(target: Target, address: str, allow: Allowed) -> None:
         raise _not_public()
     if _is_named(target, allow):
         return
-    if target.port not in WEB_PORTS and target.port < FIRST_FREE_PORT:
+    if target.port not in WEB_PORTS.values() and target.port < FIRST_FREE_PORT:
         raise BadTargetError(f"Port {target.port} is not one of a web server.")
     if _is_within(address, allow.networks):
         return
@@ -120,7 +120,7 @@ def _parsed(url: str) -> Target:
     scheme, host, path = found["scheme"].lower(), found["host"].lower(), found["path"] or "/"
     try:
         host = _host(host.strip("[]") if host.startswith("[") else host)
-        port = _port(found["port"]) if found["port"] else {"http": 80, "https": 443}[scheme]
+        port = _port(found["port"]) if found["port"] else WEB_PORTS[scheme]
     except ValueError as error:
         raise BadTargetError(f"The address names no host that can be asked: {error}.") from error
     return Target(
