@@ -98,7 +98,7 @@ def request(request_id: int | None, method: str, params: Json | None) -> bytes:
     return json.dumps(body if params is None else body | {"params": params}).encode()
 
 
-def encoded(value: Json) -> bytes:
+def encoded(value: Json | Failure) -> bytes:
     """An object of ours as JSON."""
     return msgspec.json.encode(value)
 
