@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -69,7 +69,7 @@ class McpHttp(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it is asked."""
+        """Its address."""
         return f"http://127.0.0.1:{self.server_port}/mcp"
 
     def methods(self) -> list[str]:
@@ -87,19 +87,11 @@ class McpHttp(ThreadingHTTPServer):
         return self.last(method)
 
     def forget_session(self) -> None:
-        """As after a restart of its."""
+        """Begin anew, as after a restart."""
         self.session, self.greeted = f"{self.session}+", False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that leaves is no fault of the server's."""
-
-
-@dataclass
-class Call:
-    """What a behaviour needs to answer."""
-
-    id: int
-    token: Any = field(default=None)
 
 
 class Talk(BaseHTTPRequestHandler):
@@ -107,7 +99,8 @@ class Talk(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: McpHttp
-    call: Call
+    id: int  # of the request
+    token: Any  # of its progress
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["content-length"]))
@@ -120,7 +113,7 @@ class Talk(BaseHTTPRequestHandler):
             self.plain(202)
             return
         params = body.get("params", {})
-        self.call = Call(body.get("id"), params.get("_meta", {}).get("progressToken"))
+        self.id, self.token = body.get("id"), params.get("_meta", {}).get("progressToken")
         (self._modern if self.server.era == MODERN else self._legacy)(body["method"], params)
 
     def do_GET(self) -> None:
@@ -138,14 +131,12 @@ class Talk(BaseHTTPRequestHandler):
 
     def answer(self, result: Json, status: int = 200) -> None:
         """Answer the request in JSON."""
-        if self.server.era == MODERN:
-            result = {"resultType": "complete", **result}
-        self.json({"jsonrpc": "2.0", "id": self.call.id, "result": result}, status)
+        self.json({"jsonrpc": "2.0", "id": self.id, "result": self._full(result)}, status)
 
     def fail(self, code: int, status: int = 200, **more: Any) -> None:
         """Answer with an error of JSON-RPC."""
         error = {"code": code, "message": f"error {code}", **more}
-        self.json({"jsonrpc": "2.0", "id": self.call.id, "error": error}, status)
+        self.json({"jsonrpc": "2.0", "id": self.id, "error": error}, status)
 
     def json(self, value: Any, status: int = 200) -> None:
         """Any JSON."""
@@ -169,19 +160,18 @@ class Talk(BaseHTTPRequestHandler):
         self.end_headers()
 
     def event(self, message: Json | None, **fields: object) -> None:
-        """One event of the stream; False if nobody is there any more."""
-        lines = [f"{name}: {value}" for name, value in fields.items()]
-        lines.append(f"data: {json.dumps(message) if message is not None else ''}")
+        """One event of the stream."""
+        data = json.dumps(message) if message is not None else ""
+        lines = [f"{name}: {value}" for name, value in (fields | {"data": data}).items()]
         self.wfile.write(("\r\n".join(lines) + "\r\n\r\n").encode())
 
     def answer_event(self, result: Json) -> None:
         """The answer, as an event."""
-        whole = {"resultType": "complete", **result} if self.server.era == MODERN else result
-        self.event({"jsonrpc": "2.0", "id": self.call.id, "result": whole})
+        self.event({"jsonrpc": "2.0", "id": self.id, "result": self._full(result)})
 
     def progress(self, done: float, **more: Any) -> None:
         """A notification of progress."""
-        params = {"progressToken": self.call.token, "progress": done, **more}
+        params = {"progressToken": self.token, "progress": done, **more}
         self.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
 
     def hang(self) -> None:
@@ -199,6 +189,9 @@ class Talk(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
+
+    def _full(self, result: Json) -> Json:
+        return {"resultType": "complete", **result} if self.server.era == MODERN else result
 
     def _heard(self, body: Json | None) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -249,7 +242,7 @@ class Talk(BaseHTTPRequestHandler):
             self.server.greeted = False
             about = {"name": "scripted", "title": "Scripted", "version": "1.2"}
             known = {"protocolVersion": LEGACY, "capabilities": {}, "serverInfo": about}
-            message = {"jsonrpc": "2.0", "id": self.call.id, "result": known}
+            message = {"jsonrpc": "2.0", "id": self.id, "result": known}
             session = {"mcp-session-id": self.server.session} if self.server.session else {}
             self.plain(200, json.dumps(message).encode(), "application/json", **session)
         elif self.server.session and self.headers["mcp-session-id"] != self.server.session:
