@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from accounts import auth
 from mcp import bell, lastwords, living, registry, session, threads
@@ -42,9 +43,11 @@ class Beside:
 async def say_goodbye() -> None:
     """End all sessions because the process stops: their machines come back, to another one."""
     living.stop(session.RESTARTING, "The gateway is restarting.")
-    ends_at = asyncio.get_running_loop().time() + STOP_S
-    while living.everyone() and asyncio.get_running_loop().time() < ends_at:
-        await asyncio.sleep(0.02)
+    with suppress(TimeoutError):  # the server then cuts off who does not listen
+        async with asyncio.timeout(STOP_S):
+            for one in living.everyone():
+                if one.is_socket:
+                    await one.gone.wait()
 
 
 async def note_who_is_there() -> None:

@@ -2,19 +2,16 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from accounts.reads import DatabaseAwayError
 from mcp import entry, frames
 from mcp.entry import Entered, NoEntryError
 from mcp.models import Connector
 from mcp.session import (
-    AWAY,
     BAD_FRAME,
     BYE,
     RESTARTING,

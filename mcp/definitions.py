@@ -151,12 +151,11 @@ def _walk(root: Json) -> None:
             left.extend((inner, depth + 1) for inner in value)
 
 
-def _of_type(raw: dict[str, Json], name: str, kind: type) -> Any:
+def _of_type(raw: dict[str, Json], name: str, kind: type[dict[str, Json]] | type[str]) -> Any:
     """The member, None where there is none. Raises DefinitionError for one of another type."""
     value = raw.get(name)
     if value is not None and not isinstance(value, kind):
-        words = {dict: "an object", str: "a string"}
-        raise DefinitionError(name, f"it must be {words[kind]}")
+        raise DefinitionError(name, f"it must be {'a string' if kind is str else 'an object'}")
     return value
 
 

@@ -1,5 +1,6 @@
 """The sessions of this process, for whoever looks after all of them."""
 
+import asyncio
 from typing import Protocol
 from uuid import UUID
 
@@ -12,6 +13,10 @@ class Living(Protocol):
 
     opened: Opened
     shown: Shown | None
+    gone: asyncio.Event
+
+    @property
+    def is_socket(self) -> bool: ...
 
     @property
     def is_there(self) -> bool: ...

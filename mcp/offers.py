@@ -40,7 +40,7 @@ class Offered:
 def offered(principal: Principal) -> list[Offered]:
     """All tools of all ready servers. Of two servers of one name the first in order counts."""
     servers: dict[str, McpServer] = {}
-    ready = _servers_of(principal).filter(state=McpServer.State.READY, can_work=True)
+    ready = _servers_of(principal).filter(is_online("connector__"), state=McpServer.State.READY)
     for server in ready.select_related("connector"):
         servers.setdefault(server.name, server)
     by_id = {server.id: server for server in servers.values()}

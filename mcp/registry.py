@@ -130,7 +130,7 @@ def announce(session: Opened, announced: frames.Announced) -> list[definitions.P
         row.transport, row.state = announced.transport, announced.state
         has_changed = row.digest != checked.digest
         row.digest = checked.digest
-        row.updated_at = clock.now()  # type: ignore[assignment]  # the database's clock
+        row.updated_at = clock.now()
         row.save()
         if has_changed:
             _replace_tools(row.id, checked.tools)

@@ -1,6 +1,6 @@
 """One logical session of a machine, over whichever transport it comes."""
 
-import json
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
@@ -31,13 +31,6 @@ POLLED_S = 60.0  # a session that has not been polled for longer is forgotten he
 
 MOST_REFUSED = 20  # tools of one server that are told of; the rest have the same fault
 MOST_LOOKED_AT = 100  # open calls of one connector in one look; it may have MAX_OPEN
-
-TOO_LARGE = json.dumps(
-    {
-        "code": -32603,
-        "message": f"The result was larger than the {calls.MAX_RESULT_BYTES} bytes that are taken.",
-    }
-)
 _WORK = bell.Note(kind=bell.WORK, body={})
 T = TypeVar("T")
 
@@ -67,6 +60,7 @@ class Session:
         self.shown = shown  # looked at again while the session lives
         self.has_ended = False  # by its machine's bye
         self.touched_at = time.monotonic()
+        self.gone = asyncio.Event()
         self._holder = calls.Holder(
             connector_id=opened.connector_id,
             organization_id=principal.organization_id,
@@ -191,10 +185,14 @@ class Session:
         self._ear.rouse()
 
     @property
+    def is_socket(self) -> bool:
+        """Whether a connection lives as long as it does."""
+        return self.transport == Connector.Transport.WEBSOCKET
+
+    @property
     def is_there(self) -> bool:
         """Whether its machine is: a socket is open, or the last poll is not long ago."""
-        is_socket = self.transport == Connector.Transport.WEBSOCKET
-        return is_socket or time.monotonic() - self.touched_at < POLLED_S
+        return self.is_socket or time.monotonic() - self.touched_at < POLLED_S
 
     async def close(self) -> None:
         """Note its end, unless a newer session is there."""
@@ -205,6 +203,7 @@ class Session:
         """Hear no more of it here; in the database it may go on."""
         self._listening.end()
         living.discard(self)
+        self.gone.set()
 
     async def _start(self, frame: frames.Start) -> list[frames.Frame]:
         said = await _begin(self._holder, frame.id, frame.fence)
@@ -232,8 +231,6 @@ class Session:
         outcome, raw = Outcome(frame.outcome), frame.result
         raw = frame.error if raw is UNSET else raw
         body = None if raw is UNSET else bytes(raw).decode()
-        if body is not None and len(body.encode()) > calls.MAX_RESULT_BYTES:
-            outcome, body = Outcome.ERROR, TOO_LARGE
         verdict = await _finish(self._holder, frame.id, frame.fence, outcome, body)
         if verdict is Verdict.ACCEPTED:
             self._progress_written.pop((frame.id, frame.fence), None)

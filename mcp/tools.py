@@ -14,7 +14,7 @@ from billing import workers
 from mcp import bell, calls, lastwords, offers, waiting
 from mcp.models import ToolCall
 from mcp.offers import Offered, RefusedError
-from mcp.states import FINAL, State
+from mcp.states import FINAL, Outcome, State
 from mcp.threads import off_loop
 from mcp.waiting import Told
 
@@ -22,13 +22,6 @@ __all__ = ["CallView", "Ended", "Offered", "RefusedError", "Told"]
 
 SLACK_S = 15.0  # after a call's deadline and its grace: the reaper comes by each second
 ID_CHARS = 64  # the columns' width
-
-# What is said of a call that ended without a result.
-WITHOUT_RESULT = {
-    State.EXPIRED: "The machine did not take the call in time. It may be offline, or busy.",
-    State.CANCELLED: "The call was cancelled.",
-    State.LOST: calls.UNKNOWN_OUTCOME,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +83,8 @@ async def run(
         if not isinstance(error, RefusedError):
             await lastwords.said(_take_back(principal, putting))
         raise
-    return _without_result(put.call_id, State.LOST) if row is None else _ended(row)
+    # The reaper ends every call; where nothing runs any more, nobody knows.
+    return _ended_as(put.call_id, State.LOST, None) if row is None else _ended(row)
 
 
 async def submit(
@@ -198,23 +192,23 @@ async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> Non
 
 
 def _ended(row: ToolCall) -> Ended:
-    state = State(row.state)
-    if row.result is None:
-        return _without_result(row.id, state)
-    result = json.loads(row.result)
-    if "content" not in result and "message" in result:  # a JSON-RPC error
-        return _said(row.id, state, str(result["message"]))
-    is_error = state != State.SUCCEEDED or result.get("isError") is True
-    return Ended(call_id=row.id, state=state, is_error=is_error, result=result)
+    result = row.result
+    if row.outcome == Outcome.ERROR and result is not None:
+        result = calls.failure(_message_of(json.loads(result)))
+    return _ended_as(row.id, State(row.state), result)
 
 
-def _without_result(call_id: UUID, state: State) -> Ended:
-    return _said(call_id, state, WITHOUT_RESULT.get(state, f"The call ended as {state}."))
+def _ended_as(call_id: UUID, state: State, result: str | None) -> Ended:
+    words = json.loads(calls.result_of(state, result) or calls.failure(f"It is {state}."))
+    is_error = state != State.SUCCEEDED
+    return Ended(call_id=call_id, state=state, is_error=is_error, result=words)
 
 
-def _said(call_id: UUID, state: State, text: str) -> Ended:
-    result = {"content": [{"type": "text", "text": text}], "isError": True}
-    return Ended(call_id=call_id, state=state, is_error=True, result=result)
+def _message_of(error: dict[str, Any]) -> str:
+    """What a JSON-RPC error says, or what stands in its place: `failure` of the queue's own."""
+    if "message" in error:
+        return str(error["message"])
+    return "\n".join(str(part.get("text", "")) for part in error.get("content", []))
 
 
 @off_loop

@@ -1,4 +1,4 @@
-"""The ASGI entry: /v1 on the lean handler, everything else on Django's own."""
+"""The ASGI entry: /v1 on the lean handler, WebSockets to the tunnel, the rest on Django's own."""
 
 import asyncio
 import gc
@@ -12,6 +12,7 @@ from django.core.asgi import get_asgi_application  # noqa: E402  (settings first
 site = get_asgi_application()  # before what follows: it sets Django up
 
 from billing import writer  # noqa: E402  (needs Django)
+from mcp.routing import websockets  # noqa: E402  (needs Django)
 from opscenter import beside  # noqa: E402  (needs Django)
 from opscenter.intake import Receive, Scope, Send  # noqa: E402  (needs Django)
 from opscenter.lean import LeanHandler, within_bounds  # noqa: E402  (needs Django)
@@ -28,6 +29,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await messages(scope, receive, send)
     elif scope["type"] == "http":
         await within_bounds(site, scope, receive, send)
+    elif scope["type"] == "websocket":
+        await websockets(scope, receive, send)
     else:
         await site(scope, receive, send)
 
