@@ -161,7 +161,10 @@ class ToolCall(models.Model):
     class Meta:
         verbose_name = "tool call"
         constraints = [
-            models.UniqueConstraint(fields=["request_id", "tool_use_id"], name="one_call_per_use"),
+            models.UniqueConstraint(
+                fields=["organization", "user", "request_id", "tool_use_id"],
+                name="one_call_per_use",
+            ),
             models.CheckConstraint(condition=Q(state__in=_STATES), name="a_known_state_of_a_call"),
             models.CheckConstraint(
                 name="a_final_call_has_an_end",
