@@ -83,6 +83,7 @@ PING_S = env.seconds("OPSCENTER_PING_S", 15)  # proxies cut silence at about 100
 DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
 # Keys and routes live in memory this long, so a revocation holds on every worker within 5 s.
 MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
+MCP_KEEP_DAYS = env.whole("OPSCENTER_MCP_KEEP_DAYS", 7, most=3650)
 
 # Upstream credentials may stay in the environment; a row then only names the variable.
 READ_CREDENTIAL = env.credential
