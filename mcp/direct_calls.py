@@ -12,7 +12,7 @@ from msgspec import Raw
 from accounts.reads import DatabaseAwayError
 from mcp import direct_rows
 from mcp import remote_wire as wire
-from mcp.calls import MAX_RESULT_BYTES, Claimed
+from mcp.calls import MAX_RESULT_BYTES, Claimed, failure
 from mcp.exchange import AnsweredError, RemoteError, TooLargeError
 from mcp.remote_wire import Failure, Json, NotMcpError
 from mcp.remotes import Remotes
@@ -23,6 +23,11 @@ from mcp.threads import off_loop
 MAX_MESSAGE_CHARS = 2000  # of a server's own error; the rest of it helps nobody
 MAX_DATA_BYTES = 64 * 1024  # of what a server adds to its error
 UNREACHED = -32000  # the code of JSON-RPC for what no server said
+
+TOO_LARGE = failure(
+    f"The tool ran, but its answer is larger than {MAX_RESULT_BYTES} bytes and was not taken."
+    " Ask for less at once."
+)
 
 Told = Callable[[Json], None]
 
@@ -46,7 +51,7 @@ async def run(
     except AnsweredError as error:
         return Ended(Outcome.ERROR, _error(error.failure))
     except TooLargeError:
-        return Ended(Outcome.DONE, _too_large())
+        return Ended(Outcome.DONE, TOO_LARGE)
     except RemoteError as error:
         return unanswered(call, str(error), may_have_run=error.may_have_run)
     except (BadTargetError, DatabaseAwayError) as error:
@@ -98,11 +103,3 @@ def _error(failure: Failure) -> str:
     if len(text) > MAX_DATA_BYTES:
         text = wire.encoded(Failure(kept.code, kept.message))
     return text.decode()
-
-
-def _too_large() -> str:
-    text = (
-        f"The tool ran, but its answer is larger than {MAX_RESULT_BYTES} bytes and was not taken. "
-        "Ask for less at once."
-    )
-    return wire.encoded({"content": [{"type": "text", "text": text}], "isError": True}).decode()

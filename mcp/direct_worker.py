@@ -14,6 +14,7 @@ from mcp import bell, calls, direct, direct_calls, direct_rows
 from mcp.calls import Claimed, Holder, SupersededError
 from mcp.direct_calls import Ended
 from mcp.direct_rows import EPOCH
+from mcp.registry import plain
 from mcp.remote_wire import Json
 from mcp.remotes import Remotes
 from mcp.states import Outcome, Verdict
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 MOST = 64  # calls at once in a process: those of eight users who use all that they may
 IDLE_S = 1.0  # a lost bell costs at most this
 PROGRESS_S = 0.5  # between two writes of one call's progress; a server may tell of each byte
+MOST_PROGRESS = 1e15  # bytes, rows, whatever it counts
 LISTS = 4  # servers asked for their tools at once
 FINISH_TRIES = 60  # to write a result down while the database is away
 FINISH_AGAIN_S = 1.0
@@ -60,11 +62,16 @@ class Worker:
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
-                with suppress(DatabaseAwayError):  # it comes back, or the leases end
+                is_due = loop.time() - looked_at >= calls.RENEW_S
+                looked_at = loop.time() if is_due else looked_at
+                try:
                     await self.step()
-                    if loop.time() - looked_at >= calls.RENEW_S:
-                        looked_at = loop.time()
+                    if is_due:
                         await self.look_after()
+                except DatabaseAwayError:
+                    pass  # it comes back, or the leases end
+                except Exception:  # a defect of ours must not stop everybody's calls
+                    log.exception("a step of the worker for MCP servers failed")
                 waiting = asyncio.ensure_future(rung(IDLE_S))
                 await asyncio.wait({stopping, waiting}, return_when=asyncio.FIRST_COMPLETED)
                 waiting.cancel()
@@ -98,11 +105,12 @@ class Worker:
             held = by_holder.setdefault(running.holder, [])
             held.append((running.call.id, running.call.fence))
         for holder, held in by_holder.items():
-            renewal = await off_loop(calls.renew)(holder, held)
-            for call_id, _ in renewal.cancel:
-                self._stop(call_id, Outcome.CANCELLED)
-            for call_id, _ in renewal.lost:
-                self._lose(call_id)
+            with suppress(SupersededError):  # nobody wants the results any more
+                renewal = await off_loop(calls.renew)(holder, held)
+                for call_id, _ in renewal.cancel:
+                    self._stop(call_id, Outcome.CANCELLED)
+                for call_id, _ in renewal.lost:
+                    self._lose(call_id)
         self._remotes.sweep()
         for server in await off_loop(direct_rows.take_stale)(LISTS - len(self._listing)):
             task = asyncio.create_task(_list_anew(server))
@@ -151,8 +159,8 @@ class Worker:
             ended = await self._ended(running, remaining_ms)
             if ended is not None:
                 await self._finish(running, ended)
-        except DatabaseAwayError:
-            log.warning("a call could not be begun: the database is away")
+        except (DatabaseAwayError, SupersededError) as error:
+            log.warning("call %s could not be begun: %s", call.id, error)
         finally:
             self._running.pop(call.id, None)
 
@@ -216,7 +224,7 @@ async def _tell(running: _Running) -> None:
     call = running.call
     while (progress := running.progress) is not None:
         running.progress = None
-        with suppress(DatabaseAwayError):  # the next will do
+        with suppress(DatabaseAwayError, SupersededError):  # the next will do
             if await off_loop(calls.note_progress)(running.holder, call.id, call.fence, progress):
                 bell.ring_call(call.id, bell.PROGRESS, progress)
         await asyncio.sleep(PROGRESS_S)
@@ -227,12 +235,17 @@ def _sensible(params: Json) -> dict[str, Any] | None:
     found = {
         name: value
         for name in ("progress", "total")
-        if isinstance(value := params.get(name), int | float) and not isinstance(value, bool)
+        if isinstance(value := params.get(name), int | float)
+        and not isinstance(value, bool)
+        # Neither NaN nor a number that JSON cannot hold.
+        and -MOST_PROGRESS < value < MOST_PROGRESS
     }
     if "progress" not in found:
         return None
     message = params.get("message")
-    return found | ({"message": message[:500]} if isinstance(message, str) and message else {})
+    if isinstance(message, str) and message:
+        return found | {"message": plain(message[:500])}
+    return found
 
 
 async def _list_anew(server: direct_rows.Reached) -> None:

@@ -49,7 +49,7 @@ async def worker(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Worker]:
     yield worker
     stop.set()
     await asyncio.wait_for(task, WITHIN_S)
-    await worker.close(5)
+    await worker.close(1)
 
 
 async def eventually(found: Callable[[], T | None]) -> T:

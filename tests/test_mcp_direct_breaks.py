@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from accounts.tests import people
 from accounts.tests.people import Person
 from mcp import calls, direct, direct_calls, direct_worker
 from mcp.direct_worker import Worker
-from mcp.models import McpServer, ToolCall
+from mcp.models import Connector, McpServer, ToolCall
 from mcp.states import State
 from mcp.threads import off_loop
 from tests import mcp_asking
@@ -177,3 +178,58 @@ async def test_it_keeps_running_without_a_database(
     await worker.step()
     assert (await ended(call_id)).state == State.SUCCEEDED
     await worker.close(5)
+
+
+async def test_it_goes_on_when_somebody_is_removed(
+    alice: Person,
+    bob: Person,
+    mcp_http: McpHttp,
+    monkeypatch: pytest.MonkeyPatch,
+    worker: Worker,
+) -> None:
+    monkeypatch.setattr(calls, "RENEW_S", 0.05)
+
+    def slow(talk: Talk, params: Json) -> None:
+        talk.stream()
+        talk.progress(0)
+        talk.hang()
+
+    mcp_http.does["slow"] = slow
+    alices = await direct.register(principal(alice), "weather", mcp_http.url)
+    await asked(alices, "slow")
+    await asyncio.to_thread(mcp_http.wait_for, "tools/call")
+    await off_loop(Connector.objects.filter(id=alices.connector_id).delete)()
+    bobs = await direct.register(principal(bob), "weather", mcp_http.url)
+    call_id = await asked(bobs, "slow")
+    first = await eventually(
+        lambda: ToolCall.objects.filter(id=call_id, progress__isnull=False).first()
+    )
+    assert first.lease_until is not None
+    renewed = ToolCall.objects.filter(id=call_id, lease_until__gt=first.lease_until)
+    assert await eventually(renewed.first)
+    assert (await ended(await asked(bobs, "echo"))).state == State.SUCCEEDED
+
+
+async def test_it_takes_no_odd_progress(alice: Person, mcp_http: McpHttp, worker: Worker) -> None:
+    def odd(talk: Talk, params: Json) -> None:
+        talk.stream()
+        for value in (True, "7", None, 10**400, {}):
+            talk.progress(value)  # type: ignore[arg-type]  # that is the point
+        talk.progress(1, total=10**400, message="a\0b" * 1000)
+        assert seen.wait(WITHIN_S)
+        talk.answer_event(said("done"))
+        talk.close_connection = True
+
+    seen = threading.Event()
+    mcp_http.does["odd"] = odd
+    server = await direct.register(principal(alice), "weather", mcp_http.url)
+    call_id = await asked(server, "odd")
+    call = await eventually(
+        lambda: ToolCall.objects.filter(id=call_id, progress__isnull=False).first()
+    )
+    assert call.progress is not None
+    assert (call.progress["progress"], call.progress.keys()) == (1, {"progress", "message"})
+    assert "\0" not in call.progress["message"]
+    assert len(call.progress["message"]) == 500
+    seen.set()
+    assert (await ended(call_id)).state == State.SUCCEEDED
