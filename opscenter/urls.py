@@ -38,6 +38,7 @@ urlpatterns = [
     path("api/v1/", include("billing.urls")),
     path("api/v1/", include("billing.lago_urls")),
     path("api/v1/", include("proxy.rest_urls")),
+    path("api/mcp/", include("mcp.urls")),
     re_path(r"^api/schema/?$", openapi.Schema.as_view(), name="schema"),
     re_path(r"^api/docs/?$", openapi.Docs.as_view(), name="docs"),
     path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
