@@ -52,6 +52,12 @@ def reap(dead_waiters: Sequence[UUID] = ()) -> Reaped:
     )
 
 
+def waiters() -> list[UUID]:
+    """The processes that open calls are waited for by."""
+    rows = ToolCall.objects.filter(conditions.is_open(), waiter__isnull=False)
+    return list(rows.order_by().values_list("waiter", flat=True).distinct())
+
+
 def _put(state: State) -> dict[str, Any]:
     return {"state": state, "lease_until": None}
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from django.templatetags.static import static
 
 from billing import events
+from mcp import targets
 from opscenter import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -51,6 +52,8 @@ LAGO_API_KEY = env.text("LAGO_API_KEY")
 LAGO_WEBHOOK_SECRET = env.text("LAGO_WEBHOOK_SECRET")
 LAGO_EVENT_CODE = env.text("LAGO_EVENT_CODE", "ai_api_call")
 LAGO_EVENT_PROPERTIES = env.checked("LAGO_EVENT_PROPERTIES", list(events.DEFAULT), events.fields)
+# MCP servers that the gateway reaches itself: what of them may be private and without TLS.
+MCP_HTTP_ALLOW = env.checked("OPSCENTER_MCP_HTTP_ALLOW", [], targets.allowed)
 # Proxies in front of us whose word on where a request comes from is believed.
 TRUSTED_PROXIES = env.whole("OPSCENTER_TRUSTED_PROXIES", 0, least=0, most=10)
 # What may go wrong before somebody has to wait. The other rates stand in accounts/rates.py.
@@ -80,6 +83,7 @@ PING_S = env.seconds("OPSCENTER_PING_S", 15)  # proxies cut silence at about 100
 DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
 # Keys and routes live in memory this long, so a revocation holds on every worker within 5 s.
 MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
+MCP_KEEP_DAYS = env.whole("OPSCENTER_MCP_KEEP_DAYS", 7, most=3650)
 
 # Upstream credentials may stay in the environment; a row then only names the variable.
 READ_CREDENTIAL = env.credential
