@@ -1,4 +1,5 @@
-"""What runs beside the requests for the tunnel: the bell, and the look after living sessions."""
+"""What runs beside the requests for the tunnel: the bell, the look after living sessions, and
+the calls of servers that the gateway reaches itself."""
 
 import asyncio
 import logging
@@ -7,6 +8,7 @@ from contextlib import suppress
 
 from accounts import auth
 from mcp import bell, lastwords, living, registry, session, threads
+from mcp.direct_worker import Worker
 from mcp.threads import off_loop
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,8 @@ class Beside:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         bell.current().connect()
+        self._worker = Worker()
+        self._worker.start()
         self._tasks = [
             loop.create_task(_every(SEEN_S, note_who_is_there)),
             loop.create_task(_every(KEYS_S, end_closed_keys)),
@@ -32,6 +36,7 @@ class Beside:
 
     async def end(self) -> None:
         """Stop all of it, once no request is under way."""
+        await self._worker.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

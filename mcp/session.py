@@ -29,6 +29,9 @@ FRAMES_AT_ONCE = 1000
 PROGRESS_WRITTEN_S = 1.0  # for one call; in between only the bell tells of it
 POLLED_S = 60.0  # a session that has not been polled for longer is forgotten here, not ended
 
+# Handed out before the last ones are sent: with arguments of a MiB each, the 4 MiB that a machine
+# which reads slowly may hold of our memory. The rest stays in the queue.
+MOST_AT_ONCE = 4
 MOST_REFUSED = 20  # tools of one server that are told of; the rest have the same fault
 MOST_LOOKED_AT = 100  # open calls of one connector in one look; it may have MAX_OPEN
 _WORK = bell.Note(kind=bell.WORK, body={})
@@ -139,7 +142,7 @@ class Session:
         """The calls and cancellations that are to be sent now. Raises SessionError."""
         if self._over is not None:
             raise self._over
-        claimed, to_stop = await _in_words(_due(self._holder, self.opened.max_in_flight))
+        claimed, to_stop = await _in_words(_due(self._holder, MOST_AT_ONCE))
         fresh = [held for held in to_stop if held not in self._told_to_stop]
         self._told_to_stop = set(to_stop)
         return [
@@ -244,6 +247,8 @@ class Session:
         return []
 
     async def _renew(self, frame: frames.Renew) -> list[frames.Frame]:
+        if not frame.calls:  # an idle machine's sign of life
+            return [frames.Renewed(held=[], lost=[], cancel=[])]
         said = await _renew(self._holder, frame.calls)
         self._told_to_stop.update(said.cancel)
         return [frames.Renewed(held=said.held, lost=said.lost, cancel=said.cancel)]

@@ -1,9 +1,9 @@
-"""A machine under test: it speaks the tunnel's frames on real sockets and checks what it is sent."""
+"""A machine under test: it speaks the tunnel's frames on sockets and checks what it is sent."""
 
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -155,6 +155,3 @@ async def ready(url: str, key: str, **more: Any) -> AsyncIterator[Machine]:
         await dialled.hello()
         await dialled.announce()
         yield dialled
-
-
-Find = Callable[[], Any]
