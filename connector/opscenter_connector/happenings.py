@@ -111,7 +111,7 @@ class CallProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
-    """A call has run. Its result is in the journal and goes to the gateway until it is acknowledged."""
+    """A call has run. Its result goes to the gateway until it is acknowledged."""
 
     id: str
     server: str
@@ -152,7 +152,7 @@ class CallReleased:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
-    """Found in the journal at the start: begun or ended earlier, and now reported. It is not run again."""
+    """Found in the journal at the start and now reported. It is not run again."""
 
     id: str
     outcome: str

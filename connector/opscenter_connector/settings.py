@@ -1,4 +1,4 @@
-"""What the connector is told before it starts. `config.py` reads it; everything else takes it as it is."""
+"""What the connector is told before it starts. `config.py` reads it; the rest takes it as it is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
