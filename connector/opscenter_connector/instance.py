@@ -46,6 +46,21 @@ def locked(state_dir: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def in_use(state_dir: Path) -> bool:
+    """Whether a connector has the directory now. Nothing is made, and nobody kept out."""
+    try:
+        lock = os.open(state_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def instance(state_dir: Path) -> str:
     """The UUID of this machine's connector; made at its first start, and the same ever after."""
     path = state_dir / "instance"

@@ -85,7 +85,9 @@ def _introduce(config: Config, teller: Teller) -> None:
         teller.note("warning", text)
     if config.allowed_paths:
         paths = ", ".join(map(str, config.allowed_paths))
-        teller.note("info", f"allowed paths: {paths}, for built-in tools, of which there are none yet")
+        teller.note(
+            "info", f"allowed paths: {paths}, for built-in tools, of which there are none yet"
+        )
     if settings.servers:
         if config.allowed_paths:
             fronted = counted(len(settings.servers), "MCP server")
