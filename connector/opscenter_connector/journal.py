@@ -191,7 +191,7 @@ def _replay(entries: dict[str, Entry], record: dict[str, Any]) -> None:
         )
     elif kind == "d" and entry is not None:
         end = End(outcome=record["outcome"], body=record.get("body"))
-        entries[id_] = replace(entry, fence=fence, end=end)
+        entries[id_] = replace(entry, fence=max(fence, entry.fence), end=end)
     elif kind == "a" and entry is not None:
         del entries[id_]
         if record.get("ran") and entry.has_effects:
