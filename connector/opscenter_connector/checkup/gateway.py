@@ -70,7 +70,7 @@ def _stranger(response: httpx.Response) -> Finding:
     words = clean(response.text, WORDS)
     return Finding(
         state=FAILED,
-        seen=f"something else answers: {response.status_code}, {server or 'no server name'}: {words}",
+        seen=f"something else answers ({response.status_code}, {server or 'nameless'}): {words}",
         why="GET /v1/health of an Ops-Center says status and database",
         fix=("export MCP_API_URL=https://THE-GATEWAY", "ops-connector doctor"),
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -63,7 +63,8 @@ class Step:
 
     name: str
     check: Check
-    needs: tuple[str, ...] = field(default=())
+    needs: tuple[str, ...] = ()
+    within_s: float = STEP_S
 
 
 async def examine(steps: Sequence[Step], patient: Patient) -> AsyncIterator[Finding]:
@@ -81,9 +82,9 @@ async def examine(steps: Sequence[Step], patient: Patient) -> AsyncIterator[Find
 
 async def _tried(step: Step, patient: Patient) -> Finding:
     try:
-        return await asyncio.wait_for(step.check(patient), STEP_S)
+        return await asyncio.wait_for(step.check(patient), step.within_s)
     except asyncio.TimeoutError:
-        return Finding(state=FAILED, seen=f"no answer within {STEP_S:.0f} s")
+        return Finding(state=FAILED, seen=f"no answer within {step.within_s:.0f} s")
     except Exception as error:
         # Whatever a broken network or server makes a library raise: the other steps still count.
         return Finding(state=FAILED, seen=f"{type(error).__name__}: {error}")
