@@ -27,6 +27,7 @@ from opscenter_connector.endings import ExitCode
 from opscenter_connector.plain import clean
 from opscenter_connector.wording import counted
 
+NAME_CHARS = 12  # a server's longer name takes a second line
 MARK = {
     OK: ("✔", "green"),
     WARNING: ("!", "yellow"),
@@ -77,7 +78,7 @@ def _show(console: Console, finding: Finding) -> None:
     mark, style = MARK[finding.state]
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=1)
-    grid.add_column(width=NAME_CHARS, overflow="ellipsis", no_wrap=True)
+    grid.add_column(width=NAME_CHARS, overflow="fold")
     grid.add_column(overflow="fold")
     dim = "dim" if finding.state == SKIPPED else ""
     grid.add_row(Text(mark, style), Text(finding.step, "bold"), Text(clean(finding.seen), dim))
@@ -86,9 +87,6 @@ def _show(console: Console, finding: Finding) -> None:
     for number, line in enumerate(finding.fix):
         grid.add_row("", Text("" if number else "  fix", "dim"), Text(line, "cyan"))
     console.print(grid)
-
-
-NAME_CHARS = 12
 
 
 def _sum_up(findings: Sequence[Finding]) -> None:

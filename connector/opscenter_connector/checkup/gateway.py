@@ -24,6 +24,7 @@ from opscenter_connector.asking import (
 )
 from opscenter_connector.checkup.network import bad_tls
 from opscenter_connector.checkup.steps import FAILED, OK, WARNING, Finding, Patient
+from opscenter_connector.credential import NONE
 from opscenter_connector.plain import clean
 from opscenter_connector.settings import Transport
 
@@ -124,7 +125,8 @@ async def key_shape(patient: Patient) -> Finding:
     key = config.settings.api_key
     if not key:
         seen, *rest = config.key_problem.splitlines()
-        return Finding(state=FAILED, seen=seen, fix=tuple(line.strip() for line in rest))
+        fix = ("export MCP_API_KEY=sk-uc-…", MAKE_KEY) if config.key_problem == NONE else rest
+        return Finding(state=FAILED, seen=seen, fix=tuple(line.strip() for line in fix))
     if KEY.match(key):
         return Finding(state=OK, seen=f"{key[:18]}…, from {config.key_from}")
     seen = f"what {config.key_from} holds is no key of an Ops-Center"

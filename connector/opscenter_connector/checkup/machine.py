@@ -37,7 +37,7 @@ def server_steps(config: Config) -> tuple[Step, ...]:
     if not specs:
         return (Step(name="servers", check=_none),)
     return tuple(
-        Step(name=spec.name, check=_starts(spec), within_s=trial.bound_s(spec) + 5)
+        Step(name=f"server {spec.name}", check=_starts(spec), within_s=trial.bound_s(spec) + 5)
         for spec in specs
     )
 

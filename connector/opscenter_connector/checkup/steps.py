@@ -75,7 +75,7 @@ async def examine(steps: Sequence[Step], patient: Patient) -> AsyncIterator[Find
         if ground is None:
             finding = await _tried(step, patient)
         else:
-            finding = Finding(state=SKIPPED, seen=f"needs: {ground}")
+            finding = Finding(state=SKIPPED, seen=f"not tried: {ground} comes first")
         states[step.name] = finding.state
         yield replace(finding, step=step.name)
 
