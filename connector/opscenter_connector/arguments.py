@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
+from opscenter_connector import __version__
 from opscenter_connector.settings import MAX_IN_FLIGHT, Transport
 from opscenter_connector.wording import LEVELS
 
@@ -53,6 +53,15 @@ They run as you. --allowed-paths does not confine them.
 """
 
 
+# Every default is "not there": what a flag does not say may stand in the environment or the file.
+# And a command's parser must not wipe out what stood before the command.
+SHAPE: dict[str, Any] = {
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
+    "argument_default": argparse.SUPPRESS,
+    "allow_abbrev": False,
+}
+
+
 def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """The command, and the flags that were given; those that were not are not there."""
     given = vars(_parser().parse_args(list(argv)))
@@ -61,42 +70,39 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Every default is "not there": what a flag does not say may stand in the environment or the
-    # file. And a command's parser must not wipe out what stood before the command.
-    shared = argparse.ArgumentParser(
-        add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False
-    )
-    _add_connection(shared)
-    _add_key(shared)
-    _add_servers(shared)
-    _add_output(shared)
     parser = argparse.ArgumentParser(
         prog="ops-connector",
+        usage=f"ops-connector [{' | '.join(COMMANDS)}] [options]",
         description="Lends this machine's MCP servers to agents on an Ops-Center gateway. "
         "It dials out; nothing listens here.",
         epilog=EPILOG,
-        parents=[shared],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
+        **SHAPE,
     )
-    said = f"ops-connector {version('opscenter-connector')}"
-    parser.add_argument("--version", action="version", version=said)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, text in COMMANDS.items():
         command = commands.add_parser(
             name,
             help=text,
+            usage=f"ops-connector {name} [options]",
             description=f"{text[0].upper()}{text[1:]}.",
             epilog=SERVERS,
-            parents=[shared],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,
-            allow_abbrev=False,
+            **SHAPE,
         )
+        _add_options(command)
         if name in {"doctor", "status", "tools"}:
             command.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    _add_options(parser)
+    said = f"ops-connector {__version__}"
+    parser.add_argument("--version", action="version", version=said)
     return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """All of them everywhere: before the command, after it, and without one."""
+    _add_connection(parser)
+    _add_key(parser)
+    _add_servers(parser)
+    _add_output(parser)
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:

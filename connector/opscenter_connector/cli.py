@@ -4,17 +4,42 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opscenter_connector import arguments, config, doctor, initial, running, status, tools
+from opscenter_connector import arguments, config, initial
 from opscenter_connector.endings import ExitCode
 from opscenter_connector.mistakes import ConfigError, CredentialError
 
-Command = Callable[[config.Config, Mapping[str, Any]], int]
 
-COMMANDS: dict[str, Command] = {
-    "run": running.main,
-    "doctor": doctor.main,
-    "status": status.main,
-    "tools": tools.main,
+def _run(settled: config.Config, given: Mapping[str, Any]) -> int:
+    # Imported here, as in the next ones: the MCP SDK takes a second, and neither --help nor a
+    # mistake in the configuration should.
+    from opscenter_connector import running
+
+    return running.main(settled, given)
+
+
+def _doctor(settled: config.Config, given: Mapping[str, Any]) -> int:
+    from opscenter_connector import doctor
+
+    return doctor.main(settled, given)
+
+
+def _tools(settled: config.Config, given: Mapping[str, Any]) -> int:
+    from opscenter_connector import tools
+
+    return tools.main(settled, given)
+
+
+def _status(settled: config.Config, given: Mapping[str, Any]) -> int:
+    from opscenter_connector import status
+
+    return status.main(settled, given)
+
+
+COMMANDS: dict[str, Callable[[config.Config, Mapping[str, Any]], int]] = {
+    "run": _run,
+    "doctor": _doctor,
+    "status": _status,
+    "tools": _tools,
 }
 
 

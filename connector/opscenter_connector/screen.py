@@ -1,7 +1,9 @@
 """The terminal of a running connector: lines as things happen, and one status line below them."""
 
 import time
+from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -14,7 +16,7 @@ from opscenter_connector.telling import Entry
 
 STYLE = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red"}
 MARK_STYLE = {"✔": "green", "●": "green", "▶": "cyan", "+": "green", "↑": "green"}
-WIDE = 72  # below this the status line says things shortly
+SEPARATOR = " · "
 
 
 class Screen:
@@ -65,17 +67,32 @@ def row(entry: Entry) -> Table:
 
 
 def status(standing: Standing, width: int, *, now_s: float) -> Text:
-    """The status line: as many of its parts, in their order, as fit on one line of `width`."""
-    text = Text(no_wrap=True, overflow="ellipsis", end="")
-    text.append("● " if standing.is_connected else "○ ", _colour(standing))
-    parts = standing.parts(now_s=now_s, short=width < WIDE)
-    text.append(parts[0], "bold")
-    for part in [*parts[1:], standing.longest(now_s=now_s)]:
-        # One column stays free: a terminal may break the line when the last one is written.
-        if part and text.cell_len + 3 + Text(part).cell_len < width:
-            text.append(" · ", "dim")
-            text.append(part)
-    return text
+    """The status line: said at length if that fits on one line of `width`, else shortly."""
+    sign = Text("● " if standing.is_connected else "○ ", _colour(standing))
+    # One column stays free: a terminal may break the line when the last one is written.
+    room = width - 1 - sign.cell_len
+    for short in range(3):
+        parts = standing.parts(now_s=now_s, short=short)
+        if cell_len(SEPARATOR.join(text for text, _ in parts)) <= room:
+            break
+    texts = _fitting(parts, room)
+    longest = standing.longest(now_s=now_s)
+    if longest and cell_len(SEPARATOR.join([*texts, longest])) <= room:
+        texts.append(longest)
+    line = Text(SEPARATOR, style="dim").join(
+        Text(text, style="" if number else "bold") for number, text in enumerate(texts)
+    )
+    whole = Text.assemble(sign, line, no_wrap=True, overflow="ellipsis", end="")
+    whole.truncate(width - 1, overflow="ellipsis")
+    return whole
+
+
+def _fitting(parts: Sequence[tuple[str, int]], room: int) -> list[str]:
+    """The parts without those of the highest ranks that have no room."""
+    kept = list(parts)
+    while len(kept) > 1 and cell_len(SEPARATOR.join(text for text, _ in kept)) > room:
+        kept.remove(max(kept, key=lambda part: part[1]))
+    return [text for text, _ in kept]
 
 
 def _colour(standing: Standing) -> str:

@@ -78,17 +78,20 @@ class Standing:
     def is_connected(self) -> bool:
         return bool(self.transport)
 
-    def parts(self, *, now_s: float, short: bool = False) -> list[str]:
-        """The status line in pieces, the most important first."""
-        found = [self._link(now_s, short), self._fronted(short)]
+    def parts(self, *, now_s: float, short: int = 0) -> list[tuple[str, int]]:
+        """The status line in pieces, each with its rank: 0 is never left out.
+
+        `short` is 0 to 2: with everything, without the host, and without the number of servers.
+        """
+        found = [(self._link(now_s, short), 0), (self._fronted(short), 3)]
         if self.down:
-            found.append(f"{len(self.down)} down")
-        found += [f"{len(self.running)} running", f"{self.done} done"]
+            found.append((f"{len(self.down)} down", 2))
+        found += [(f"{len(self.running)} running", 1), (f"{self.done} done", 5)]
         if self.failed:
-            found.append(f"{self.failed} failed")
+            found.append((f"{self.failed} failed", 4))
         return found
 
-    def _link(self, now_s: float, short: bool) -> str:
+    def _link(self, now_s: float, short: int) -> str:
         if self.stopping:
             return "stopping"
         where = "" if short else f" to {self.host}"
@@ -99,9 +102,9 @@ class Standing:
         left = seconds(max(self.again_at_s - now_s, 1))
         return f"offline, again in {left}" if short else f"not connected{where}, again in {left}"
 
-    def _fronted(self, short: bool) -> str:
+    def _fronted(self, short: int) -> str:
         tools = counted(sum(self.tools.values()), "tool")
-        return tools if short else f"{counted(len(self.tools), 'server')}, {tools}"
+        return tools if short > 1 else f"{counted(len(self.tools), 'server')}, {tools}"
 
     def longest(self, *, now_s: float) -> str:
         """The call that has run longest, if any."""

@@ -1,5 +1,6 @@
 """What doctor finds at gateways that are broken in one way each."""
 
+import asyncio
 import io
 import json
 import socket
@@ -116,7 +117,13 @@ async def test_it_warns_of_a_certificate_that_ends_soon(tmp_path: Path) -> None:
 
 
 async def test_it_says_that_a_port_speaks_no_tls() -> None:
-    async with gateway(lambda _: Answer(body=b"hello")) as port:
+    async def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
         found = await findings(f"https://127.0.0.1:{port}")
     assert found["TLS"].state == FAILED
     assert found["TLS"].fix == (f"ops-connector doctor --api-url http://127.0.0.1:{port}",)
