@@ -16,6 +16,8 @@ from opscenter_connector.settings import MAX_IN_FLIGHT, ServerSpec, Settings, Tr
 T = TypeVar("T")
 
 API_URL = "http://127.0.0.1:8084"  # where `make run` serves
+# What `manage.py runconnector` knows better: its own server. The file wins over it.
+DEFAULT_VARIABLE = "MCP_API_URL_DEFAULT"
 FILE = "connector.toml"
 FOLDER = "opscenter-connector"  # below the user's folders for configuration and for state
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -215,7 +217,8 @@ def _key_file(sources: _Sources) -> str:
 
 def _api_url(sources: _Sources) -> str:
     """The gateway's address; many guides end it in /v1, where the Messages API is."""
-    raw = str(sources.first("api_url") or API_URL).strip()
+    default = sources.environ.get(DEFAULT_VARIABLE, API_URL)
+    raw = str(sources.first("api_url") or default).strip()
     try:
         addresses.of(raw)
         urlsplit(raw).port  # noqa: B018  (raises where it is no number)

@@ -63,6 +63,13 @@ def test_it_takes_the_flag_before_the_variable_before_the_file() -> None:
     )
 
 
+def test_it_takes_the_server_that_started_it_if_nothing_else_is_said() -> None:
+    beside = {"MCP_API_URL_DEFAULT": "http://127.0.0.1:9000"}
+    assert load(environ=beside).settings.api_url == "http://127.0.0.1:9000"
+    toml('api_url = "https://file.example"')
+    assert load(environ=beside).settings.api_url == "https://file.example"
+
+
 def test_it_prefers_the_file_here_to_the_users_own(here: Path) -> None:
     own = here.parent / "xdg/opscenter-connector/connector.toml"
     own.parent.mkdir(parents=True)
