@@ -8,6 +8,8 @@ from opscenter_connector import arguments, config, initial
 from opscenter_connector.endings import ExitCode
 from opscenter_connector.mistakes import ConfigError, CredentialError
 
+INTERRUPTED = 130  # the shell's code for a program that Ctrl-C ended
+
 
 def _run(settled: config.Config, given: Mapping[str, Any]) -> int:
     # Imported here, as in the next ones: the MCP SDK takes a second, and neither --help nor a
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _wrong(str(error), ExitCode.CONFIGURATION)
     except CredentialError as error:
         return _wrong(str(error), ExitCode.CREDENTIAL)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:  # `ops-connector tools | head`
         sys.stderr.close()
         return ExitCode.FAILED
