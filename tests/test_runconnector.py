@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.conf import LazySettings
 
 from mcp.management.commands import runconnector
 from tests import environment
@@ -16,7 +15,7 @@ from tests.environment import ROOT
 # Says what it was started with, and with which code to end.
 FAKE = """#!/bin/sh
 for word in "$@"; do printf '%s\\n' "$word"; done
-printf 'url=%s python=%s\\n' "$MCP_API_URL_DEFAULT" "$PYTHONPATH"
+printf 'url=%s python=%s\\n' "$MCP_API_URL $MCP_API_URL_DEFAULT" "$PYTHONPATH"
 exit 7
 """
 
@@ -57,11 +56,13 @@ def manage(folder: Path, *argv: str, **environ: str) -> subprocess.CompletedProc
 def test_it_passes_every_option_on_and_ends_as_the_connector_does(tmp_path: Path) -> None:
     program(tmp_path)
     argv = ["--user-id", "7", "--api-key=a b", "doctor", "--json", "--version", "-v", "--help"]
-    ended = manage(tmp_path, "runconnector", *argv, OPSCENTER_PORT="8123")
+    ended = manage(
+        tmp_path, "runconnector", *argv, OPSCENTER_PORT="8123", MCP_API_URL="https://said"
+    )
     assert ended.returncode == 7, ended.stderr
     *words, environ = ended.stdout.splitlines()
     assert words == argv
-    assert environ == "url=http://127.0.0.1:8123 python="
+    assert environ == "url=https://said http://127.0.0.1:8123 python="
 
 
 def test_it_shows_the_connectors_own_help(tmp_path: Path) -> None:
@@ -83,25 +84,19 @@ def test_it_says_so_if_the_connector_does_not_start(tmp_path: Path) -> None:
     assert "does not start" in ended.stderr
 
 
-def test_it_prefers_the_connector_beside_the_server(tmp_path: Path) -> None:
+def test_it_prefers_the_connector_beside_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = program(tmp_path / "bin")
-    path = str(tmp_path / "bin")
-    assert runconnector.found(tmp_path, path) == str(other)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert runconnector.found(tmp_path) == str(other)
     beside = program(tmp_path / runconnector.BESIDE.parent)
-    assert runconnector.found(tmp_path, path) == str(beside)
+    assert runconnector.found(tmp_path) == str(beside)
     beside.chmod(0o600)
-    assert runconnector.found(tmp_path, path) == str(other)
-    assert runconnector.found(tmp_path, "") is None
-
-
-def test_it_says_nothing_over_what_the_user_says(settings: LazySettings) -> None:
-    settings.EXTERNAL_API_URL = "https://gateway.example"
-    environ = {"MCP_API_URL": "https://other", "HOME": "/h", "PYTHONPATH": "/p"}
-    assert runconnector.passed_on(environ) == {
-        "MCP_API_URL": "https://other",
-        "MCP_API_URL_DEFAULT": "https://gateway.example",
-        "HOME": "/h",
-    }
+    assert runconnector.found(tmp_path) == str(other)
+    monkeypatch.setenv("PATH", "")
+    beside.unlink()
+    assert runconnector.found(tmp_path) is None
 
 
 def test_it_starts_the_real_one_from_a_folder_that_has_our_mcp() -> None:

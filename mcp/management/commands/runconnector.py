@@ -7,7 +7,7 @@ this app, and one interpreter holds one of them.
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,13 +38,16 @@ class Command(BaseCommand):
         self._become([str(arg) for arg in args])
 
     def _become(self, arguments: Sequence[str]) -> NoReturn:
-        environ = passed_on(os.environ)  # noqa: TID251  (handed on; nothing of it is a setting)
-        program = found(settings.BASE_DIR, environ.get("PATH", ""))
+        program = found(settings.BASE_DIR)
         if program is None:
             self._missing(f"{BESIDE} is not there, and PATH has no {PROGRAM}")
+        for name in NOT_PASSED_ON:
+            os.unsetenv(name)
+        # Where nothing else is said, this server is the gateway.
+        os.putenv("MCP_API_URL_DEFAULT", settings.EXTERNAL_API_URL)
         sys.stdout.flush()
         try:
-            os.execve(program, [PROGRAM, *arguments], environ)  # noqa: S606  (no shell is wanted)
+            os.execv(program, [PROGRAM, *arguments])  # noqa: S606  (no shell is wanted)
         except OSError as error:  # its environment was moved, and names a Python that is not there
             self._missing(f"{program} does not start: {error.strerror}")
 
@@ -53,13 +56,7 @@ class Command(BaseCommand):
         sys.exit(NOT_THERE)
 
 
-def found(root: Path, path: str) -> str | None:
+def found(root: Path) -> str | None:
     """The connector beside the server, or else the one that a shell would find."""
     beside = root / BESIDE
-    return str(beside) if os.access(beside, os.X_OK) else shutil.which(PROGRAM, path=path)
-
-
-def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for the connector: this server, where nothing says otherwise."""
-    kept = {name: value for name, value in environ.items() if name not in NOT_PASSED_ON}
-    return {"MCP_API_URL_DEFAULT": settings.EXTERNAL_API_URL} | kept
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which(PROGRAM)
