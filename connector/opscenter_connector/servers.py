@@ -46,7 +46,7 @@ class LocalServer:
         self._told = told
         self._connection: Connection | None = None
         self._calls = 0
-        self._settled = anyio.Event()  # it is ready, or has failed
+        self._news = anyio.Event()  # of its state; a new one each time
 
     async def run(self) -> None:
         """Start it, and start it again whenever it ends, until this is cancelled."""
@@ -64,7 +64,7 @@ class LocalServer:
         """The connection, as soon as it is there. Raises NotRunningError."""
         with anyio.move_on_after(within_s):
             while self._connection is None and self.announced.state == "starting":
-                await self._settled.wait()
+                await self._news.wait()
         if self._connection is None:
             why = self.announced.error or "it is still starting"
             raise NotRunningError(f"the server {self.spec.name} is not running: {why}")
@@ -151,13 +151,11 @@ class LocalServer:
             error=error[:500],
             **known,
         )
-        if state != "starting":
-            self._settled.set()
-        else:
-            self._settled = anyio.Event()
         if announced == self.announced and retry_s is None and state == "ready":
             return
         self.announced = announced
+        self._news.set()
+        self._news = anyio.Event()
         self._announce(announced)
         self._told(
             ServerChanged(
