@@ -13,6 +13,7 @@ from opscenter_connector import backoff
 from opscenter_connector.frames import Announced
 from opscenter_connector.happenings import Happening, ServerChanged, ServerSaid
 from opscenter_connector.localserver import Connection, Progressed, connected
+from opscenter_connector.results import sayable
 from opscenter_connector.settings import ServerSpec
 
 MAX_TOOLS = 512
@@ -205,9 +206,10 @@ def fitting_tools(tools: list[dict[str, Any]]) -> tuple[tuple[dict[str, Any], ..
     """As many as the gateway takes, and what is said of the others."""
     fitting: list[dict[str, Any]] = []
     total = 0
-    for tool in tools:
-        tool.pop("icons", None)  # a picture is nothing to a model, and often large
-        size = len(json.dumps(tool, ensure_ascii=False).encode("utf-8", "replace"))
+    for defined in tools:
+        # A picture is nothing to a model, and often large.
+        tool = sayable({name: said for name, said in defined.items() if name != "icons"})
+        size = len(json.dumps(tool, ensure_ascii=False).encode())
         if size > MAX_DEFINITION_BYTES or total + size > MAX_ANNOUNCEMENT_BYTES:
             continue
         if len(fitting) < MAX_TOOLS:
