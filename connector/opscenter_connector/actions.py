@@ -24,9 +24,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Cancel what runs; it still says `ended`."""
+    """Cancel the run of this number; it still says `ended`."""
 
-    id: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

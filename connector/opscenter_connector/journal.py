@@ -84,11 +84,11 @@ class Journal:
         """All that is known, oldest first."""
         return list(self._entries.values())
 
-    async def write(self, record: dict[str, Any]) -> None:
-        """Return when the line is on the disk. Raises JournalError."""
+    def write(self, record: dict[str, Any]) -> "asyncio.Future[None]":
+        """Take its place among the lines at once; done when on the disk. Raises JournalError."""
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._append(record, durable)
-        await durable
+        return durable
 
     def note(self, record: dict[str, Any]) -> None:
         """As `write`, for a line whose loss costs only a repetition: nobody waits for it."""

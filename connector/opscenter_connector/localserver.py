@@ -26,6 +26,7 @@ from opscenter_connector import __version__
 from opscenter_connector.settings import MAX_CALL_S, ServerSpec
 
 LIST_TIMEOUT_S = 30.0
+LISTEN_AGAIN_S = 5.0  # after a subscription was lost; the tools are listed then, too
 MAX_PAGES = 100  # of tools; a server that has more is in a loop
 MAX_LINE = 500  # characters of what it says on standard error
 CONNECT_TIMEOUT_S = 10.0
@@ -109,10 +110,10 @@ class Connection:
             while True:
                 with suppress(SubscriptionLost):
                     async with self.client.listen(tools_list_changed=True) as subscription:
+                        self.changed.set()  # what changed before this was not told
                         async for _ in subscription:
                             self.changed.set()
-                await anyio.sleep(LIST_TIMEOUT_S)
-                self.changed.set()  # something may have been missed
+                await anyio.sleep(LISTEN_AGAIN_S)
 
 
 @asynccontextmanager

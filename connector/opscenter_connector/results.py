@@ -10,7 +10,7 @@ ROOM = 1024  # for what is around the content
 
 def fitted(result: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any], str]:
     """The result in at most `max_bytes` of JSON, and what was done to it ("" for nothing)."""
-    result = _sayable(result)
+    result = sayable(result)
     if _size(result) <= max_bytes and not _has_long_text(result):
         return result, ""
     notes = []
@@ -31,7 +31,7 @@ def fitted(result: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any], str]
 
 def fitted_error(error: dict[str, Any]) -> dict[str, Any]:
     """A JSON-RPC error with a message of a length that a person reads, and no bulky data."""
-    error = _sayable(error)
+    error = sayable(error)
     message = str(error.get("message", ""))
     if len(message) > MAX_MESSAGE:
         error["message"] = message[:MAX_MESSAGE] + " …"
@@ -40,7 +40,7 @@ def fitted_error(error: dict[str, Any]) -> dict[str, Any]:
     return error
 
 
-def _sayable(body: dict[str, Any]) -> dict[str, Any]:
+def sayable(body: dict[str, Any]) -> dict[str, Any]:
     """Without what JSON or UTF-8 cannot say: NaN, and halves of characters."""
     try:
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()

@@ -13,6 +13,7 @@ from opscenter_connector import backoff
 from opscenter_connector.frames import Announced
 from opscenter_connector.happenings import Happening, ServerChanged, ServerSaid
 from opscenter_connector.localserver import Connection, Progressed, connected
+from opscenter_connector.results import sayable
 from opscenter_connector.settings import ServerSpec
 
 MAX_TOOLS = 512
@@ -46,7 +47,7 @@ class LocalServer:
         self._told = told
         self._connection: Connection | None = None
         self._calls = 0
-        self._settled = anyio.Event()  # it is ready, or has failed
+        self._news = anyio.Event()  # of its state; a new one each time
 
     async def run(self) -> None:
         """Start it, and start it again whenever it ends, until this is cancelled."""
@@ -64,7 +65,7 @@ class LocalServer:
         """The connection, as soon as it is there. Raises NotRunningError."""
         with anyio.move_on_after(within_s):
             while self._connection is None and self.announced.state == "starting":
-                await self._settled.wait()
+                await self._news.wait()
         if self._connection is None:
             why = self.announced.error or "it is still starting"
             raise NotRunningError(f"the server {self.spec.name} is not running: {why}")
@@ -151,13 +152,11 @@ class LocalServer:
             error=error[:500],
             **known,
         )
-        if state != "starting":
-            self._settled.set()
-        else:
-            self._settled = anyio.Event()
         if announced == self.announced and retry_s is None and state == "ready":
             return
         self.announced = announced
+        self._news.set()
+        self._news = anyio.Event()
         self._announce(announced)
         self._told(
             ServerChanged(
@@ -207,9 +206,10 @@ def fitting_tools(tools: list[dict[str, Any]]) -> tuple[tuple[dict[str, Any], ..
     """As many as the gateway takes, and what is said of the others."""
     fitting: list[dict[str, Any]] = []
     total = 0
-    for tool in tools:
-        tool.pop("icons", None)  # a picture is nothing to a model, and often large
-        size = len(json.dumps(tool, ensure_ascii=False).encode("utf-8", "replace"))
+    for defined in tools:
+        # A picture is nothing to a model, and often large.
+        tool = sayable({name: said for name, said in defined.items() if name != "icons"})
+        size = len(json.dumps(tool, ensure_ascii=False).encode())
         if size > MAX_DEFINITION_BYTES or total + size > MAX_ANNOUNCEMENT_BYTES:
             continue
         if len(fitting) < MAX_TOOLS:

@@ -52,9 +52,6 @@ class Work:
     def empty(self) -> bool:
         return not self._held
 
-    def held(self, id_: str) -> Held | None:
-        return self._held.get(id_)
-
     # What the gateway says.
 
     def handed_out(self, call: frames.Call) -> list[Action]:
@@ -129,8 +126,8 @@ class Work:
         if held is None or held.end is not None:
             return []
         held.cancelled = True
-        if held.running:
-            return [Stop(id=id_)]
+        if held.run is not None:
+            return [Stop(number=held.run)]
         if held.permission is Permission.NOTED:
             return [release(held.call, "cancelled before it began"), *self._drop(held)]
         return []  # the answer to `start` is under way
@@ -204,17 +201,14 @@ class Work:
         ]
 
     def abandon(self) -> list[Action]:
-        """The end, without having heard whether these may begin: they did not."""
-        asked = [
-            held
-            for held in self._held.values()
-            if held.permission is not Permission.GRANTED and held.waits
-        ]
-        return [
-            action
-            for held in asked
-            for action in self._end(held, not_begun("the connector has stopped"))
-        ]
+        """The end: nobody will know how it ends what runs now, and what waits has not begun."""
+        actions: list[Action] = []
+        for held in self._held.values():
+            if held.run is not None:
+                actions += [Stop(number=held.run), *self._end(held, INTERRUPTED)]
+            elif held.waits:
+                actions += self._end(held, not_begun("the connector has stopped"))
+        return actions
 
     def _not_asked(self, held: Held) -> bool:
         return held.permission is Permission.NOTED and held.waits
@@ -239,7 +233,7 @@ class Work:
         if ran and held.call.has_effects:
             self._remember(id_)
         forget = Forget(id=id_, fence=fence, ran=ran)
-        return [Stop(id=id_), forget] if held.running else [forget]
+        return [forget] if held.run is None else [Stop(number=held.run), forget]
 
     def _remember(self, id_: str) -> None:
         self._ran[id_] = None

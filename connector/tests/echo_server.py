@@ -82,7 +82,7 @@ async def learn(name: str, ctx: Context) -> str:
         return text
 
     server.add_tool(learnt, name=name, description="New.")
-    await ctx.session.send_tool_list_changed()
+    await ctx.notify_tools_changed()
     return name
 
 
