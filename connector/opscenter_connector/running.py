@@ -15,7 +15,7 @@ from rich.console import Console
 from opscenter_connector import program
 from opscenter_connector.config import Config
 from opscenter_connector.endings import Ending, ExitCode
-from opscenter_connector.logs import JsonLog, TextLog
+from opscenter_connector.logs import JsonLog, TextLog, taken_over
 from opscenter_connector.mistakes import CredentialError
 from opscenter_connector.screen import Screen
 from opscenter_connector.telling import Sink, Teller
@@ -38,7 +38,8 @@ def main(config: Config, given: Mapping[str, Any]) -> int:
     teller = Teller(_sink(config), config.log_level)
     try:
         _introduce(config, teller)
-        ending = asyncio.run(_work(config, teller))
+        with taken_over(teller, config.log_level):
+            ending = asyncio.run(_work(config, teller))
         level = "info" if ending.exit_code is ExitCode.STOPPED else "error"
         teller.note(level, ending.reason, exit_code=int(ending.exit_code))
         if ending.exit_code in HINTS:

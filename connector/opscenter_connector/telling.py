@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from opscenter_connector import happenings, wording
 from opscenter_connector.happenings import Happening
+from opscenter_connector.plain import clean
 
 WAITING_MOST = 2000  # a few minutes of a busy connector; more is dropped and counted
 TICK_S = 0.25  # how often the status line moves by itself
@@ -64,7 +65,9 @@ class Teller:
 
     def note(self, level: str, text: str, **fields: Any) -> None:
         """A line that stands for no happening."""
-        line = wording.Line(level=level, text=text, mark="!" if level != "info" else " ")
+        # Not cut: where a file lies must be said whole. Whoever passes on others' words has.
+        mark = "!" if level in {"warning", "error"} else " "
+        line = wording.Line(level=level, text=clean(text, len(text) + 1), mark=mark)
         self._put(Entry(at=_now(), line=line, event="note", fields=fields))
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.gateways import KEY
 
 ROOT = Path(__file__).parent.parent
-END_S = 15  # a loaded machine needs some seconds to import the SDK
+END_S = 60  # a loaded machine needs seconds to import the SDK
 
 
 def environ(folder: Path, **more: str) -> dict[str, str]:

@@ -2,15 +2,17 @@
 
 import io
 import json
+import logging
 import threading
 import time
+import warnings
 from typing import Any
 
 import pytest
 
 from opscenter_connector import happenings as h
 from opscenter_connector import telling
-from opscenter_connector.logs import JsonLog, TextLog
+from opscenter_connector.logs import JsonLog, TextLog, taken_over
 from opscenter_connector.telling import Teller
 
 LOST = h.Lost(transport="websocket", code=1006, reason="it broke off")
@@ -127,3 +129,28 @@ def test_it_goes_on_when_the_pipe_is_gone() -> None:
     teller.tell(BEGUN)
     teller.tell(BEGUN)
     teller.close()
+
+
+def test_it_takes_what_libraries_log_to_the_same_place() -> None:
+    stream = io.StringIO()
+    teller = Teller(JsonLog(stream), "info")
+    with taken_over(teller, "info"):
+        logging.getLogger("a.library").warning("odd: %s", "\x1b[2Jframe")
+        logging.getLogger("a.library").info("chatter")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("old", DeprecationWarning, stacklevel=1)
+        try:
+            raise ValueError("deep")
+        except ValueError:
+            logging.getLogger("b").exception("a defect")
+    teller.close()
+    first, old, defect, *trace = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert (first["level"], first["logger"], first["text"]) == (
+        "warning",
+        "a.library",
+        "odd: frame",
+    )
+    assert "old" in old["text"]
+    assert (defect["level"], defect["text"]) == ("error", "a defect")
+    assert trace[-1]["text"] == "ValueError: deep"
