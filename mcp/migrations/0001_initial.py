@@ -9,535 +9,204 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
-        ("accounts", "0003_plans_are_billings"),
+        ('accounts', '0003_plans_are_billings'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Connector",
+            name='Connector',
             fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("tunnel", "A machine that dials in"),
-                            ("gateway", "Servers that the gateway reaches itself"),
-                        ],
-                        default="tunnel",
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "instance",
-                    models.UUIDField(
-                        help_text="Made by the machine at its first start, kept there."
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                (
-                    "agent",
-                    models.CharField(blank=True, help_text="Program and version", max_length=100),
-                ),
-                ("platform", models.CharField(blank=True, max_length=100)),
-                ("key_id", models.CharField(blank=True, max_length=16)),
-                (
-                    "epoch",
-                    models.BigIntegerField(
-                        default=0, help_text="Rises with each session; the newest rules"
-                    ),
-                ),
-                (
-                    "transport",
-                    models.CharField(
-                        choices=[
-                            ("websocket", "Websocket"),
-                            ("polling", "Polling"),
-                            ("none", "None"),
-                        ],
-                        default="none",
-                        max_length=10,
-                    ),
-                ),
-                ("max_in_flight", models.PositiveSmallIntegerField(default=4)),
-                (
-                    "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), editable=False
-                    ),
-                ),
-                ("opened_at", models.DateTimeField(editable=False, null=True)),
-                ("last_seen_at", models.DateTimeField(editable=False, null=True)),
-                ("closed_at", models.DateTimeField(editable=False, null=True)),
-                (
-                    "organization",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="connectors",
-                        to="accounts.organization",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="connectors",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('kind', models.CharField(choices=[('tunnel', 'A machine that dials in'), ('gateway', 'Servers that the gateway reaches itself')], default='tunnel', max_length=10)),
+                ('instance', models.UUIDField(help_text='Made by the machine at its first start, kept there.')),
+                ('name', models.CharField(max_length=100)),
+                ('agent', models.CharField(blank=True, help_text='Program and version', max_length=100)),
+                ('platform', models.CharField(blank=True, max_length=100)),
+                ('key_id', models.CharField(blank=True, max_length=16)),
+                ('epoch', models.BigIntegerField(default=0, help_text='Rises with each session; the newest rules')),
+                ('transport', models.CharField(choices=[('websocket', 'Websocket'), ('polling', 'Polling'), ('none', 'None')], default='none', max_length=10)),
+                ('max_in_flight', models.PositiveSmallIntegerField(default=4)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('opened_at', models.DateTimeField(editable=False, null=True)),
+                ('last_seen_at', models.DateTimeField(editable=False, null=True)),
+                ('closed_at', models.DateTimeField(editable=False, null=True)),
+                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='connectors', to='accounts.organization')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='connectors', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="McpServer",
+            name='McpServer',
             fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("name", models.CharField(max_length=64)),
-                ("title", models.CharField(blank=True, max_length=200)),
-                ("version", models.CharField(blank=True, max_length=100)),
-                (
-                    "transport",
-                    models.CharField(choices=[("stdio", "Stdio"), ("http", "Http")], max_length=10),
-                ),
-                (
-                    "era",
-                    models.CharField(
-                        blank=True, help_text="MCP revision that it speaks", max_length=20
-                    ),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("ready", "Ready"),
-                            ("starting", "Starting"),
-                            ("failed", "Failed"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "error",
-                    models.CharField(blank=True, help_text="Why it is not ready", max_length=500),
-                ),
-                (
-                    "url",
-                    models.CharField(
-                        blank=True,
-                        help_text="Where the gateway asks it",
-                        max_length=500,
-                        verbose_name="URL",
-                    ),
-                ),
-                ("credential_sealed", models.TextField(blank=True, editable=False)),
-                (
-                    "digest",
-                    models.CharField(
-                        blank=True, help_text="Of all its tools together", max_length=64
-                    ),
-                ),
-                (
-                    "registered_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), editable=False
-                    ),
-                ),
-                (
-                    "updated_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), editable=False
-                    ),
-                ),
-                (
-                    "connector",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="servers",
-                        to="mcp.connector",
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=64)),
+                ('title', models.CharField(blank=True, max_length=200)),
+                ('version', models.CharField(blank=True, max_length=100)),
+                ('transport', models.CharField(choices=[('stdio', 'Stdio'), ('http', 'Http')], max_length=10)),
+                ('era', models.CharField(blank=True, help_text='MCP revision that it speaks', max_length=20)),
+                ('state', models.CharField(choices=[('ready', 'Ready'), ('starting', 'Starting'), ('failed', 'Failed')], max_length=10)),
+                ('error', models.CharField(blank=True, help_text='Why it is not ready', max_length=500)),
+                ('url', models.CharField(blank=True, help_text='Where the gateway asks it', max_length=500, verbose_name='URL')),
+                ('credential_sealed', models.TextField(blank=True, editable=False)),
+                ('digest', models.CharField(blank=True, help_text='Of all its tools together', max_length=64)),
+                ('registered_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('connector', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='servers', to='mcp.connector')),
             ],
             options={
-                "verbose_name": "MCP server",
+                'verbose_name': 'MCP server',
             },
         ),
         migrations.CreateModel(
-            name="McpTool",
+            name='McpTool',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("position", models.PositiveSmallIntegerField()),
-                ("name", models.CharField(max_length=128)),
-                ("title", models.CharField(blank=True, max_length=200)),
-                ("description", models.TextField(blank=True)),
-                ("input_schema", models.JSONField()),
-                ("output_schema", models.JSONField(null=True)),
-                ("annotations", models.JSONField(default=dict)),
-                ("digest", models.CharField(max_length=64)),
-                (
-                    "changed_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), editable=False
-                    ),
-                ),
-                (
-                    "server",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="tools",
-                        to="mcp.mcpserver",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('position', models.PositiveSmallIntegerField()),
+                ('name', models.CharField(max_length=128)),
+                ('title', models.CharField(blank=True, max_length=200)),
+                ('description', models.TextField(blank=True)),
+                ('input_schema', models.JSONField()),
+                ('output_schema', models.JSONField(null=True)),
+                ('annotations', models.JSONField(default=dict)),
+                ('digest', models.CharField(max_length=64)),
+                ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('server', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tools', to='mcp.mcpserver')),
             ],
             options={
-                "verbose_name": "tool",
-                "ordering": ["server", "position"],
+                'verbose_name': 'tool',
+                'ordering': ['server', 'position'],
             },
         ),
         migrations.CreateModel(
-            name="ToolCall",
+            name='ToolCall',
             fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("server", models.CharField(max_length=64)),
-                ("tool", models.CharField(max_length=128)),
-                ("method", models.CharField(default="tools/call", max_length=50)),
-                ("params", models.TextField(help_text="MCP's params, as JSON")),
-                ("has_effects", models.BooleanField(help_text="Never run twice")),
-                (
-                    "request_id",
-                    models.CharField(help_text="Whose request asked for it", max_length=64),
-                ),
-                ("tool_use_id", models.CharField(max_length=64)),
-                (
-                    "waiter",
-                    models.UUIDField(help_text="The process whose request waits for it", null=True),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            (mcp.states.State["QUEUED"], "queued"),
-                            (mcp.states.State["LEASED"], "leased"),
-                            (mcp.states.State["RUNNING"], "running"),
-                            (mcp.states.State["ORPHANED"], "orphaned"),
-                            (mcp.states.State["SUCCEEDED"], "succeeded"),
-                            (mcp.states.State["FAILED"], "failed"),
-                            (mcp.states.State["CANCELLED"], "cancelled"),
-                            (mcp.states.State["EXPIRED"], "expired"),
-                            (mcp.states.State["LOST"], "lost"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("fence", models.BigIntegerField(default=0)),
-                ("deliveries", models.PositiveIntegerField(default=0)),
-                ("starts", models.PositiveIntegerField(default=0)),
-                ("lease_until", models.DateTimeField(null=True)),
-                ("deadline", models.DateTimeField()),
-                ("cancel_requested", models.BooleanField(default=False)),
-                ("progress", models.JSONField(help_text="The last that was heard", null=True)),
-                ("outcome", models.CharField(blank=True, max_length=12)),
-                ("result", models.TextField(help_text="MCP's result or error, as JSON", null=True)),
-                ("digest", models.CharField(blank=True, help_text="Of the result", max_length=64)),
-                (
-                    "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), editable=False
-                    ),
-                ),
-                ("started_at", models.DateTimeField(null=True)),
-                ("finished_at", models.DateTimeField(null=True)),
-                (
-                    "connector",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="calls",
-                        to="mcp.connector",
-                    ),
-                ),
-                (
-                    "organization",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="tool_calls",
-                        to="accounts.organization",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="tool_calls",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('server', models.CharField(max_length=64)),
+                ('tool', models.CharField(max_length=128)),
+                ('method', models.CharField(default='tools/call', max_length=50)),
+                ('params', models.TextField(help_text="MCP's params, as JSON")),
+                ('has_effects', models.BooleanField(help_text='Never run twice')),
+                ('request_id', models.CharField(help_text='Whose request asked for it', max_length=64)),
+                ('tool_use_id', models.CharField(max_length=64)),
+                ('waiter', models.UUIDField(help_text='The process whose request waits for it', null=True)),
+                ('state', models.CharField(choices=[(mcp.states.State['QUEUED'], 'queued'), (mcp.states.State['LEASED'], 'leased'), (mcp.states.State['RUNNING'], 'running'), (mcp.states.State['ORPHANED'], 'orphaned'), (mcp.states.State['SUCCEEDED'], 'succeeded'), (mcp.states.State['FAILED'], 'failed'), (mcp.states.State['CANCELLED'], 'cancelled'), (mcp.states.State['EXPIRED'], 'expired'), (mcp.states.State['LOST'], 'lost')], max_length=10)),
+                ('fence', models.BigIntegerField(default=0)),
+                ('deliveries', models.PositiveIntegerField(default=0)),
+                ('starts', models.PositiveIntegerField(default=0)),
+                ('lease_until', models.DateTimeField(null=True)),
+                ('deadline', models.DateTimeField()),
+                ('cancel_requested', models.BooleanField(default=False)),
+                ('progress', models.JSONField(help_text='The last that was heard', null=True)),
+                ('outcome', models.CharField(blank=True, max_length=12)),
+                ('result', models.TextField(help_text="MCP's result or error, as JSON", null=True)),
+                ('digest', models.CharField(blank=True, help_text='Of the result', max_length=64)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('started_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('connector', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='calls', to='mcp.connector')),
+                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tool_calls', to='accounts.organization')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tool_calls', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "verbose_name": "tool call",
+                'verbose_name': 'tool call',
             },
         ),
         migrations.CreateModel(
-            name="ToolCallEvent",
+            name='ToolCallEvent',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("at", models.DateTimeField()),
-                ("state", models.CharField(max_length=10)),
-                ("fence", models.BigIntegerField()),
-                (
-                    "call",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="events",
-                        to="mcp.toolcall",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField()),
+                ('state', models.CharField(max_length=10)),
+                ('fence', models.BigIntegerField()),
+                ('call', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='mcp.toolcall')),
             ],
             options={
-                "verbose_name": "event of a tool call",
-                "ordering": ["id"],
+                'verbose_name': 'event of a tool call',
+                'ordering': ['id'],
             },
         ),
         migrations.AddIndex(
-            model_name="connector",
-            index=models.Index(
-                fields=["organization", "user", "-last_seen_at"], name="connector_of_user"
-            ),
+            model_name='connector',
+            index=models.Index(fields=['organization', 'user', '-last_seen_at'], name='connector_of_user'),
         ),
         migrations.AddConstraint(
-            model_name="connector",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "user", "instance"), name="one_connector_per_instance"
-            ),
+            model_name='connector',
+            constraint=models.UniqueConstraint(fields=('organization', 'user', 'instance'), name='one_connector_per_instance'),
         ),
         migrations.AddConstraint(
-            model_name="connector",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("epoch__gte", 0)), name="an_epoch_from_zero"
-            ),
+            model_name='connector',
+            constraint=models.CheckConstraint(condition=models.Q(('epoch__gte', 0)), name='an_epoch_from_zero'),
         ),
         migrations.AddConstraint(
-            model_name="mcpserver",
-            constraint=models.UniqueConstraint(
-                fields=("connector", "name"), name="one_server_of_a_name"
-            ),
+            model_name='mcpserver',
+            constraint=models.UniqueConstraint(fields=('connector', 'name'), name='one_server_of_a_name'),
         ),
         migrations.AddConstraint(
-            model_name="mcptool",
-            constraint=models.UniqueConstraint(
-                fields=("server", "name"), name="one_tool_of_a_name"
-            ),
+            model_name='mcptool',
+            constraint=models.UniqueConstraint(fields=('server', 'name'), name='one_tool_of_a_name'),
         ),
         migrations.AddIndex(
-            model_name="toolcall",
-            index=models.Index(
-                condition=models.Q(("state", mcp.states.State["QUEUED"])),
-                fields=["connector", "created_at", "id"],
-                name="calls_queued",
-            ),
+            model_name='toolcall',
+            index=models.Index(condition=models.Q(('state', mcp.states.State['QUEUED'])), fields=['connector', 'created_at', 'id'], name='calls_queued'),
         ),
         migrations.AddIndex(
-            model_name="toolcall",
-            index=models.Index(
-                condition=models.Q(("finished_at__isnull", True)),
-                fields=["connector"],
-                name="calls_open_of_connector",
-            ),
+            model_name='toolcall',
+            index=models.Index(condition=models.Q(('finished_at__isnull', True)), fields=['connector'], name='calls_open_of_connector'),
         ),
         migrations.AddIndex(
-            model_name="toolcall",
-            index=models.Index(
-                condition=models.Q(("finished_at__isnull", True)),
-                fields=["organization"],
-                name="calls_open_of_org",
-            ),
+            model_name='toolcall',
+            index=models.Index(condition=models.Q(('finished_at__isnull', True)), fields=['organization'], name='calls_open_of_org'),
         ),
         migrations.AddIndex(
-            model_name="toolcall",
-            index=models.Index(
-                condition=models.Q(("lease_until__isnull", False)),
-                fields=["lease_until"],
-                name="calls_leased",
-            ),
+            model_name='toolcall',
+            index=models.Index(condition=models.Q(('lease_until__isnull', False)), fields=['lease_until'], name='calls_leased'),
         ),
         migrations.AddIndex(
-            model_name="toolcall",
-            index=models.Index(
-                condition=models.Q(("finished_at__isnull", True)),
-                fields=["deadline"],
-                name="calls_due",
-            ),
+            model_name='toolcall',
+            index=models.Index(condition=models.Q(('finished_at__isnull', True)), fields=['deadline'], name='calls_due'),
         ),
         migrations.AddIndex(
-            model_name="toolcall",
-            index=models.Index(fields=["organization", "-created_at"], name="calls_of_org"),
+            model_name='toolcall',
+            index=models.Index(fields=['organization', '-created_at'], name='calls_of_org'),
         ),
         migrations.AddIndex(
-            model_name="toolcall",
-            index=models.Index(fields=["finished_at"], name="calls_finished"),
+            model_name='toolcall',
+            index=models.Index(fields=['finished_at'], name='calls_finished'),
         ),
         migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.UniqueConstraint(
-                fields=("request_id", "tool_use_id"), name="one_call_per_use"
-            ),
+            model_name='toolcall',
+            constraint=models.UniqueConstraint(fields=('request_id', 'tool_use_id'), name='one_call_per_use'),
         ),
         migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "state__in",
-                        [
-                            mcp.states.State["CANCELLED"],
-                            mcp.states.State["EXPIRED"],
-                            mcp.states.State["FAILED"],
-                            mcp.states.State["LEASED"],
-                            mcp.states.State["LOST"],
-                            mcp.states.State["ORPHANED"],
-                            mcp.states.State["QUEUED"],
-                            mcp.states.State["RUNNING"],
-                            mcp.states.State["SUCCEEDED"],
-                        ],
-                    )
-                ),
-                name="a_known_state_of_a_call",
-            ),
+            model_name='toolcall',
+            constraint=models.CheckConstraint(condition=models.Q(('state__in', [mcp.states.State['CANCELLED'], mcp.states.State['EXPIRED'], mcp.states.State['FAILED'], mcp.states.State['LEASED'], mcp.states.State['LOST'], mcp.states.State['ORPHANED'], mcp.states.State['QUEUED'], mcp.states.State['RUNNING'], mcp.states.State['SUCCEEDED']])), name='a_known_state_of_a_call'),
         ),
         migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("finished_at__isnull", False),
-                        (
-                            "state__in",
-                            [
-                                mcp.states.State["CANCELLED"],
-                                mcp.states.State["EXPIRED"],
-                                mcp.states.State["FAILED"],
-                                mcp.states.State["LOST"],
-                                mcp.states.State["SUCCEEDED"],
-                            ],
-                        ),
-                    ),
-                    models.Q(
-                        models.Q(
-                            (
-                                "state__in",
-                                [
-                                    mcp.states.State["CANCELLED"],
-                                    mcp.states.State["EXPIRED"],
-                                    mcp.states.State["FAILED"],
-                                    mcp.states.State["LOST"],
-                                    mcp.states.State["SUCCEEDED"],
-                                ],
-                            ),
-                            _negated=True,
-                        ),
-                        ("finished_at__isnull", True),
-                    ),
-                    _connector="OR",
-                ),
-                name="a_final_call_has_an_end",
-            ),
+            model_name='toolcall',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', [mcp.states.State['CANCELLED'], mcp.states.State['EXPIRED'], mcp.states.State['FAILED'], mcp.states.State['LOST'], mcp.states.State['SUCCEEDED']])), models.Q(models.Q(('state__in', [mcp.states.State['CANCELLED'], mcp.states.State['EXPIRED'], mcp.states.State['FAILED'], mcp.states.State['LOST'], mcp.states.State['SUCCEEDED']]), _negated=True), ('finished_at__isnull', True)), _connector='OR'), name='a_final_call_has_an_end'),
         ),
         migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("lease_until__isnull", False),
-                        ("state__in", [mcp.states.State["LEASED"], mcp.states.State["RUNNING"]]),
-                    ),
-                    models.Q(
-                        models.Q(
-                            (
-                                "state__in",
-                                [mcp.states.State["LEASED"], mcp.states.State["RUNNING"]],
-                            ),
-                            _negated=True,
-                        ),
-                        ("lease_until__isnull", True),
-                    ),
-                    _connector="OR",
-                ),
-                name="a_held_call_has_a_lease",
-            ),
+            model_name='toolcall',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_until__isnull', False), ('state__in', [mcp.states.State['LEASED'], mcp.states.State['RUNNING']])), models.Q(models.Q(('state__in', [mcp.states.State['LEASED'], mcp.states.State['RUNNING']]), _negated=True), ('lease_until__isnull', True)), _connector='OR'), name='a_held_call_has_a_lease'),
         ),
         migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("state__in", [mcp.states.State["SUCCEEDED"], mcp.states.State["FAILED"]]),
-                        _negated=True,
-                    ),
-                    ("result__isnull", False),
-                    _connector="OR",
-                ),
-                name="an_answered_call_has_a_result",
-            ),
+            model_name='toolcall',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', [mcp.states.State['SUCCEEDED'], mcp.states.State['FAILED']]), _negated=True), ('result__isnull', False), _connector='OR'), name='an_answered_call_has_a_result'),
         ),
         migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("has_effects", False), ("starts__lte", 1), _connector="OR"),
-                name="effects_start_once",
-            ),
+            model_name='toolcall',
+            constraint=models.CheckConstraint(condition=models.Q(('has_effects', False), ('starts__lte', 1), _connector='OR'), name='effects_start_once'),
         ),
         migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        (
-                            "state__in",
-                            [
-                                mcp.states.State["RUNNING"],
-                                mcp.states.State["ORPHANED"],
-                                mcp.states.State["LOST"],
-                            ],
-                        ),
-                        _negated=True,
-                    ),
-                    ("starts__gte", 1),
-                    _connector="OR",
-                ),
-                name="started_before_it_ran",
-            ),
+            model_name='toolcall',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', [mcp.states.State['RUNNING'], mcp.states.State['ORPHANED'], mcp.states.State['LOST']]), _negated=True), ('starts__gte', 1), _connector='OR'), name='started_before_it_ran'),
         ),
         migrations.AddConstraint(
-            model_name="toolcall",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("starts__lte", models.F("deliveries"))),
-                name="starts_within_deliveries",
-            ),
+            model_name='toolcall',
+            constraint=models.CheckConstraint(condition=models.Q(('starts__lte', models.F('deliveries'))), name='starts_within_deliveries'),
         ),
     ]
