@@ -56,6 +56,7 @@ class Link:
         self._told = told
         self._session: Session | None = None
         self._renewals: asyncio.Task[None] | None = None
+        self._works: set[asyncio.Task[None]] = set()  # of older sessions, too
         self._drains: set[asyncio.Task[None]] = set()
         self._stray_at_s = float("-inf")
         self._leaving = False
@@ -74,7 +75,9 @@ class Link:
                 if outcome:
                     attempt = 0
         finally:
-            ending = [task for task in (self._renewals, *self._drains) if task is not None]
+            ending = [*self._works, *self._drains]
+            if self._renewals is not None:
+                ending.append(self._renewals)
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
@@ -107,6 +110,7 @@ class Link:
         """Until it ends, or until a WebSocket takes over from it."""
         outbox = self._greet(session)
         work = asyncio.create_task(session.work(self._runner.take, outbox))
+        self._works.add(work)
         climb = asyncio.create_task(self._climb()) if self._choice.climbs else None
         try:
             await asyncio.wait({work, climb} if climb else {work}, return_when="FIRST_COMPLETED")
@@ -188,6 +192,7 @@ class Link:
             finally:
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
+                self._works.discard(work)
 
         task = asyncio.create_task(drain())
         self._drains.add(task)
