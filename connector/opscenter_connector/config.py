@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 from urllib.parse import urlsplit
 
-from opscenter_connector import addresses, credential, mcpconfig, tomlfile
+from opscenter_connector import addresses, credential, instance, mcpconfig, tomlfile
 from opscenter_connector.mistakes import ConfigError, CredentialError
 from opscenter_connector.settings import MAX_IN_FLIGHT, ServerSpec, Settings, Transport
 
@@ -19,7 +19,7 @@ API_URL = "http://127.0.0.1:8084"  # where `make run` serves
 # What `manage.py runconnector` knows better: its own server. The file wins over it.
 DEFAULT_VARIABLE = "MCP_API_URL_DEFAULT"
 FILE = "connector.toml"
-FOLDER = "opscenter-connector"  # below the user's folders for configuration and for state
+FOLDER = "opscenter-connector"  # below the user's folder for configuration
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 NAME_CHARS = 100  # the gateway's bound
 
@@ -68,7 +68,7 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str], stdin: TextIO) ->
         api_url=api_url,
         api_key=key,
         name=_name(sources),
-        state_dir=sources.path("state_dir") or state_dir(environ),
+        state_dir=sources.path("state_dir") or instance.default(environ),
         servers=servers,
         user_id=str(sources.first("user_id") or "me"),
         transport=Transport(sources.first("transport") or Transport.AUTO),
@@ -143,14 +143,6 @@ def _trusted(path: Path) -> Path:
 def config_dir(environ: Mapping[str, str]) -> Path:
     """The user's folder for configuration."""
     return Path(environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser() / FOLDER
-
-
-def state_dir(environ: Mapping[str, str]) -> Path:
-    """Where instance and journal lie unless something else is said; systemd says it its own way."""
-    given = environ.get("STATE_DIRECTORY")
-    if given:
-        return Path(given.split(":")[0])
-    return Path(environ.get("XDG_STATE_HOME", "~/.local/state")).expanduser() / FOLDER
 
 
 def _servers(sources: _Sources, path: Path | None) -> tuple[tuple[ServerSpec, ...], Path | None]:

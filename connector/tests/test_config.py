@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -177,9 +178,9 @@ def test_it_finds_paths_in_flags_where_one_stands(here: Path) -> None:
 
 def test_it_keeps_state_where_systemd_says() -> None:
     assert load(environ={"STATE_DIRECTORY": "/s/a:/s/b"}).settings.state_dir == Path("/s/a")
-    assert load(environ={"XDG_STATE_HOME": "/x"}).settings.state_dir == (
-        Path("/x/opscenter-connector")
-    )
+    if sys.platform != "darwin":
+        found = load(environ={"XDG_STATE_HOME": "/x"}).settings.state_dir
+        assert found == Path("/x/opscenter-connector")
 
 
 def test_it_takes_the_seeds_allowed_paths(here: Path) -> None:
