@@ -127,6 +127,9 @@ class Runner:
         await self._quiet(within_s)
         self.perform(self.work.abandon())
         await self._quiet(LAST_ACKS_S)
+
+    async def aclose(self) -> None:
+        """Leave everything as it is; the journal knows."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
