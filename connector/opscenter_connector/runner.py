@@ -156,7 +156,7 @@ class Runner:
     def _keep(self, action: actions.Keep) -> None:
         def written(durable: "asyncio.Future[None]") -> None:
             self._trouble(durable)
-            self.perform(self.work.kept(action.id))
+            self.perform(self.work.kept(action.id, action.end))
 
         line = journal.ended(action.id, action.fence, action.end)
         self._journal.write(line).add_done_callback(written)
