@@ -17,7 +17,7 @@ DOCS_POLICY = (
 Endpoints = list[tuple[str, str, str, Any]]
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # being defined registers it
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # it has no types
     """How programs say who they are."""
 
     target_class = "accounts.rest.ApiKeyAuthentication"

@@ -15,7 +15,7 @@ from accounts.described import described
 from accounts.principal import Principal
 from accounts.rest import BodyTooLargeError
 from billing import ledger
-from mcp import tools
+from mcp import calls, tools
 from mcp.serializers import Execution, Id
 from mcp.shown import EXECUTED
 from mcp.tools import Ended, RefusedError
@@ -121,7 +121,7 @@ def _in_rest(error: RefusedError) -> APIException:
     if error.code == "other_call":
         return ConflictError(str(error))
     if error.code == "too_large":
-        return BodyTooLargeError(tools.calls.MAX_ARGUMENT_BYTES)
+        return BodyTooLargeError(calls.MAX_ARGUMENT_BYTES)
     return ValidationError({_WRONG.get(error.code, "detail"): [str(error)]})
 
 
