@@ -20,6 +20,11 @@ Event = dict[str, Any]
 Command = Sequence[str | Path]
 
 CONNECTOR = "opscenter-connector"
+PEERS = (
+    CONNECTOR,
+    "@modelcontextprotocol/server-everything",
+    "@modelcontextprotocol/server-filesystem",
+)
 READY_S = 60  # Node and Python start at the same time, on a machine that may be busy
 STOP_S = 20  # the connector gives running calls 10 s
 

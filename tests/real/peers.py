@@ -80,9 +80,7 @@ def _own_is_there(peer: Peer) -> bool:
     source = CONNECTOR / package
     files = [str(file.relative_to(source)) for file in source.rglob("*.py")]
     found = environment_of(peer).glob(f"lib/python*/site-packages/{package}")
-    return any(
-        filecmp.cmpfiles(source, there, files, shallow=False)[0] == files for there in found
-    )
+    return any(filecmp.cmpfiles(source, there, files, shallow=False)[0] == files for there in found)
 
 
 def _debian_is_there(peer: Peer) -> bool:

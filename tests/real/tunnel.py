@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from tests import gateway
 from tests.real import chaos_processes as processes
 from tests.real import road
 from tests.real.chaos_processes import Worker
-from tests.real.machine import Owner
+from tests.real.machine import Machine, Owner
+from tests.real.postgres import Postgres
 from tests.real.road import Road
 
 ASK_S = 60  # more than any call of these tests takes
+LEASE_S = 3  # so that a machine that fell silent is given up within the patience of a test
+MIB = 1024 * 1024
 FINAL = {"succeeded", "failed", "cancelled", "expired", "lost"}
 Json = dict[str, Any]
 
@@ -106,6 +110,27 @@ class Caller:
             return call if call["state"] in FINAL else None
 
         return gateway.eventually(ended, within_s)
+
+
+@contextmanager
+def database(postgres: Postgres, name: str) -> Iterator[str]:
+    """A database of its own on the server of the run."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgres.url.rpartition("/")[0] + f"/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def wait_until_offered(caller: Caller, machine: Machine) -> None:
+    """The gateway knows all servers of the machine, and that they work."""
+
+    def offered() -> bool:
+        found = caller.get("servers/me")["servers"]
+        active = {one["name"] for one in found if one["status"] == "active"}
+        return active >= set(machine.servers)
+
+    machine.until(offered)
 
 
 def text_of(call: Json) -> str:
