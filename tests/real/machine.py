@@ -222,6 +222,15 @@ class Machine:
         lines = file.read_bytes().split(b"\n") if file.exists() else []
         return [json.loads(line) for line in lines[:-1] if line]
 
+    def ended(self) -> list[Event]:
+        """What of its journal says how a call ended."""
+        return [line for line in self.journal() if line["k"] == "d"]
+
+    def unacknowledged(self) -> set[str]:
+        """The calls that it has begun, or handed in, and had no last word about."""
+        last = {line["id"]: line["k"] for line in self.journal()}
+        return {call_id for call_id, kind in last.items() if kind != "a"}
+
 
 def _config(servers: Mapping[str, Command]) -> dict[str, Any]:
     return {
