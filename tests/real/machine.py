@@ -153,11 +153,13 @@ class Machine:
 
     def wait_until_ready(self) -> None:
         """It has a session, and its servers run."""
-        self.until(lambda: self.events("connected"))
-        for name in self.servers:
-            self.until(
-                lambda name=name: self.events("server_changed", server=name, state="ready")  # type: ignore[misc]  # a default binds the loop's name
-            )
+        self.until(lambda: self.is_ready)
+
+    @property
+    def is_ready(self) -> bool:
+        """It has had a session and its servers have run, in this life."""
+        there = {one["server"] for one in self.events("server_changed", state="ready")}
+        return there >= set(self.servers) and bool(self.events("connected"))
 
     def pids_of_servers(self) -> dict[str, int]:
         """The local servers that run now."""

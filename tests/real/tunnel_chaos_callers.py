@@ -5,12 +5,13 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import aiohttp
 
 from tests.real.machine import Owner
 
-AT_ONCE = 4  # of two cores, most go to processes that start again
+AT_ONCE = 2  # for each machine; most of two cores go to processes that start again
 THINK_S = (0.05, 0.25)  # between two calls of one caller
 AGAIN_S = (0.05, 0.3)  # after a refusal or a broken connection
 DEADLINE_S = 15
@@ -30,6 +31,7 @@ class Seen:
     tries: int
     began_at: float  # monotonic
     ended_at: float
+    told_at: datetime
 
 
 class Callers:
@@ -47,16 +49,26 @@ class Callers:
         """Run one tool after the other, several at once; each is waited for to its end."""
         timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            await asyncio.gather(*(self._one_by_one(session, stop) for _ in range(AT_ONCE)))
+            await asyncio.gather(
+                *(
+                    self._one_by_one(session, server, owner, stop)
+                    for server, owner in self._machines
+                    for _ in range(AT_ONCE)
+                )
+            )
 
-    async def _one_by_one(self, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
+    async def _one_by_one(
+        self, session: aiohttp.ClientSession, server: str, owner: Owner, stop: asyncio.Event
+    ) -> None:
         while not stop.is_set():
             self._count += 1
-            self.seen.append(await self._run(session, f"chaos-{self._seed}-{self._count}"))
+            word = f"chaos-{self._seed}-{self._count}"
+            self.seen.append(await self._run(session, server, owner, word))
             await asyncio.sleep(self._chance.uniform(*THINK_S))
 
-    async def _run(self, session: aiohttp.ClientSession, word: str) -> Seen:
-        server, owner = self._chance.choice(self._machines)
+    async def _run(
+        self, session: aiohttp.ClientSession, server: str, owner: Owner, word: str
+    ) -> Seen:
         tool = "leave" if self._chance.random() < EFFECTS else "look"
         body = {
             "server": server,
@@ -82,6 +94,7 @@ class Callers:
             tries=tries,
             began_at=began_at,
             ended_at=ended_at,
+            told_at=datetime.now(UTC),
         )
 
     async def _ask_once(

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from tests.real.chaos_processes import Fleet, Program
 from tests.real.machine import Event, Machine
@@ -13,6 +14,10 @@ from tests.real.machine import Event, Machine
 BETWEEN_S = (0.4, 2.4)  # two harms; starting again costs a second of a core or two
 FREEZE = 1.6  # leases: so the calls of who is frozen are given up meanwhile
 TRANSPORTS = ("websocket", "polling")
+
+
+class NobodyError(Exception):
+    """Nobody of this kind works now, so nothing can be interrupted."""
 
 
 class Harm:
@@ -51,23 +56,32 @@ class Harm:
             pause.wait(self._chance.uniform(*BETWEEN_S))
             weights = [weight for weight, _, _ in self._kinds]
             (_, name, harm) = self._chance.choices(self._kinds, weights)[0]
-            self.at.append(time.monotonic())
-            harm()
-            self.done[name] += 1
+            at = time.monotonic()
+            with suppress(NobodyError):
+                harm()
+                self.done[name] += 1
+                self.at.append(at)
         self._thawing.shutdown()
         self._fleet.wait_until_all_are_up()
         for machine in self._machines:
             machine.wait_until_ready()
 
+    def _machine(self) -> Machine:
+        """One that works: who has not begun yet has nothing to lose."""
+        ready = [machine for machine in self._machines if machine.is_ready]
+        if not ready:
+            raise NobodyError
+        return self._chance.choice(ready)
+
     def _kill_gateway(self) -> None:
         self._fleet.kill_one(self._chance)
 
     def _kill_machine(self) -> None:
-        self._again(self._chance.choice(self._machines))
+        self._again(self._machine())
 
     def _switch(self) -> None:
         """Killed, for a connector that stops as asked first waits for its calls."""
-        machine = self._chance.choice(self._machines)
+        machine = self._machine()
         self._again(machine, TRANSPORTS[machine.transport == TRANSPORTS[0]])
 
     def _again(self, machine: Machine, transport: str | None = None) -> None:
@@ -77,7 +91,7 @@ class Harm:
 
     def _kill_server(self) -> None:
         """One that starts just now is spared: its pid is not known yet."""
-        machine = self._chance.choice(self._machines)
+        machine = self._machine()
         for name in machine.pids_of_servers():
             machine.kill_server(name)
 
@@ -86,7 +100,7 @@ class Harm:
         self._reaper.start()
 
     def _freeze_machine(self) -> None:
-        machine = self._chance.choice(self._machines)
+        machine = self._machine()
         machine.freeze()
         self._later(machine.thaw)
 
