@@ -52,7 +52,7 @@ class SessionError(Exception):
 
 
 class Session:
-    """What a machine says and is told. One coroutine calls `take`, another may `due` and `wait`."""
+    """What a machine says and is told. One coroutine calls `take`, another `next_due`."""
 
     def __init__(
         self, principal: Principal, opened: registry.Opened, transport: str, shown: Shown | None
@@ -76,7 +76,7 @@ class Session:
         self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
         self._told_to_stop: set[calls.Held] = set()
         self._progress_written: dict[calls.Held, float] = {}
-        self._waits = 0
+        self._turn = 0
         living.add(self)
 
     @classmethod
@@ -150,20 +150,27 @@ class Session:
             *(_call(one) for one in claimed),
         ]
 
-    async def wait(self, timeout_s: float) -> bool:
-        """True: something may be due. False: nothing came in that time, or another wait began.
+    async def next_due(self, timeout_s: float) -> list[frames.Frame]:
+        """What is due, as soon as there is something; [] when the time is over or another asks.
 
         Raises SessionError when the session is over.
         """
-        self._waits += 1
-        mine = self._waits
-        self._ear.rouse()  # whoever waited before us
+        self._turn += 1
+        turn = self._turn
+        self._ear.rouse()  # whoever asked before us
         ends_at = time.monotonic() + timeout_s
-        while (left_s := ends_at - time.monotonic()) > 0 and self._waits == mine:
+        found = await self.due()
+        while not found and await self._wait(ends_at, turn):
+            found = await self.due()
+        return found
+
+    async def _wait(self, ends_at: float, turn: int) -> bool:
+        """Whether something may be due, and is still ours to ask for."""
+        while (left_s := ends_at - time.monotonic()) > 0 and self._turn == turn:
             notes = await self._ear.wait(left_s)
             self.touched_at = time.monotonic()
-            if self._waits != mine:
-                for note in notes:  # they are for whoever waits now
+            if self._turn != turn:
+                for note in notes:  # they are for whoever asks now
                     self._ear.hear(note)
                 break
             if any(note.body.get("epoch", 0) > self.opened.epoch for note in notes):
@@ -173,14 +180,6 @@ class Session:
             if any(note.kind == bell.WORK for note in notes):
                 return True
         return False
-
-    async def next_due(self, timeout_s: float) -> list[frames.Frame]:
-        """What is due, as soon as there is something; [] where `wait` says False."""
-        ends_at = time.monotonic() + timeout_s
-        found = await self.due()
-        while not found and await self.wait(ends_at - time.monotonic()):
-            found = await self.due()
-        return found
 
     def end(self, code: int, reason: str) -> None:
         """From now on everything here raises this."""

@@ -112,7 +112,7 @@ async def test_it_ends_a_poll_when_another_one_comes(alice: Person) -> None:
 
 
 async def waits(session: Session, times: int) -> bool:
-    return session._waits == times
+    return session._turn == times
 
 
 async def test_it_ends_a_poll_when_its_time_is_over(alice: Person) -> None:
