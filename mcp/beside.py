@@ -1,12 +1,16 @@
-"""What runs beside the requests for the tunnel: the bell, and the look after living sessions."""
+"""What runs beside the requests for the tunnel: the bell, the reaper, the look after living
+sessions, and the calls of servers that the gateway reaches itself."""
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from accounts import auth
 from mcp import bell, lastwords, living, registry, session, threads
+from mcp.direct_worker import Worker
+from mcp.reaper import Reaper, Touched
 from mcp.threads import off_loop
 
 log = logging.getLogger(__name__)
@@ -17,6 +21,7 @@ SEEN_S = 10.0  # between two notes of who is there; registry.ONLINE_S allows for
 # each key, since its memory is as old as this.
 KEYS_S = 4.0
 STOP_S = 2.0  # for the farewells at a stop
+REAPER_STOP_S = 5.0  # a look in the middle of a transaction ends it; more is a database that hangs
 
 
 class Beside:
@@ -25,6 +30,14 @@ class Beside:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         bell.current().connect()
+        self._worker = Worker()
+        self._worker.start()
+        self._stop = threading.Event()
+        # A daemon: a database that hangs must not keep the process from ending.
+        self._reaping = threading.Thread(
+            target=Reaper(_ring).run, args=[self._stop], name="reaper", daemon=True
+        )
+        self._reaping.start()
         self._tasks = [
             loop.create_task(_every(SEEN_S, note_who_is_there)),
             loop.create_task(_every(KEYS_S, end_closed_keys)),
@@ -32,12 +45,21 @@ class Beside:
 
     async def end(self) -> None:
         """Stop all of it, once no request is under way."""
+        self._stop.set()
+        await self._worker.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await lastwords.all_said()
         await bell.shutdown()
+        await asyncio.to_thread(self._reaping.join, REAPER_STOP_S)
         await asyncio.to_thread(threads.close)
+
+
+def _ring(touched: Touched) -> None:
+    """Wake those who wait for calls that the reaper ended; what it put back is looked for."""
+    for call_id in {one for ids in touched.values() for one in ids}:
+        bell.ring_call(call_id)
 
 
 async def say_goodbye() -> None:

@@ -18,6 +18,7 @@ EPOCH = 1  # of every gateway's connector, for ever: all processes work as one s
 MAX_IN_FLIGHT = 8  # all servers of a user share it; a process runs those of eight users
 NAMESPACE = UUID("5d3a7d1e-6c0b-4e0f-9c5e-2b6a1f0c8d47")  # of instances; any would do
 MOST_DUE = 256  # connectors looked at in one step; the others come in the next
+MOST_HEARD = 10_000  # connectors listened for, a kilobyte each; the others' calls take a second
 LIST_S = 300.0  # between two lists of a server's tools
 
 
@@ -73,6 +74,14 @@ def due() -> list[tuple[UUID, UUID]]:
     queued = ToolCall.objects.filter(state=State.QUEUED, connector__kind=Connector.Kind.GATEWAY)
     found = queued.order_by().values_list("connector_id", "organization_id").distinct()
     return list(found[:MOST_DUE])
+
+
+def heard_of() -> set[UUID]:
+    """The gateway's connectors that had a server which answered lately."""
+    found = Connector.objects.filter(
+        kind=Connector.Kind.GATEWAY, last_seen_at__gt=clock.after(-2 * LIST_S)
+    )
+    return set(found.order_by("-last_seen_at").values_list("id", flat=True)[:MOST_HEARD])
 
 
 def to_cancel(ids: Iterable[UUID]) -> set[UUID]:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from accounts.reads import DatabaseAwayError
 from mcp import bell, calls, direct, direct_calls, direct_rows
 from mcp.calls import Claimed, Holder, SupersededError
 from mcp.direct_calls import Ended
+from mcp.direct_ears import Ears
 from mcp.direct_rows import EPOCH
 from mcp.registry import plain
 from mcp.remote_wire import Json
@@ -27,10 +27,9 @@ IDLE_S = 1.0  # a lost bell costs at most this
 PROGRESS_S = 0.5  # between two writes of one call's progress; a server may tell of each byte
 MOST_PROGRESS = 1e15  # bytes, rows, whatever it counts
 LISTS = 4  # servers asked for their tools at once
+END_S = 5.0  # to let calls end at a stop; who waits for one was waited for already
 FINISH_TRIES = 60  # to write a result down while the database is away
 FINISH_AGAIN_S = 1.0
-
-Rung = Callable[[float], Awaitable[object]]
 
 
 @dataclass(slots=True, eq=False)
@@ -47,42 +46,66 @@ class _Running:
 
 
 class Worker:
-    """One in each process. `step` begins what is due, `look_after` keeps what runs."""
+    """One in each process, from `start` to `end`; or step by step."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._running: dict[UUID, _Running] = {}
         self._remotes = Remotes()
         self._listing: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._working: asyncio.Task[None] | None = None
 
-    async def run(self, stop: asyncio.Event, rung: Rung) -> None:
-        """Work until `stop`. `rung` waits for a sign of work, at most so many seconds."""
-        loop = asyncio.get_running_loop()
-        looked_at = loop.time()
-        stopping = asyncio.create_task(stop.wait())
+    def start(self) -> None:
+        """Begin to work."""
+        self._working = asyncio.create_task(self._work())
+
+    async def end(self, within_s: float = END_S) -> None:
+        """Begin nothing more, let what runs end within this time, and stop the rest.
+
+        It is written down how each call ended.
+        """
+        self._stop.set()
+        if self._working is not None:
+            await self._working
+        for task in self._listing:
+            task.cancel()
+        if tasks := self._tasks():
+            await asyncio.wait(tasks, timeout=within_s)
+        for call_id in list(self._running):
+            self._stop_call(call_id, Outcome.INTERRUPTED)
+        if tasks := self._tasks():
+            await asyncio.wait(tasks, timeout=END_S)
+        await self._remotes.close()
+
+    async def _work(self) -> None:
+        ears, loop = Ears(), asyncio.get_running_loop()
+        look_at = loop.time()
+        stopping = asyncio.create_task(self._stop.wait())
         try:
-            while not stop.is_set():
-                is_due = loop.time() - looked_at >= calls.RENEW_S
-                looked_at = loop.time() if is_due else looked_at
+            while not self._stop.is_set():
                 try:
                     await self.step()
-                    if is_due:
+                    if loop.time() >= look_at:
+                        look_at = loop.time() + calls.RENEW_S
                         await self.look_after()
+                        await ears.refresh()
                 except DatabaseAwayError:
                     pass  # it comes back, or the leases end
                 except Exception:  # a defect of ours must not stop everybody's calls
                     log.exception("a step of the worker for MCP servers failed")
-                waiting = asyncio.ensure_future(rung(IDLE_S))
-                await asyncio.wait({stopping, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
+                hearing = asyncio.create_task(ears.wait(IDLE_S))
+                await asyncio.wait({stopping, hearing}, return_when=asyncio.FIRST_COMPLETED)
+                hearing.cancel()
         finally:
             stopping.cancel()
+            ears.close()
 
     async def step(self) -> int:
         """Stop what should stop and begin what is due; how many began."""
         if self._running:
             for call_id in await off_loop(direct_rows.to_cancel)(list(self._running)):
-                self._stop(call_id, Outcome.CANCELLED)
+                self._stop_call(call_id, Outcome.CANCELLED)
         before = len(self._running)
         if before >= self._most:
             return 0
@@ -108,7 +131,7 @@ class Worker:
             with suppress(SupersededError):  # nobody wants the results any more
                 renewal = await off_loop(calls.renew)(holder, held)
                 for call_id, _ in renewal.cancel:
-                    self._stop(call_id, Outcome.CANCELLED)
+                    self._stop_call(call_id, Outcome.CANCELLED)
                 for call_id, _ in renewal.lost:
                     self._lose(call_id)
         self._remotes.sweep()
@@ -117,26 +140,14 @@ class Worker:
             self._listing.add(task)
             task.add_done_callback(self._listing.discard)
 
-    async def close(self, within_s: float) -> None:
-        """Let what runs end within this time, stop the rest, and write down how it all ended."""
-        for task in self._listing:
-            task.cancel()
-        if tasks := self._tasks():
-            await asyncio.wait(tasks, timeout=within_s)
-        for call_id in list(self._running):
-            self._stop(call_id, Outcome.INTERRUPTED)
-        if tasks := self._tasks():
-            await asyncio.wait(tasks, timeout=calls.RENEW_S)
-        await self._remotes.close()
-
     def _tasks(self) -> set[asyncio.Task[None]]:
         return {running.task for running in self._running.values() if running.task is not None}
 
     def _begin(self, running: _Running) -> None:
         self._running[running.call.id] = running
-        running.task = asyncio.create_task(self._work(running))
+        running.task = asyncio.create_task(self._run(running))
 
-    def _stop(self, call_id: UUID, outcome: Outcome) -> None:
+    def _stop_call(self, call_id: UUID, outcome: Outcome) -> None:
         running = self._running.get(call_id)
         if running is None or running.stopped_as is not None:
             return
@@ -148,9 +159,9 @@ class Worker:
         """It is not ours any more. What has effects goes on: its late result is still taken."""
         running = self._running.get(call_id)
         if running is not None and not running.call.has_effects:
-            self._stop(call_id, Outcome.INTERRUPTED)
+            self._stop_call(call_id, Outcome.INTERRUPTED)
 
-    async def _work(self, running: _Running) -> None:
+    async def _run(self, running: _Running) -> None:
         call = running.call
         try:
             remaining_ms = await off_loop(calls.start)(running.holder, call.id, call.fence)

@@ -29,6 +29,9 @@ FRAMES_AT_ONCE = 1000
 PROGRESS_WRITTEN_S = 1.0  # for one call; in between only the bell tells of it
 POLLED_S = 60.0  # a session that has not been polled for longer is forgotten here, not ended
 
+# Handed out before the last ones are sent: with arguments of a MiB each, the 4 MiB that a machine
+# which reads slowly may hold of our memory. The rest stays in the queue.
+MOST_AT_ONCE = 4
 MOST_REFUSED = 20  # tools of one server that are told of; the rest have the same fault
 MOST_LOOKED_AT = 100  # open calls of one connector in one look; it may have MAX_OPEN
 _WORK = bell.Note(kind=bell.WORK, body={})
@@ -49,7 +52,7 @@ class SessionError(Exception):
 
 
 class Session:
-    """What a machine says and is told. One coroutine calls `take`, another may `due` and `wait`."""
+    """What a machine says and is told. One coroutine calls `take`, another `next_due`."""
 
     def __init__(
         self, principal: Principal, opened: registry.Opened, transport: str, shown: Shown | None
@@ -73,7 +76,7 @@ class Session:
         self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
         self._told_to_stop: set[calls.Held] = set()
         self._progress_written: dict[calls.Held, float] = {}
-        self._waits = 0
+        self._turn = 0
         living.add(self)
 
     @classmethod
@@ -139,7 +142,7 @@ class Session:
         """The calls and cancellations that are to be sent now. Raises SessionError."""
         if self._over is not None:
             raise self._over
-        claimed, to_stop = await _in_words(_due(self._holder, self.opened.max_in_flight))
+        claimed, to_stop = await _in_words(_due(self._holder, MOST_AT_ONCE))
         fresh = [held for held in to_stop if held not in self._told_to_stop]
         self._told_to_stop = set(to_stop)
         return [
@@ -147,20 +150,27 @@ class Session:
             *(_call(one) for one in claimed),
         ]
 
-    async def wait(self, timeout_s: float) -> bool:
-        """True: something may be due. False: nothing came in that time, or another wait began.
+    async def next_due(self, timeout_s: float) -> list[frames.Frame]:
+        """What is due, as soon as there is something; [] when the time is over or another asks.
 
         Raises SessionError when the session is over.
         """
-        self._waits += 1
-        mine = self._waits
-        self._ear.rouse()  # whoever waited before us
+        self._turn += 1
+        turn = self._turn
+        self._ear.rouse()  # whoever asked before us
         ends_at = time.monotonic() + timeout_s
-        while (left_s := ends_at - time.monotonic()) > 0 and self._waits == mine:
+        found = await self.due()
+        while not found and await self._wait(ends_at, turn):
+            found = await self.due()
+        return found
+
+    async def _wait(self, ends_at: float, turn: int) -> bool:
+        """Whether something may be due, and is still ours to ask for."""
+        while (left_s := ends_at - time.monotonic()) > 0 and self._turn == turn:
             notes = await self._ear.wait(left_s)
             self.touched_at = time.monotonic()
-            if self._waits != mine:
-                for note in notes:  # they are for whoever waits now
+            if self._turn != turn:
+                for note in notes:  # they are for whoever asks now
                     self._ear.hear(note)
                 break
             if any(note.body.get("epoch", 0) > self.opened.epoch for note in notes):
@@ -170,14 +180,6 @@ class Session:
             if any(note.kind == bell.WORK for note in notes):
                 return True
         return False
-
-    async def next_due(self, timeout_s: float) -> list[frames.Frame]:
-        """What is due, as soon as there is something; [] where `wait` says False."""
-        ends_at = time.monotonic() + timeout_s
-        found = await self.due()
-        while not found and await self.wait(ends_at - time.monotonic()):
-            found = await self.due()
-        return found
 
     def end(self, code: int, reason: str) -> None:
         """From now on everything here raises this."""
@@ -244,6 +246,8 @@ class Session:
         return []
 
     async def _renew(self, frame: frames.Renew) -> list[frames.Frame]:
+        if not frame.calls:  # an idle machine's sign of life
+            return [frames.Renewed(held=[], lost=[], cancel=[])]
         said = await _renew(self._holder, frame.calls)
         self._told_to_stop.update(said.cancel)
         return [frames.Renewed(held=said.held, lost=said.lost, cancel=said.cancel)]

@@ -1,9 +1,9 @@
-"""A machine under test: it speaks the tunnel's frames on real sockets and checks what it is sent."""
+"""A machine under test: it speaks the tunnel's frames on sockets and checks what it is sent."""
 
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -132,14 +132,14 @@ async def machine(
     *,
     user: object = "me",
     instance: uuid.UUID | None = None,
-    **headers: str,
+    headers: Mapping[str, str] = {},
 ) -> AsyncIterator[Machine]:
     """A machine that has dialled in and said nothing yet."""
     address = f"{url.replace('http', 'ws', 1)}/api/mcp/ws/{user}"
     shown = {"Authorization": f"Bearer {key}"} if key else {}
     async with connect(
         address,
-        additional_headers=shown | headers,
+        additional_headers={**shown, **headers},
         max_size=None,
         proxy=None,
         compression=None,
@@ -155,6 +155,3 @@ async def ready(url: str, key: str, **more: Any) -> AsyncIterator[Machine]:
         await dialled.hello()
         await dialled.announce()
         yield dialled
-
-
-Find = Callable[[], Any]

@@ -12,7 +12,7 @@ import pytest
 from accounts import reads
 from accounts.principal import SCOPES, Principal
 from accounts.tests.people import Person
-from mcp import calls, direct_worker, targets
+from mcp import bell, calls, direct_worker, targets
 from mcp.calls import NewCall
 from mcp.direct_worker import Worker
 from mcp.models import Connector, McpServer, ToolCall
@@ -44,12 +44,11 @@ def principal(person: Person) -> Principal:
 async def worker(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Worker]:
     """A worker that nobody wakes: it looks by itself, more often than usual."""
     monkeypatch.setattr(direct_worker, "IDLE_S", 0.05)
-    worker, stop = Worker(), asyncio.Event()
-    task = asyncio.create_task(worker.run(stop, asyncio.sleep))
+    worker = Worker()
+    worker.start()
     yield worker
-    stop.set()
-    await asyncio.wait_for(task, WITHIN_S)
-    await worker.close(1)
+    await asyncio.wait_for(worker.end(1), WITHIN_S)
+    await bell.shutdown()
 
 
 async def eventually(found: Callable[[], T | None]) -> T:

@@ -8,9 +8,10 @@ import pytest
 
 from accounts.tests import people
 from accounts.tests.people import Person
-from mcp import calls, direct, direct_rows
+from mcp import bell, calls, direct, direct_rows, direct_worker
+from mcp.direct_ears import Ears
 from mcp.direct_worker import Worker
-from mcp.models import ToolCall
+from mcp.models import Connector, McpServer, ToolCall
 from mcp.states import State
 from mcp.threads import off_loop
 from tests import mcp_asking
@@ -129,6 +130,36 @@ async def test_it_stops_what_is_cancelled(
         assert mcp_http.last("notifications/cancelled")
 
 
+async def test_it_hears_the_bell(
+    alice: Person, mcp_http: McpHttp, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "RENEW_S", 0.0)  # between two looks at who is there
+    monkeypatch.setattr(bell, "POLL_S", 3600.0)
+    server = await direct.register(principal(alice), "weather", mcp_http.url)
+    for _ in range(WITHIN_S * 100):
+        if server.connector_id in bell.current()._connectors:
+            break
+        await asyncio.sleep(0.01)
+    monkeypatch.setattr(direct_worker, "IDLE_S", 3600.0)  # from now on only the bell wakes it
+    for _ in range(3):
+        call_id = await asked(server, "echo")
+        bell.ring_connector(server.connector_id)
+        assert (await ended(call_id)).state == State.SUCCEEDED
+
+
+async def test_it_listens_only_for_who_is_there(alice: Person, mcp_http: McpHttp) -> None:
+    ears = Ears()
+    server = await direct.register(principal(alice), "weather", mcp_http.url)
+    await ears.refresh()
+    bell.ring_connector(server.connector_id)
+    await asyncio.wait_for(ears.wait(3600), WITHIN_S)
+    await off_loop(McpServer.objects.all().delete)()
+    await off_loop(Connector.objects.all().delete)()
+    await ears.refresh()
+    assert bell.current()._connectors == {}
+    await bell.shutdown()
+
+
 async def test_two_workers_run_each_call_once(alice: Person, mcp_http: McpHttp) -> None:
     server = await direct.register(principal(alice), "weather", mcp_http.url)
     ids = [await asked(server, "echo") for _ in range(6)]
@@ -137,7 +168,7 @@ async def test_two_workers_run_each_call_once(alice: Person, mcp_http: McpHttp) 
     assert {(await ended(each)).state for each in ids} == {State.SUCCEEDED}
     assert mcp_http.methods().count("tools/call") == 6
     for worker in (one, other):
-        await worker.close(5)
+        await worker.end(5)
 
 
 async def test_it_bounds_what_one_process_runs(alice: Person, mcp_http: McpHttp) -> None:
@@ -148,4 +179,4 @@ async def test_it_bounds_what_one_process_runs(alice: Person, mcp_http: McpHttp)
     worker = Worker(most=3)
     assert await worker.step() == 3
     assert await worker.step() == 0
-    await worker.close(0.1)
+    await worker.end(0.1)

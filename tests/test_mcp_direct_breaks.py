@@ -152,7 +152,7 @@ async def test_it_ends_what_it_began_when_it_stops(alice: Person, mcp_http: McpH
     worker = Worker()
     assert await worker.step() == 2
     await eventually(lambda: len([m for m in mcp_http.methods() if m == "tools/call"]) == 2)
-    await worker.close(0.1)
+    await worker.end(0.1)
     call = await ended(effectful)
     assert (call.state, call.outcome) == (State.FAILED, "interrupted")
     row = await off_loop(ToolCall.objects.get)(id=harmless)
@@ -177,7 +177,7 @@ async def test_it_keeps_running_without_a_database(
     worker = Worker()
     await worker.step()
     assert (await ended(call_id)).state == State.SUCCEEDED
-    await worker.close(5)
+    await worker.end(5)
 
 
 async def test_it_goes_on_when_somebody_is_removed(
@@ -211,17 +211,18 @@ async def test_it_goes_on_when_somebody_is_removed(
 
 
 async def test_it_takes_no_odd_progress(alice: Person, mcp_http: McpHttp, worker: Worker) -> None:
-    def odd(talk: Talk, params: Json) -> None:
+    def tells(talk: Talk, params: Json) -> None:
         talk.stream()
-        for value in (True, "7", None, 10**400, {}):
-            talk.progress(value)  # type: ignore[arg-type]  # that is the point
+        odd: list[Any] = [True, "7", None, 10**400, {}]
+        for value in odd:
+            talk.progress(value)
         talk.progress(1, total=10**400, message="a\0b" * 1000)
         assert seen.wait(WITHIN_S)
         talk.answer_event(said("done"))
         talk.close_connection = True
 
     seen = threading.Event()
-    mcp_http.does["odd"] = odd
+    mcp_http.does["odd"] = tells
     server = await direct.register(principal(alice), "weather", mcp_http.url)
     call_id = await asked(server, "odd")
     call = await eventually(

@@ -126,4 +126,4 @@ async def test_it_asks_for_tools_again(alice: Person, mcp_http: McpHttp) -> None
     mcp_http.credential = ""
     row = await again()
     assert (row.state, row.error) == ("ready", "")
-    await worker.close(1)
+    await worker.end(1)
