@@ -38,6 +38,10 @@ _WORK = bell.Note(kind=bell.WORK, body={})
 T = TypeVar("T")
 
 
+# Calls that are now leased, and those that should stop.
+Due = tuple[list[calls.Claimed], list[calls.Held]]
+
+
 class SessionError(Exception):
     """The session has ended, or does not begin. The text is the reason, the code one of these."""
 
@@ -142,13 +146,23 @@ class Session:
         """The calls and cancellations that are to be sent now. Raises SessionError."""
         if self._over is not None:
             raise self._over
-        claimed, to_stop = await _in_words(_due(self._holder, MOST_AT_ONCE))
+        looking = asyncio.ensure_future(_in_words(_due(self._holder, MOST_AT_ONCE)))
+        try:
+            claimed, to_stop = await asyncio.shield(looking)
+        except asyncio.CancelledError:  # its client has left: the calls need not wait for a lease
+            await lastwords.said(self._hand_back(looking))
+            raise
         fresh = [held for held in to_stop if held not in self._told_to_stop]
         self._told_to_stop = set(to_stop)
         return [
             *(frames.Cancel(id=call, fence=fence) for call, fence in fresh),
             *(_call(one) for one in claimed),
         ]
+
+    async def _hand_back(self, looking: asyncio.Future[Due]) -> None:
+        claimed, _ = await looking
+        for one in claimed:
+            await _give_back(self._holder, one.id, one.fence)
 
     async def next_due(self, timeout_s: float) -> list[frames.Frame]:
         """What is due, as soon as there is something; [] when the time is over or another asks.
@@ -300,7 +314,7 @@ async def _in_words(work: Awaitable[T]) -> T:
         raise SessionError(_CODES[type(error)], str(error)) from error
 
 
-def _due_now(holder: calls.Holder, most: int) -> tuple[list[calls.Claimed], list[calls.Held]]:
+def _due_now(holder: calls.Holder, most: int) -> Due:
     """Calls that are now leased to the holder, and those of its that should stop."""
     mine = ToolCall.objects.filter(
         connector_id=holder.connector_id,
