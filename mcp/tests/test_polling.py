@@ -7,7 +7,7 @@ import pytest
 
 from accounts.principal import CALLBACK, Principal
 from accounts.tests.people import Person, alice, uses_written
-from mcp import bell, frames, session
+from mcp import bell, frames, handout
 from mcp.models import Connector, ToolCall
 from mcp.session import Session
 from mcp.tests.machines import call, machine
@@ -22,15 +22,15 @@ async def test_it_gives_back_what_was_claimed_for_a_client_that_left(
 ) -> None:
     connector = await off_loop(machine)(alice)
     row = await off_loop(call)(connector)
-    claim, claimed, goes_on = session._due, asyncio.Event(), asyncio.Event()
+    claim, claimed, goes_on = handout._look, asyncio.Event(), asyncio.Event()
 
-    async def slow(*args: Any) -> session.Due:
+    async def slow(*args: Any) -> handout.Due:
         found = await claim(*args)
         claimed.set()
         await goes_on.wait()
         return found
 
-    monkeypatch.setattr(session, "_due", slow)
+    monkeypatch.setattr(handout, "_look", slow)
     principal = Principal(
         organization_id=alice.organization.pk,
         user_id=alice.user.pk,
