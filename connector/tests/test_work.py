@@ -20,6 +20,7 @@ class World:
 
     def __init__(self, seed: int, *, honest: bool = True) -> None:
         self.random = random.Random(seed)
+        self.honest = honest
         self.rows: dict[str, dict[str, Any]] = {
             f"c{n}": {"state": "queued", "fence": 0, "effects": n % 3 > 0, "cancel": False}
             for n in range(CALLS)
@@ -77,6 +78,8 @@ class World:
         if isinstance(frame, frames.Result):
             interrupted = frame.outcome == "interrupted"
             assert interrupted != (("d", frame.id, frame.outcome) in on_disk)
+            if interrupted and self.honest:
+                assert ("d", frame.id, "done") not in on_disk, "a result that is known is told"
         self.up.append(frame)
 
     def run(self, action: actions.Run) -> None:
