@@ -26,10 +26,12 @@ class Held:
     call: frames.Call
     permission: Permission = Permission.NOTED
     run: int | None = None  # the number of the run that is under way
+    began: bool = False  # it has run, or may have
     end: End | None = None
     kept: bool = False  # the end is on disk, or cannot get there
     cancelled: bool = False
     ours: bool = True  # False: the lease has ended; it runs on, and its late result still counts
+    asked_earlier: bool = False  # in an older session: the answer may have been yes
     refusal: str = ""  # why it must not run here, whatever the gateway says
     sent_ago: int | None = None  # ticks since the result was sent
 
@@ -77,7 +79,7 @@ def recovered(entry: Entry, end: End) -> Held:
         has_effects=entry.has_effects,
         remaining_ms=0,
     )
-    return Held(call=call, permission=Permission.GRANTED, end=end, kept=True)
+    return Held(call=call, permission=Permission.GRANTED, began=True, end=end, kept=True)
 
 
 def not_begun(reason: str) -> End:

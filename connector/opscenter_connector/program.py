@@ -62,6 +62,7 @@ async def _worked(
         await link.bye(STOPPED if ending.exit_code == ExitCode.STOPPED else ending.reason)
         return ending
     finally:
+        await runner.aclose()
         for task in (kept, linked, stopped):
             task.cancel()
         await asyncio.gather(kept, linked, stopped, return_exceptions=True)

@@ -127,6 +127,9 @@ class Runner:
         await self._quiet(within_s)
         self.perform(self.work.abandon())
         await self._quiet(LAST_ACKS_S)
+
+    async def aclose(self) -> None:
+        """Leave everything as it is; the journal knows."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -153,7 +156,7 @@ class Runner:
     def _keep(self, action: actions.Keep) -> None:
         def written(durable: "asyncio.Future[None]") -> None:
             self._trouble(durable)
-            self.perform(self.work.kept(action.id))
+            self.perform(self.work.kept(action.id, action.end))
 
         line = journal.ended(action.id, action.fence, action.end)
         self._journal.write(line).add_done_callback(written)

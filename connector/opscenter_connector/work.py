@@ -64,14 +64,17 @@ class Work:
             return [release(call, "too many calls at once")]
         held = self._held[call.id] = Held(call=call)
         if call.id in self._ran:  # it ran, and its result is gone: never again
-            held.end, held.kept = INTERRUPTED, True
+            held.began, held.end, held.kept = True, INTERRUPTED, True
         return [Begin(call=call)]
 
     def _handed_out_again(self, held: Held, call: frames.Call) -> list[Action]:
         """Under a new fence: permission is asked anew. What runs goes on, what has ended stands."""
         if call.fence <= held.call.fence:
             return []
+        if held.end is not None and not held.began:  # it only could not begin, and now it may
+            return [*self._drop(held), *self.handed_out(call)]
         held.call, held.permission, held.ours, held.cancelled = call, Permission.NOTED, True, False
+        held.asked_earlier = False
         return [Begin(call=call)]
 
     def _in_flight(self) -> int:
@@ -90,7 +93,7 @@ class Work:
             return self._end(held, CANCELLED)
         if held.refusal or self.stopping:
             return self._end(held, not_begun(held.refusal or "the connector is stopping"))
-        held.run = next(self._numbers)
+        held.run, held.began = next(self._numbers), True
         remaining_s = said.remaining_ms / 1000
         return [Run(call=held.call, number=held.run, remaining_s=remaining_s)]
 
@@ -98,6 +101,8 @@ class Work:
         held = self._asked(said.id, said.fence)
         if held is None:
             return []
+        if held.asked_earlier and held.waits:
+            return self._give_up(held)
         told = happenings.CallDenied(
             id=said.id, server=held.call.server, tool=held.call.tool, reason=said.reason
         )
@@ -119,7 +124,12 @@ class Work:
         if held.end is not None or (held.running and held.call.has_effects):
             held.ours = False
             return []
-        return self._drop(held)
+        return self._give_up(held) if held.asked_earlier and held.waits else self._drop(held)
+
+    def _give_up(self, held: Held) -> list[Action]:
+        """The yes to an older `start` may have been cut off: say that nothing began here."""
+        held.permission, held.ours = Permission.GRANTED, False
+        return self._end(held, not_begun("the connection was cut"))
 
     def cancel(self, id_: str, fence: int) -> list[Action]:
         held = self._at(id_, fence)
@@ -149,10 +159,10 @@ class Work:
             return []  # dropped meanwhile
         return self._end(held, end)
 
-    def kept(self, id_: str) -> list[Action]:
+    def kept(self, id_: str, end: End) -> list[Action]:
         """`d` is on disk, or cannot get there; the gateway gets the result in either case."""
         held = self._held.get(id_)
-        if held is None:
+        if held is None or held.end is not end:
             return []
         held.kept = True
         return self._send(held) if held.settled else []
@@ -175,6 +185,7 @@ class Work:
         actions: list[Action] = []
         for held in self._held.values():
             if held.permission is Permission.ASKED:
+                held.asked_earlier = True
                 actions.append(frames.Start(id=held.call.id, fence=held.call.fence))
             elif held.settled:
                 actions += self._send(held)
@@ -229,10 +240,9 @@ class Work:
     def _drop(self, held: Held) -> list[Action]:
         id_, fence = held.names
         del self._held[id_]
-        ran = not held.waits
-        if ran and held.call.has_effects:
+        if held.began and held.call.has_effects:
             self._remember(id_)
-        forget = Forget(id=id_, fence=fence, ran=ran)
+        forget = Forget(id=id_, fence=fence, ran=held.began)
         return [forget] if held.run is None else [Stop(number=held.run), forget]
 
     def _remember(self, id_: str) -> None:

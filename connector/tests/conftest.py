@@ -85,7 +85,7 @@ async def start(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Callable[...,
         echo = ServerSpec(
             name="echo",
             command=sys.executable,
-            args=("-m", "tests.echo_server"),
+            args=("-m", "tests.legacy_server"),
             cwd=HERE.parent,
             env={"ECHO_NOTES": str(notes)},
         )

@@ -75,15 +75,15 @@ def large(size: int) -> list[TextContent | ImageContent]:
 
 
 @server.tool()
-async def learn(name: str, ctx: Context) -> str:
+async def learn(word: str, ctx: Context) -> str:
     """Offer one tool more."""
 
     def learnt(text: str) -> str:
         return text
 
-    server.add_tool(learnt, name=name, description="New.")
+    server.add_tool(learnt, name=word, description="New.")
     await ctx.notify_tools_changed()
-    return name
+    return word
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class Gateway(Queue):
     def __init__(self) -> None:
         super().__init__()
         self.url = ""
+        self.server: uvicorn.Server
         self.sessions: list[str] = []  # transport of each
         self.headers: list[Any] = []
         self._requests = 0
@@ -55,9 +56,16 @@ class Gateway(Queue):
         welcome = self.take(text)
         if self.faults.swallow_welcome:
             await socket_.receive_text()
+        if self.faults.greeting:
+            await socket_.send_text(self.faults.greeting)
         self.sessions.append("websocket")
         instance, epoch = json.loads(text)["instance"], frames_epoch(welcome)
         await _send(socket_, welcome, lock)
+        if self.faults.cut_always:
+            self._abort(socket_)
+            return
+        if self.faults.freeze:
+            self._transport(socket_).pause_reading()
         pusher = asyncio.ensure_future(self._push(socket_, lock, instance, epoch))
         try:
             while True:
@@ -65,7 +73,7 @@ class Gateway(Queue):
                 answers = self.take(text)
                 if self.faults.cut_after and f'"{self.faults.cut_after}"' in text[:40]:
                     self.faults.cut_after = ""
-                    await socket_.close(1012)
+                    self._abort(socket_)
                     return
                 await _send(socket_, answers, lock)
         finally:
@@ -81,6 +89,20 @@ class Gateway(Queue):
                 await socket_.close(4409, "a newer session of this machine is there")
                 return
             await _send(socket_, _new(self.due(), told), lock)
+
+    def _transport(self, socket_: WebSocket) -> Any:
+        """What uvicorn does not show: the connection underneath."""
+        peer = socket_.client
+        assert peer is not None
+        for connection in self.server.server_state.connections:
+            transport: Any = connection.transport
+            if transport.get_extra_info("peername") == tuple(peer):
+                return transport
+        raise LookupError(peer)
+
+    def _abort(self, socket_: WebSocket) -> None:
+        """Cut it without a word, as a dying network does."""
+        self._transport(socket_).abort()
 
     async def poll(self, request: Request) -> Response:
         return await self._request(request, wait=True)
@@ -152,7 +174,7 @@ async def running() -> AsyncIterator[Gateway]:
     config = uvicorn.Config(
         app, log_level="error", ws="websockets-sansio", lifespan="off", timeout_graceful_shutdown=1
     )
-    server = uvicorn.Server(config)
+    server = gateway.server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield gateway

@@ -48,6 +48,9 @@ class Faults:
     by_proxy: bool = True  # and by whom
     swallow_welcome: bool = False
     cut_after: str = ""  # type of the frame after which a WebSocket is cut without an answer
+    cut_always: bool = False
+    freeze: bool = False  # read nothing any more, not even pings
+    greeting: str = ""  # said before the welcome
     poll: int = 0  # status of polls
     mute: set[str] = field(default_factory=set)  # types that get no answer
     deny: str = ""  # reason with which `start` is denied
