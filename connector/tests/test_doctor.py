@@ -135,7 +135,7 @@ async def test_it_recognizes_another_web_server() -> None:
         found = await findings(f"http://127.0.0.1:{port}")
     assert found["gateway"].state == FAILED
     assert found["gateway"].seen == (
-        "something else answers (200, nginx): <h1>Welcome to [31mnginx</h1>"
+        "something else answers (200, nginx): <h1>Welcome to nginx</h1>"
     )
 
 
