@@ -1,6 +1,9 @@
 """Header values in, `Principal` out, or a named refusal; the same for HTTP and for the tunnel."""
 
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -96,6 +99,37 @@ def require(principal: Principal, scope: str) -> None:
     if scope not in principal.scopes:
         has = ", ".join(sorted(principal.scopes)) or "none"
         raise ScopeError(f"This API key lacks the scope {scope}; its scopes are: {has}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Which key a connection showed at its beginning, and with which secret."""
+
+    key_id: str
+    digest: bytes
+
+
+def shown(principal: Principal, authorization: str, x_api_key: str) -> Shown | None:
+    """What of these headers `identify` took `principal` from."""
+    for header in (authorization, x_api_key):
+        with suppress(CredentialError):
+            credential = _credential(header)
+            if keys.id_of(credential) == principal.key_id:
+                return Shown(key_id=principal.key_id, digest=keys.digest(credential))
+    return None
+
+
+async def closed(shown: Collection[Shown]) -> dict[Shown, str]:
+    """Which of these would be refused now, and why: one read for all."""
+    found = await keys.find_all({one.key_id for one in shown})
+    now = timezone.now()
+    refused: dict[Shown, str] = {}
+    for one in shown:
+        try:
+            judge(found.get(one.key_id, NO_KEY), one.digest, now=now)
+        except CredentialError as error:
+            refused[one] = str(error)
+    return refused
 
 
 def _credential(header: str) -> str:

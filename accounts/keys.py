@@ -4,10 +4,11 @@ import hmac
 import logging
 import secrets
 import string
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -169,12 +170,22 @@ def _forget_once_stored(key_id: str) -> None:
 
 def _read(key_id: str) -> KnownKey:
     """The key as the database has it now. Raises ApiKey.DoesNotExist."""
+    return _known_of(_judged().get(id=key_id))
+
+
+def _read_all(key_ids: Collection[str]) -> dict[str, KnownKey]:
+    return {key.id: _known_of(key) for key in _judged().filter(id__in=key_ids)}
+
+
+def _judged() -> Any:
+    """Keys with all that they are judged by."""
     belongs = Membership.objects.filter(
         organization=OuterRef("organization"), user=OuterRef("user")
     )
-    key = (
-        ApiKey.objects.select_related("user").annotate(user_belongs=Exists(belongs)).get(id=key_id)
-    )
+    return ApiKey.objects.select_related("user").annotate(user_belongs=Exists(belongs))
+
+
+def _known_of(key: Any) -> KnownKey:
     return KnownKey(
         digest=bytes(key.digest),
         former_digest=None if key.former_digest is None else bytes(key.former_digest),
@@ -194,6 +205,7 @@ def _read(key_id: str) -> KnownKey:
     )
 
 
+find_all = off_loop(_read_all)  # past the memory: for connections that live on
 _read_off_loop = off_loop(_read)
 _known: Memory[str, KnownKey] = Memory(
     _read_off_loop, ttl_s=settings.MEMORY_TTL_S, most=KEYS_IN_MEMORY

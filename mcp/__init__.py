@@ -1,1 +1,1 @@
-"""How does a tool call reach the user's machine and come back?"""
+"""How a tool call reaches the user's machine and comes back."""

@@ -4,6 +4,7 @@ The same frames travel in a WebSocket, one JSON text each, and in the bodies of 
 and `/submit`. Fields that a newer version adds are ignored; unknown types are refused.
 """
 
+import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 VERSION = 1
 MAX_FRAME_BYTES = 2 * 1024 * 1024  # a result of the largest size and what is around it
 MAX_HELD = 64  # calls named in one frame; a connector never holds so many
+MAX_DEPTH = 100  # of a result; deeper ones break readers that go down by recursion
 
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
 Line = Annotated[str, Meta(max_length=500)]
@@ -178,7 +180,11 @@ FromGateway = Welcome | Call | Started | Denied | Ack | Renewed | Cancel | Refus
 
 _from_connector = msgspec.json.Decoder(FromConnector)
 _from_gateway = msgspec.json.Decoder(FromGateway)
+_decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+_QUOTED = re.compile(r"'[^']*'")
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_MARKS = re.compile(rb"[\[\]{}]")
 
 
 def from_connector(text: bytes | str) -> FromConnector:
@@ -188,7 +194,8 @@ def from_connector(text: bytes | str) -> FromConnector:
 
 def from_gateway(text: bytes | str) -> FromGateway:
     """The frame that a gateway sent. Raises FrameError."""
-    return _decoded(_from_gateway, text)
+    frame: FromGateway = _decoded(_from_gateway, text)
+    return frame
 
 
 def encode(frame: Frame) -> bytes:
@@ -200,9 +207,17 @@ def _decoded(decoder: msgspec.json.Decoder[Any], text: bytes | str) -> Any:
     if len(text) > MAX_FRAME_BYTES:
         raise FrameError(f"a frame has at most {MAX_FRAME_BYTES} bytes")
     try:
-        return decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise FrameError(str(error)) from error
+        # What stays raw is not looked at by msgspec, so all of it is decoded as text first.
+        return decoder.decode(text if isinstance(text, str) else text.decode())
+    except UnicodeError as error:
+        raise FrameError("it is not UTF-8") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise FrameError(_without_values(str(error))) from error
+
+
+def _without_values(text: str) -> str:
+    """The reason without what was sent: it may go into a log."""
+    return _QUOTED.sub("'…'", text)
 
 
 def _checked(frame: FromConnector) -> FromConnector:
@@ -220,5 +235,25 @@ def _check_result(frame: Result) -> None:
             raise FrameError(
                 f"outcome {frame.outcome} {'needs' if field == wanted else 'has no'} `{field}`"
             )
-        if value is not UNSET and bytes(value)[:1] != b"{":
-            raise FrameError(f"`{field}` must be an object")
+        if value is not UNSET:
+            _check_raw(bytes(value), field)
+
+
+def _check_raw(raw: bytes, field: str) -> None:
+    """JSON that is kept as it is must be some that everybody can read."""
+    if raw[:1] != b"{":
+        raise FrameError(f"`{field}` must be an object")
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
+        raise FrameError(f"`{field}` nests deeper than {MAX_DEPTH}")
+    try:
+        _decode_any(raw)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise FrameError(f"{_without_values(str(error))} in `{field}`") from error
+
+
+def _depth(raw: bytes) -> int:
+    depth = deepest = 0
+    for mark in _MARKS.findall(_STRINGS.sub(b"", raw)):
+        depth += 1 if mark in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest

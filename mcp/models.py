@@ -10,8 +10,11 @@ from django.db.models.functions import Now
 from accounts.models import Organization
 from mcp.states import FINAL, HELD, State
 
-_FINAL = sorted(FINAL)
-_HELD = sorted(HELD)
+# As plain words, so that the migrations hold them and import nothing.
+_STATES = sorted(state.value for state in State)
+_FINAL = sorted(state.value for state in FINAL)
+_HELD = sorted(state.value for state in HELD)
+_BEGUN = [State.RUNNING.value, State.ORPHANED.value, State.LOST.value]
 
 
 class Connector(models.Model):
@@ -123,8 +126,8 @@ class McpTool(models.Model):
 class ToolCall(models.Model):
     """One row of the queue. Only `mcp.calls` writes it, each verb by one conditional UPDATE.
 
-    Triggers of the migrations keep what no constraint can: a final row stays as it is, a fence never
-    falls, and a call, its connector and its user are of one organization.
+    Triggers of the migrations keep what no constraint can: a final row stays as it is, a fence
+    never falls, and a call is of its connector's organization.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -140,7 +143,7 @@ class ToolCall(models.Model):
     tool_use_id = models.CharField(max_length=64)
     waiter = models.UUIDField(null=True, help_text="The process whose request waits for it")
 
-    state = models.CharField(max_length=10, choices=[(s, s.value) for s in State])
+    state = models.CharField(max_length=10, choices=[(word, word) for word in _STATES])
     fence = models.BigIntegerField(default=0)
     deliveries = models.PositiveIntegerField(default=0)
     starts = models.PositiveIntegerField(default=0)
@@ -158,10 +161,11 @@ class ToolCall(models.Model):
     class Meta:
         verbose_name = "tool call"
         constraints = [
-            models.UniqueConstraint(fields=["request_id", "tool_use_id"], name="one_call_per_use"),
-            models.CheckConstraint(
-                condition=Q(state__in=sorted(State)), name="a_known_state_of_a_call"
+            models.UniqueConstraint(
+                fields=["organization", "user", "request_id", "tool_use_id"],
+                name="one_call_per_use",
             ),
+            models.CheckConstraint(condition=Q(state__in=_STATES), name="a_known_state_of_a_call"),
             models.CheckConstraint(
                 name="a_final_call_has_an_end",
                 condition=Q(state__in=_FINAL, finished_at__isnull=False)
@@ -174,15 +178,15 @@ class ToolCall(models.Model):
             ),
             models.CheckConstraint(
                 name="an_answered_call_has_a_result",
-                condition=~Q(state__in=[State.SUCCEEDED, State.FAILED]) | Q(result__isnull=False),
+                condition=~Q(state__in=[State.SUCCEEDED.value, State.FAILED.value])
+                | Q(result__isnull=False),
             ),
             models.CheckConstraint(
                 name="effects_start_once", condition=Q(has_effects=False) | Q(starts__lte=1)
             ),
             models.CheckConstraint(
                 name="started_before_it_ran",
-                condition=~Q(state__in=[State.RUNNING, State.ORPHANED, State.LOST])
-                | Q(starts__gte=1),
+                condition=~Q(state__in=_BEGUN) | Q(starts__gte=1),
             ),
             models.CheckConstraint(
                 name="starts_within_deliveries", condition=Q(starts__lte=F("deliveries"))
@@ -192,7 +196,7 @@ class ToolCall(models.Model):
             models.Index(
                 fields=["connector", "created_at", "id"],
                 name="calls_queued",
-                condition=Q(state=State.QUEUED),
+                condition=Q(state=State.QUEUED.value),
             ),
             models.Index(
                 fields=["connector"],

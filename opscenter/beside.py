@@ -1,4 +1,4 @@
-"""What runs beside the requests: this process's heartbeat, and the sweep after dead ones."""
+"""What runs beside the requests: this process's heartbeat, the sweep after dead ones, a tunnel."""
 
 import asyncio
 import threading
@@ -8,12 +8,13 @@ from django.db import Error, close_old_connections
 
 from billing import workers
 from billing.sweep import Sweeper
+from mcp import beside as tunnel
 
 STOP_S = 5.0  # a sweep in the middle of a transaction ends it; more is a database that hangs
 
 
 class Beside:
-    """Both from the server's start to its end."""
+    """All from the server's start to its end."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -22,17 +23,19 @@ class Beside:
             target=Sweeper().run, args=[self._stop], name="sweeper", daemon=True
         )
         self._beating = asyncio.get_running_loop().create_task(_beat())
+        self._tunnel = tunnel.Beside()
 
     def start(self) -> None:
         """Begin to sweep; the heart beats already."""
         self._sweeping.start()
 
     async def end(self) -> None:
-        """Stop both. Call it before the writer ends."""
+        """Stop all. Call it before the writer ends."""
         self._stop.set()
         self._beating.cancel()
         with suppress(asyncio.CancelledError):
             await self._beating
+        await self._tunnel.end()
         await asyncio.to_thread(self._sweeping.join, STOP_S)
 
 

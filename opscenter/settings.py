@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from django.templatetags.static import static
 
 from billing import events
+from mcp import targets
 from opscenter import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -51,6 +52,8 @@ LAGO_API_KEY = env.text("LAGO_API_KEY")
 LAGO_WEBHOOK_SECRET = env.text("LAGO_WEBHOOK_SECRET")
 LAGO_EVENT_CODE = env.text("LAGO_EVENT_CODE", "ai_api_call")
 LAGO_EVENT_PROPERTIES = env.checked("LAGO_EVENT_PROPERTIES", list(events.DEFAULT), events.fields)
+# MCP servers that the gateway reaches itself: what of them may be private and without TLS.
+MCP_HTTP_ALLOW = env.checked("OPSCENTER_MCP_HTTP_ALLOW", [], targets.allowed)
 # Proxies in front of us whose word on where a request comes from is believed.
 TRUSTED_PROXIES = env.whole("OPSCENTER_TRUSTED_PROXIES", 0, least=0, most=10)
 # What may go wrong before somebody has to wait. The other rates stand in accounts/rates.py.
@@ -80,6 +83,9 @@ PING_S = env.seconds("OPSCENTER_PING_S", 15)  # proxies cut silence at about 100
 DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
 # Keys and routes live in memory this long, so a revocation holds on every worker within 5 s.
 MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
+# A machine that is silent for so long loses its calls. Short finds dead ones, long forgives lines.
+MCP_LEASE_S = env.seconds("OPSCENTER_MCP_LEASE_S", 15)
+MCP_KEEP_DAYS = env.whole("OPSCENTER_MCP_KEEP_DAYS", 7, most=3650)
 
 # Upstream credentials may stay in the environment; a row then only names the variable.
 READ_CREDENTIAL = env.credential
@@ -96,6 +102,7 @@ INSTALLED_APPS = [
     "servestatic",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "channels",
     "opscenter",
     "accounts",
@@ -211,6 +218,22 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Ops-Center",
+    "DESCRIPTION": (
+        "The REST pages of this gateway. The Messages API under `/v1` is Anthropic's and described"
+        " there. Machines connect by a WebSocket, `GET /api/mcp/ws/{user_id}`; what goes over it,"
+        " and through `poll` and `submit`, is described in `docs/tunnel.md`."
+    ),
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",  # from here, not from somebody's CDN
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "docExpansion": "list"},
+    "PREPROCESSING_HOOKS": ["opscenter.openapi.without_slash"],
 }
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

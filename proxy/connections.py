@@ -14,7 +14,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.resolver import ThreadedResolver
 from django.conf import settings
 
-from proxy.addresses import is_off_limits, literal_off_limits
+from accounts.networks import is_off_limits
+from proxy.addresses import literal_off_limits
 from proxy.routing import UpstreamConfig
 
 MOST_INFORMATIONAL = 20  # 100 Continue, 103 Early Hints and their like before one answer

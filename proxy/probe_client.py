@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
+from accounts.networks import is_off_limits
 from proxy.adapters import anthropic
-from proxy.addresses import is_off_limits
 from proxy.routing import UpstreamConfig
 
 CONNECT_S = 2.0  # a server that is there says so at once

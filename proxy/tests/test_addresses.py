@@ -2,7 +2,8 @@
 
 import pytest
 
-from proxy.addresses import is_off_limits, literal_off_limits
+from accounts.networks import is_off_limits
+from proxy.addresses import literal_off_limits
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """`manage.py serve`: the server that people run."""
 
 import os
+import socket
+import sys
 from typing import Any
 
 import uvicorn
@@ -10,12 +12,14 @@ from django.db import Error
 
 from billing import terms
 from billing.models import Plan
+from mcp import beside, frames
 from opscenter import exporter
 from opscenter.listening import check_free
 
 # Clients keep one connection for a session and think between two requests; a server that closes
 # first now and then closes on a request that is just being sent.
 KEEP_ALIVE_S = 75
+PING_S = 20  # proxies cut a silent socket after a minute or so
 
 
 class Command(BaseCommand):
@@ -48,8 +52,16 @@ def _check_default_plan() -> None:
     raise CommandError(f"OPSCENTER_DEFAULT_PLAN: no plan has the code {code!r}; it may be: {codes}")
 
 
+class Server(uvicorn.Server):
+    """uvicorn, which tells the machines that it stops before it cuts them off."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await beside.say_goodbye()
+        await super().shutdown(sockets)
+
+
 def _serve() -> None:
-    uvicorn.run(
+    config = uvicorn.Config(
         "opscenter.asgi:application",
         host=settings.HOST,
         port=settings.PORT,
@@ -63,4 +75,13 @@ def _serve() -> None:
         log_config=None,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.DRAIN_S,
+        ws="websockets-sansio",  # the one that bounds what it reads ahead and what it has to send
+        ws_max_size=frames.MAX_FRAME_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # 200 MB of zeros are 200 KB until somebody inflates them
     )
+    server = Server(config)
+    server.run()
+    if not server.started:
+        sys.exit(3)  # as uvicorn's own command says that it could not start

@@ -1,0 +1,155 @@
+"""Under which conditions each verb of the queue may change a row, each with its name.
+
+A condition is named so that it can be read, and tested by being broken. Verbs look them up here at
+each call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Exists, F, Q
+from django.db.models.expressions import Combinable
+
+from mcp import clock
+from mcp.models import Connector
+from mcp.states import HELD, State
+
+LEASE_S: float = settings.MCP_LEASE_S
+RENEW_S = LEASE_S / 3  # two renewals may be lost
+GRACE_S = 30.0  # after the deadline, for a late result
+MAX_DELIVERIES = 5  # of a call without effects: one that takes its machine down each time ends
+
+Held = tuple[UUID, int]  # a call, and the fence that it was handed out under
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A connector in one of its sessions."""
+
+    connector_id: UUID
+    organization_id: UUID
+    epoch: int
+
+
+# Who asks.
+
+
+def of_holder(holder: Holder) -> Q:
+    return Q(connector_id=holder.connector_id, organization_id=holder.organization_id)
+
+
+def newest(holder: Holder) -> Q:
+    """Of connectors: the holder's, in this very session."""
+    return Q(id=holder.connector_id, organization_id=holder.organization_id, epoch=holder.epoch)
+
+
+def of_newest(holder: Holder) -> Q:
+    return Q(Exists(Connector.objects.filter(newest(holder))))
+
+
+def under_fence(call_id: UUID, fence: int) -> Q:
+    return Q(id=call_id, fence=fence)
+
+
+def among(held: Sequence[Held]) -> Q:
+    found = Q(pk__in=[])
+    for call_id, fence in held:
+        found |= under_fence(call_id, fence)
+    return found
+
+
+# What a connector may do.
+
+
+def claimable() -> Q:
+    return Q(state=State.QUEUED, deadline__gt=clock.now())
+
+
+def room(max_in_flight: int, in_flight: int) -> int:
+    return max_in_flight - in_flight
+
+
+def next_fence() -> Combinable:
+    return F("fence") + 1
+
+
+def startable() -> Q:
+    return Q(
+        state=State.LEASED,
+        cancel_requested=False,
+        deadline__gt=clock.now(),
+        lease_until__gt=clock.now(),
+    )
+
+
+def renewable() -> Q:
+    # Long after its deadline a call must end, though its connector goes on saying that it runs.
+    return Q(state__in=HELD, lease_until__gt=clock.now(), deadline__gt=clock.after(-GRACE_S))
+
+
+def in_progress() -> Q:
+    return Q(state=State.RUNNING)
+
+
+def releasable() -> Q:
+    return Q(state=State.LEASED)
+
+
+def finishable() -> Q:
+    return Q(state__in=[State.RUNNING, State.ORPHANED])
+
+
+# What whoever asked for a call may do.
+
+
+def cancelled_at_once() -> Q:
+    return Q(state=State.QUEUED)
+
+
+def is_open() -> Q:
+    return Q(finished_at__isnull=True)
+
+
+# What time does. In the order in which it is looked at.
+
+
+def silent(state: State) -> Q:
+    return Q(state=state, lease_until__lte=clock.now())
+
+
+def late() -> Q:
+    return Q(deadline__lte=clock.now())
+
+
+def rerunnable() -> Q:
+    """Of calls that began, those that may begin again."""
+    return Q(
+        has_effects=False,
+        cancel_requested=False,
+        deadline__gt=clock.now(),
+        deliveries__lt=MAX_DELIVERIES,
+    )
+
+
+def expired() -> Q:
+    never_begun = Q(state=State.QUEUED) | silent(State.LEASED) & Q(cancel_requested=False)
+    return never_begun & late()
+
+
+def stopped() -> Q:
+    return silent(State.LEASED) & Q(cancel_requested=True)
+
+
+def requeued() -> Q:
+    handed_out = silent(State.LEASED) & Q(cancel_requested=False) & ~late()
+    return handed_out | silent(State.RUNNING) & rerunnable()
+
+
+def orphaned() -> Q:
+    return silent(State.RUNNING) & ~rerunnable()
+
+
+def lost() -> Q:
+    return Q(state=State.ORPHANED, deadline__lte=clock.after(-GRACE_S))

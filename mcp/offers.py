@@ -1,0 +1,104 @@
+"""What tools a user's machines offer now, and on which of them a call would run."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Case, F, Q, QuerySet, Value, When
+
+from accounts.principal import Principal
+from mcp import definitions
+from mcp.models import Connector, McpServer, McpTool
+from mcp.registry import is_online
+
+
+class RefusedError(Exception):
+    """The call does not begin. The text is for the model that asked, the code for programs."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """A tool that can be run now."""
+
+    server: str
+    tool: str
+    title: str
+    description: str
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None
+    annotations: dict[str, Any]
+    digest: str
+    has_effects: bool
+    connector_id: UUID
+    connector: str  # its name
+
+
+def offered(principal: Principal) -> list[Offered]:
+    """All tools of all ready servers. Of two servers of one name the first in order counts."""
+    servers: dict[str, McpServer] = {}
+    ready = _servers_of(principal).filter(is_online("connector__"), state=McpServer.State.READY)
+    for server in ready.select_related("connector"):
+        servers.setdefault(server.name, server)
+    by_id = {server.id: server for server in servers.values()}
+    tools = McpTool.objects.filter(server__in=by_id).order_by("server__name", "position")
+    return [_offered(by_id[tool.server_id], tool) for tool in tools]
+
+
+def find(principal: Principal, server_name: str, tool_name: str) -> Offered:
+    """The tool where a call of it would run now. Raises RefusedError."""
+    of_name = _servers_of(principal).filter(name=server_name[: definitions.TITLE_CHARS])
+    server = of_name.select_related("connector").first()
+    if server is None:
+        raise RefusedError("no_such_server", f"There is no server {server_name[:100]!r}.")
+    if not server.can_work:  # type: ignore[attr-defined]  # annotated
+        text = f"The machine {server.connector.name!r} with the server {server.name} is offline."
+        raise RefusedError("offline", text)
+    if server.state != McpServer.State.READY:
+        why = f": {server.error}" if server.error else "."
+        raise RefusedError("not_ready", f"The server {server.name} is {server.state}{why}")
+    tool = server.tools.filter(name=tool_name[: definitions.TITLE_CHARS]).first()
+    if tool is None:
+        text = f"The server {server.name} has no tool {tool_name[:100]!r}."
+        raise RefusedError("no_such_tool", text)
+    return _offered(server, tool)
+
+
+def _servers_of(principal: Principal) -> QuerySet[McpServer]:
+    """The user's servers, those that can be called now first.
+
+    Then those of the machine whose session is the youngest: it is where the user came last. (When
+    it was seen last says nothing, for all that are there are seen every few seconds.)
+    """
+    mine = McpServer.objects.filter(
+        connector__organization_id=principal.organization_id,
+        connector__user_id=principal.user_id,
+    )
+    can_work = Case(When(is_online("connector__"), then=Value(True)), default=Value(False))
+    is_ready = Case(When(Q(state=McpServer.State.READY), then=Value(True)), default=Value(False))
+    return mine.annotate(can_work=can_work, is_ready=is_ready).order_by(
+        F("can_work").desc(),
+        F("is_ready").desc(),
+        F("connector__opened_at").desc(nulls_last=True),
+        "connector_id",
+    )
+
+
+def _offered(server: McpServer, tool: McpTool) -> Offered:
+    connector: Connector = server.connector
+    return Offered(
+        server=server.name,
+        tool=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=tool.input_schema,
+        output_schema=tool.output_schema,
+        annotations=tool.annotations,
+        digest=tool.digest,
+        has_effects=definitions.has_effects(tool.annotations),
+        connector_id=server.connector_id,
+        connector=connector.name,
+    )

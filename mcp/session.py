@@ -1,0 +1,340 @@
+"""One logical session of a machine, over whichever transport it comes."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from django.db.models import Q
+from msgspec import UNSET, Raw
+
+from accounts.auth import Shown
+from accounts.principal import Principal
+from accounts.reads import DatabaseAwayError
+from mcp import bell, calls, frames, lastwords, living, registry
+from mcp.allowance import Allowance, SpentError
+from mcp.bell import Ear, Listening
+from mcp.models import Connector, ToolCall
+from mcp.states import Outcome, State, Verdict
+from mcp.threads import off_loop
+
+# Close codes. Those from 4400 are HTTP's, and 4000 more.
+BYE, RESTARTING = 1000, 1001
+BAD_FRAME, WRONG_CREDENTIAL, NO_SUCH_VERSION = 4400, 4401, 4406
+SILENT, NEWER_SESSION, TOO_OFTEN, AWAY = 4408, 4409, 4429, 4503
+
+FRAMES_PER_S = 200  # nobody honest is near
+FRAMES_AT_ONCE = 1000
+PROGRESS_WRITTEN_S = 1.0  # for one call; in between only the bell tells of it
+POLLED_S = 60.0  # a session that has not been polled for longer is forgotten here, not ended
+
+# Handed out before the last ones are sent: with arguments of a MiB each, the 4 MiB that a machine
+# which reads slowly may hold of our memory. The rest stays in the queue.
+MOST_AT_ONCE = 4
+MOST_REFUSED = 20  # tools of one server that are told of; the rest have the same fault
+MOST_LOOKED_AT = 100  # open calls of one connector in one look; it may have MAX_OPEN
+_WORK = bell.Note(kind=bell.WORK, body={})
+T = TypeVar("T")
+
+
+class SessionError(Exception):
+    """The session has ended, or does not begin. The text is the reason, the code one of these."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+    @property
+    def status(self) -> int:
+        """The same for HTTP."""
+        return self.code - 4000 if self.code >= BAD_FRAME else 503
+
+
+class Session:
+    """What a machine says and is told. One coroutine calls `take`, another may `due` and `wait`."""
+
+    def __init__(
+        self, principal: Principal, opened: registry.Opened, transport: str, shown: Shown | None
+    ) -> None:
+        self.principal = principal
+        self.opened = opened
+        self.transport = transport
+        self.shown = shown  # looked at again while the session lives
+        self.has_ended = False  # by its machine's bye
+        self.touched_at = time.monotonic()
+        self.gone = asyncio.Event()
+        self._holder = calls.Holder(
+            connector_id=opened.connector_id,
+            organization_id=principal.organization_id,
+            epoch=opened.epoch,
+        )
+        self._over: SessionError | None = None
+        self._listening: Listening = bell.current().of_connector(opened.connector_id)
+        self._ear: Ear = self._listening.start()
+        self._ear.hear(_WORK)  # what came before anybody listened
+        self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
+        self._told_to_stop: set[calls.Held] = set()
+        self._progress_written: dict[calls.Held, float] = {}
+        self._waits = 0
+        living.add(self)
+
+    @classmethod
+    async def open(
+        cls, principal: Principal, hello: frames.Hello, transport: str, shown: Shown | None = None
+    ) -> tuple[Self, frames.Welcome]:
+        """Begin a session; it ends those before it. Raises SessionError."""
+        if living.is_stopping:
+            raise SessionError(AWAY, "The gateway is restarting.")
+        if hello.v != frames.VERSION:
+            raise SessionError(NO_SUCH_VERSION, f"This gateway speaks version {frames.VERSION}.")
+        opened = await _in_words(_open(principal, hello, transport))
+        bell.ring_connector(opened.connector_id, bell.EPOCH, {"epoch": opened.epoch})
+        session = cls(principal, opened, transport, shown)
+        return session, session.welcome()
+
+    @classmethod
+    async def resume(
+        cls,
+        principal: Principal,
+        instance: UUID,
+        epoch: int,
+        transport: str = Connector.Transport.POLLING,
+        shown: Shown | None = None,
+    ) -> Self:
+        """The session of this epoch. Raises SessionError where it is not the newest."""
+        opened = await _in_words(_resume(principal, instance, epoch))
+        known = living.of_epoch(opened.connector_id, epoch)
+        if isinstance(known, cls):
+            known.touched_at = time.monotonic()
+            known.shown = shown
+            return known
+        return cls(principal, opened, transport, shown)
+
+    def welcome(self) -> frames.Welcome:
+        """The answer to the hello."""
+        return frames.Welcome(
+            v=frames.VERSION,
+            connector=self.opened.connector_id,
+            epoch=self.opened.epoch,
+            lease_ms=int(calls.LEASE_S * 1000),
+            renew_ms=int(calls.RENEW_S * 1000),
+            max_in_flight=self.opened.max_in_flight,
+            max_frame_bytes=frames.MAX_FRAME_BYTES,
+            max_result_bytes=calls.MAX_RESULT_BYTES,
+        )
+
+    async def take(self, frame: frames.FromConnector) -> list[frames.Frame]:
+        """What is answered to a frame. Raises SessionError."""
+        try:
+            self._allowance.spend(time.monotonic())
+        except SpentError:
+            text = f"More than {FRAMES_PER_S} frames in a second."
+            raise SessionError(TOO_OFTEN, text) from None
+        if self._over is not None:
+            raise self._over
+        answer = _ANSWERS.get(type(frame))
+        if answer is None:
+            raise SessionError(BAD_FRAME, "A hello comes once, at the beginning.")
+        return await _in_words(answer(self, frame))
+
+    async def due(self) -> list[frames.Frame]:
+        """The calls and cancellations that are to be sent now. Raises SessionError."""
+        if self._over is not None:
+            raise self._over
+        claimed, to_stop = await _in_words(_due(self._holder, MOST_AT_ONCE))
+        fresh = [held for held in to_stop if held not in self._told_to_stop]
+        self._told_to_stop = set(to_stop)
+        return [
+            *(frames.Cancel(id=call, fence=fence) for call, fence in fresh),
+            *(_call(one) for one in claimed),
+        ]
+
+    async def wait(self, timeout_s: float) -> bool:
+        """True: something may be due. False: nothing came in that time, or another wait began.
+
+        Raises SessionError when the session is over.
+        """
+        self._waits += 1
+        mine = self._waits
+        self._ear.rouse()  # whoever waited before us
+        ends_at = time.monotonic() + timeout_s
+        while (left_s := ends_at - time.monotonic()) > 0 and self._waits == mine:
+            notes = await self._ear.wait(left_s)
+            self.touched_at = time.monotonic()
+            if self._waits != mine:
+                for note in notes:  # they are for whoever waits now
+                    self._ear.hear(note)
+                break
+            if any(note.body.get("epoch", 0) > self.opened.epoch for note in notes):
+                self.end(NEWER_SESSION, "A newer session of this machine is there.")
+            if self._over is not None:
+                raise self._over
+            if any(note.kind == bell.WORK for note in notes):
+                return True
+        return False
+
+    async def next_due(self, timeout_s: float) -> list[frames.Frame]:
+        """What is due, as soon as there is something; [] where `wait` says False."""
+        ends_at = time.monotonic() + timeout_s
+        found = await self.due()
+        while not found and await self.wait(ends_at - time.monotonic()):
+            found = await self.due()
+        return found
+
+    def end(self, code: int, reason: str) -> None:
+        """From now on everything here raises this."""
+        self._over = self._over or SessionError(code, reason)
+        self._ear.rouse()
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether a connection lives as long as it does."""
+        return self.transport == Connector.Transport.WEBSOCKET
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its machine is: a socket is open, or the last poll is not long ago."""
+        return self.is_socket or time.monotonic() - self.touched_at < POLLED_S
+
+    async def close(self) -> None:
+        """Note its end, unless a newer session is there."""
+        self.forget()
+        await lastwords.said(_close(self.opened.connector_id, self.opened.epoch))
+
+    def forget(self) -> None:
+        """Hear no more of it here; in the database it may go on."""
+        self._listening.end()
+        living.discard(self)
+        self.gone.set()
+
+    async def _start(self, frame: frames.Start) -> list[frames.Frame]:
+        said = await _begin(self._holder, frame.id, frame.fence)
+        if isinstance(said, str):
+            return [frames.Denied(id=frame.id, fence=frame.fence, reason=said)]
+        return [frames.Started(id=frame.id, fence=frame.fence, remaining_ms=said)]
+
+    async def _progress(self, frame: frames.Progress) -> list[frames.Frame]:
+        body: dict[str, Any] = {"progress": frame.progress}
+        if frame.total is not UNSET:
+            body["total"] = frame.total
+        if frame.message is not UNSET:
+            body["message"] = registry.plain(frame.message)
+        held, now = (frame.id, frame.fence), time.monotonic()
+        if now - self._progress_written.get(held, 0.0) >= PROGRESS_WRITTEN_S:
+            if not await _note_progress(self._holder, frame.id, frame.fence, body):
+                return []  # not the machine's call (any more), so nobody hears of it
+            if len(self._progress_written) >= frames.MAX_HELD:
+                self._progress_written.clear()  # costs each of them one write
+            self._progress_written[held] = now
+        bell.ring_call(frame.id, bell.PROGRESS, body)
+        return []
+
+    async def _result(self, frame: frames.Result) -> list[frames.Frame]:
+        outcome, raw = Outcome(frame.outcome), frame.result
+        raw = frame.error if raw is UNSET else raw
+        body = None if raw is UNSET else bytes(raw).decode()
+        verdict = await _finish(self._holder, frame.id, frame.fence, outcome, body)
+        if verdict is Verdict.ACCEPTED:
+            self._progress_written.pop((frame.id, frame.fence), None)
+            bell.ring_call(frame.id)
+            self._ear.hear(_WORK)  # there is a free place
+        return [frames.Ack(id=frame.id, fence=frame.fence, verdict=verdict.value)]
+
+    async def _release(self, frame: frames.Release) -> list[frames.Frame]:
+        # Not rung for: it would come back at once. The look of every second hands it out again.
+        await _give_back(self._holder, frame.id, frame.fence)
+        return []
+
+    async def _renew(self, frame: frames.Renew) -> list[frames.Frame]:
+        if not frame.calls:  # an idle machine's sign of life
+            return [frames.Renewed(held=[], lost=[], cancel=[])]
+        said = await _renew(self._holder, frame.calls)
+        self._told_to_stop.update(said.cancel)
+        return [frames.Renewed(held=said.held, lost=said.lost, cancel=said.cancel)]
+
+    async def _server(self, frame: frames.Server) -> list[frames.Frame]:
+        problems = await _announce(self.opened, frame.server)
+        return [
+            frames.Refused(
+                what="server", name=frame.server.name, field=one.field, reason=one.reason
+            )
+            for one in problems[:MOST_REFUSED]
+        ]
+
+    async def _ready(self, frame: frames.Ready) -> list[frames.Frame]:
+        await _keep_only(self.opened, frame.servers)
+        return []
+
+    async def _bye(self, frame: frames.Bye) -> list[frames.Frame]:
+        self.has_ended = True
+        return []
+
+
+# By the type of the frame; a hello has its place before there is a session.
+_ANSWERS: dict[type, Callable[[Session, Any], Awaitable[list[frames.Frame]]]] = {
+    frames.Start: Session._start,
+    frames.Progress: Session._progress,
+    frames.Result: Session._result,
+    frames.Release: Session._release,
+    frames.Renew: Session._renew,
+    frames.Server: Session._server,
+    frames.Ready: Session._ready,
+    frames.Bye: Session._bye,
+}
+
+# What each error of the layers below means to the machine.
+_CODES: dict[type[Exception], int] = {
+    registry.TooManyError: TOO_OFTEN,
+    registry.NoSessionError: SILENT,
+    registry.NewerSessionError: NEWER_SESSION,
+    calls.SupersededError: NEWER_SESSION,
+    DatabaseAwayError: AWAY,
+}
+
+
+async def _in_words(work: Awaitable[T]) -> T:
+    """The same, with a SessionError for what means the session's end."""
+    try:
+        return await work
+    except tuple(_CODES) as error:
+        raise SessionError(_CODES[type(error)], str(error)) from error
+
+
+def _due_now(holder: calls.Holder, most: int) -> tuple[list[calls.Claimed], list[calls.Held]]:
+    """Calls that are now leased to the holder, and those of its that should stop."""
+    mine = ToolCall.objects.filter(
+        connector_id=holder.connector_id,
+        organization_id=holder.organization_id,
+        finished_at__isnull=True,
+    )
+    look = mine.filter(Q(state=State.QUEUED) | Q(cancel_requested=True))
+    rows = list(look.values_list("id", "fence", "state")[:MOST_LOOKED_AT])
+    to_stop = [(call, fence) for call, fence, state in rows if state != State.QUEUED]
+    # Most looks find nothing, and a claim locks.
+    return calls.claim(holder, most) if len(to_stop) < len(rows) else [], to_stop
+
+
+def _call(claimed: calls.Claimed) -> frames.Call:
+    return frames.Call(
+        id=claimed.id,
+        fence=claimed.fence,
+        server=claimed.server,
+        method=claimed.method,
+        params=Raw(claimed.params.encode()),
+        has_effects=claimed.has_effects,
+        remaining_ms=claimed.remaining_ms,
+    )
+
+
+_open = off_loop(registry.open_session)
+_resume = off_loop(registry.resume_session)
+_close = off_loop(registry.close_session)
+_announce = off_loop(registry.announce)
+_keep_only = off_loop(registry.keep_only)
+_due = off_loop(_due_now)
+_begin = off_loop(calls.start)
+_note_progress = off_loop(calls.note_progress)
+_finish = off_loop(calls.finish)
+_give_back = off_loop(calls.release)
+_renew = off_loop(calls.renew)

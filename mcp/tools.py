@@ -1,0 +1,222 @@
+"""The door to the users' tools: what is offered, run it, look at it, stop it."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from accounts.principal import Principal
+from billing import workers
+from mcp import bell, calls, lastwords, offers, waiting
+from mcp.models import ToolCall
+from mcp.offers import Offered, RefusedError
+from mcp.states import FINAL, Outcome, State
+from mcp.threads import off_loop
+from mcp.waiting import Told
+
+__all__ = ["CallView", "Ended", "Offered", "RefusedError", "Told"]
+
+SLACK_S = 15.0  # after a call's deadline and its grace: the reaper comes by each second
+ID_CHARS = 64  # the columns' width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a call ended. `result` is an MCP CallToolResult, also where no machine gave one."""
+
+    call_id: UUID
+    state: State
+    is_error: bool
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallView:
+    """A call as its owner sees it."""
+
+    row: ToolCall
+    ended: Ended | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Put:
+    call_id: UUID
+    connector_id: UUID
+
+
+async def offered(principal: Principal) -> list[Offered]:
+    """Every tool that this user's machines offer now. Raises accounts.reads.DatabaseAwayError."""
+    return await _all_offered(principal)
+
+
+async def run(
+    principal: Principal,
+    *,
+    server: str,
+    tool: str,
+    arguments: Mapping[str, Any],
+    request_id: str,
+    tool_use_id: str,
+    deadline_s: float = calls.DEADLINE_S,
+    told: Told | None = None,
+) -> Ended:
+    """Run a tool on the user's machine and wait for its end.
+
+    Whoever cancels this cancels the call. Raises RefusedError, accounts.reads.DatabaseAwayError.
+    """
+    params = _params(tool, arguments)
+    ids = (request_id, tool_use_id)
+    putting = asyncio.ensure_future(
+        _put(principal, server, tool, params, ids, deadline_s, workers.OWN_ID)
+    )
+    try:
+        put = await asyncio.shield(putting)  # the row may be there though we never hear of it
+        bell.ring_connector(put.connector_id)
+        within_s = deadline_s + calls.GRACE_S + SLACK_S
+        row = await waiting.for_end(put.call_id, within_s, told)
+    except BaseException as error:
+        # Left by its caller, or by a `told` that fails: in both cases nobody hears the result.
+        if not isinstance(error, RefusedError):
+            await lastwords.said(_take_back(principal, putting))
+        raise
+    # The reaper ends every call; where nothing runs any more, nobody knows.
+    return _ended_as(put.call_id, State.LOST, None) if row is None else _ended(row)
+
+
+async def submit(
+    principal: Principal,
+    *,
+    server: str,
+    tool: str,
+    arguments: Mapping[str, Any],
+    request_id: str,
+    tool_use_id: str,
+    deadline_s: float = calls.DEADLINE_S,
+) -> UUID:
+    """Put a call that nobody waits for into the queue. Raises as `run` does."""
+    params = _params(tool, arguments)
+    ids = (request_id, tool_use_id)
+    put = await _put(principal, server, tool, params, ids, deadline_s, None)
+    bell.ring_connector(put.connector_id)
+    return put.call_id
+
+
+async def wait(
+    principal: Principal, call_id: UUID, within_s: float, told: Told | None = None
+) -> CallView | None:
+    """The call once it is final, or as it is after that time; None where the user has none."""
+    if await look(principal, call_id) is None:
+        return None
+    await waiting.for_end(call_id, within_s, told)
+    return await look(principal, call_id)
+
+
+async def look(principal: Principal, call_id: UUID) -> CallView | None:
+    """One of this user's calls."""
+    row = await _read(principal, call_id)
+    if row is None:
+        return None
+    return CallView(row=row, ended=_ended(row) if row.state in FINAL else None)
+
+
+async def cancel(principal: Principal, call_id: UUID) -> bool:
+    """Stop one of this user's calls. False: there is none, or it has ended."""
+    row = await _read(principal, call_id)
+    if row is None or not await _cancel(principal.organization_id, call_id):
+        return False
+    bell.ring_connector(row.connector_id)
+    bell.ring_call(call_id)
+    return True
+
+
+def _params(tool: str, arguments: Mapping[str, Any]) -> str:
+    """MCP's params. Only the size is looked at: whether they fit the tool, its server says."""
+    if not isinstance(arguments, Mapping):
+        raise RefusedError("bad_arguments", "The arguments of a tool must be an object.")
+    try:
+        params = msgspec.json.encode({"name": tool, "arguments": arguments})
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise RefusedError("bad_arguments", "The arguments are not JSON.") from error
+    if len(params) > calls.MAX_ARGUMENT_BYTES:
+        text = f"The arguments have more than {calls.MAX_ARGUMENT_BYTES} bytes."
+        raise RefusedError("too_large", text)
+    return params.decode()
+
+
+@off_loop
+def _put(
+    principal: Principal,
+    server: str,
+    tool: str,
+    params: str,
+    ids: tuple[str, str],
+    deadline_s: float,
+    waiter: UUID | None,
+) -> _Put:
+    if not 0 < deadline_s <= calls.MAX_DEADLINE_S:
+        text = f"A deadline is more than 0 and at most {calls.MAX_DEADLINE_S:.0f} seconds."
+        raise RefusedError("bad_deadline", text)
+    if any(not 0 < len(one) <= ID_CHARS or "\0" in one for one in ids):
+        text = f"The ids of a call have 1 to {ID_CHARS} characters."
+        raise RefusedError("bad_ids", text)
+    found = offers.find(principal, server, tool)
+    new = calls.NewCall(
+        organization_id=principal.organization_id,
+        user_id=principal.user_id,
+        connector_id=found.connector_id,
+        server=found.server,
+        tool=found.tool,
+        params=params,
+        has_effects=found.has_effects,
+        request_id=ids[0],
+        tool_use_id=ids[1],
+        deadline_s=deadline_s,
+        waiter=waiter,
+    )
+    try:
+        return _Put(call_id=calls.enqueue(new), connector_id=found.connector_id)
+    except calls.QueueFullError as error:
+        raise RefusedError("queue_full", str(error)) from error
+    except calls.OtherCallError as error:
+        raise RefusedError("other_call", str(error)) from error
+
+
+async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> None:
+    put = await putting
+    if await _cancel(principal.organization_id, put.call_id):
+        bell.ring_connector(put.connector_id)
+
+
+def _ended(row: ToolCall) -> Ended:
+    result = row.result
+    if row.outcome == Outcome.ERROR and result is not None:
+        result = calls.failure(_message_of(json.loads(result)))
+    return _ended_as(row.id, State(row.state), result)
+
+
+def _ended_as(call_id: UUID, state: State, result: str | None) -> Ended:
+    words = json.loads(calls.result_of(state, result) or calls.failure(f"It is {state}."))
+    is_error = state != State.SUCCEEDED
+    return Ended(call_id=call_id, state=state, is_error=is_error, result=words)
+
+
+def _message_of(error: dict[str, Any]) -> str:
+    """What a JSON-RPC error says, or what stands in its place: `failure` of the queue's own."""
+    if "message" in error:
+        return str(error["message"])
+    return "\n".join(str(part.get("text", "")) for part in error.get("content", []))
+
+
+@off_loop
+def _read(principal: Principal, call_id: UUID) -> ToolCall | None:
+    return ToolCall.objects.filter(
+        id=call_id, organization_id=principal.organization_id, user_id=principal.user_id
+    ).first()
+
+
+_all_offered = off_loop(offers.offered)
+_cancel = off_loop(calls.cancel)
