@@ -1,11 +1,13 @@
 """What a machine is handed: calls that are leased to it, and word of those that should stop."""
 
 import asyncio
+from typing import Any
+from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from msgspec import Raw
 
-from mcp import calls, frames, lastwords
+from mcp import calls, frames, lastwords, prepared
 from mcp.models import ToolCall
 from mcp.states import State
 from mcp.threads import off_loop
@@ -40,16 +42,20 @@ async def _hand_back(holder: calls.Holder, looking: asyncio.Future[Due]) -> None
 
 @off_loop
 def _look(holder: calls.Holder) -> Due:
-    mine = ToolCall.objects.filter(
-        connector_id=holder.connector_id,
-        organization_id=holder.organization_id,
-        finished_at__isnull=True,
-    )
-    look = mine.filter(Q(state=State.QUEUED) | Q(cancel_requested=True))
-    rows = list(look.values_list("id", "fence", "state")[:MOST_LOOKED_AT])
+    rows = _to_do(connector_id=holder.connector_id, organization_id=holder.organization_id)
     to_stop = [(call, fence) for call, fence, state in rows if state != State.QUEUED]
     # Most looks find nothing, and a claim locks.
     return calls.claim(holder, MOST_AT_ONCE) if len(to_stop) < len(rows) else [], to_stop
+
+
+@prepared.select
+def _to_do(*, connector_id: UUID, organization_id: UUID) -> QuerySet[Any, Any]:
+    """The calls that may be handed out, and those that should stop."""
+    mine = ToolCall.objects.filter(
+        connector_id=connector_id, organization_id=organization_id, finished_at__isnull=True
+    )
+    found = mine.filter(Q(state=State.QUEUED) | Q(cancel_requested=True))
+    return found.values_list("id", "fence", "state")[:MOST_LOOKED_AT]
 
 
 def frame_of(claimed: calls.Claimed) -> frames.Call:
