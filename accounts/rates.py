@@ -37,6 +37,7 @@ HOUR_S = 60 * MINUTE_S
 
 # What is counted, and by what; how often each may be done stands in RATES.
 FAILED_AUTHENTICATION = "failed-authentication"  # wrong credentials, by address
+CONNECTOR_REGISTRATIONS = "connector-registrations"  # servers registered over REST, by user
 CONNECTOR_SESSIONS = "connector-sessions"  # sessions that machines open, by user
 LOGIN_ADDRESS = "login-address"  # passwords tried, by address
 LOGIN_NAME = "login-name"  # passwords tried, by user name
@@ -51,6 +52,7 @@ RATES: dict[str, Rate] = {
     # Only whether there was one before is asked of it.
     LOGIN_NAME_ADDRESS: Rate(limit=1, period_s=HOUR_S),
     # A connector that flaps is told to wait.
+    CONNECTOR_REGISTRATIONS: Rate(limit=60, period_s=MINUTE_S),
     CONNECTOR_SESSIONS: Rate(limit=60, period_s=MINUTE_S),
     KEY_SECRETS: Rate(limit=30, period_s=HOUR_S),
     OWN_CREDENTIAL_TESTS: Rate(limit=10, period_s=MINUTE_S),

@@ -100,12 +100,16 @@ class BodyTooLargeError(APIException):
     """The body is larger than any sensible one."""
 
     status_code = 413
-    default_detail = f"The body must not be larger than {BODY_MAX_BYTES} bytes."
     default_code = "too_large"
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"The body must not be larger than {most_bytes} bytes.")
 
 
 class BoundedJSONParser(JSONParser):
     """JSON of a bounded size that can be stored and sent back as UTF-8."""
+
+    most_bytes = BODY_MAX_BYTES
 
     def parse(
         self,
@@ -113,9 +117,9 @@ class BoundedJSONParser(JSONParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        body = stream.read(BODY_MAX_BYTES + 1)
-        if len(body) > BODY_MAX_BYTES:
-            raise BodyTooLargeError
+        body = stream.read(self.most_bytes + 1)
+        if len(body) > self.most_bytes:
+            raise BodyTooLargeError(self.most_bytes)
         try:
             value = super().parse(io.BytesIO(body), media_type, parser_context)
             # Half a surrogate pair is legal JSON, but no database and no answer can hold it.

@@ -128,3 +128,21 @@ class Key(serializers.ModelSerializer[ApiKey]):
     def get_status(self, key: ApiKey) -> str:
         now: datetime = self.context["now"]
         return key.status(now=now)
+
+
+class Keys(serializers.Serializer[Any]):
+    """A list of keys."""
+
+    results = Key(many=True)
+    limit = serializers.IntegerField()
+    has_more = serializers.BooleanField()
+
+
+class IssuedKey(Key):
+    """A key with its plaintext, which no other answer holds."""
+
+    key = serializers.CharField(help_text="The plaintext, shown only now.")
+
+    class Meta(Key.Meta):
+        fields = [*Key.Meta.fields, "key"]
+        read_only_fields = fields

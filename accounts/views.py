@@ -15,11 +15,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import audit, keys, rates
+from accounts.described import described
 from accounts.models import ApiKey, Membership
 from accounts.principal import KEYS_WRITE, Principal
 from accounts.rest import BoundedJSONParser, HasScope, bound
-from accounts.serializers import Key, NewKey, Rotation
+from accounts.serializers import IssuedKey, Key, Keys, NewKey, Rotation
 
+TAG = "API keys"
 KEYS_LISTED = 200  # more on one page than anybody reads; the answer says when there are more
 RULERS = [Membership.Role.OWNER, Membership.Role.ADMIN]  # who manage everybody's keys
 
@@ -79,6 +81,7 @@ class KeyPage(APIView):
 class ApiKeys(KeyPage):
     """List keys; make one."""
 
+    @described("keys_list", tag=TAG, summary="List keys", gives=Keys)
     def get(self, request: Request) -> Response:
         newest = self.visible().order_by("-created_at", "-id")[: KEYS_LISTED + 1]
         rows = list(newest)
@@ -87,6 +90,15 @@ class ApiKeys(KeyPage):
             {"results": listed.data, "limit": KEYS_LISTED, "has_more": len(rows) > KEYS_LISTED}
         )
 
+    @described(
+        "keys_create",
+        tag=TAG,
+        summary="Make a key",
+        body=NewKey,
+        gives=IssuedKey,
+        status=201,
+        refuses=(413, 429),
+    )
     def post(self, request: Request) -> Response:
         body = NewKey(data=request.data)
         body.is_valid(raise_exception=True)
@@ -133,9 +145,11 @@ class ApiKeys(KeyPage):
 class ApiKeyDetail(KeyPage):
     """Show one key; revoke it."""
 
+    @described("keys_show", tag=TAG, summary="Show a key", gives=Key, refuses=(404,))
     def get(self, request: Request, key_id: str) -> Response:
         return Response(self.shown(get_object_or_404(self.visible(), id=key_id)))
 
+    @described("keys_revoke", tag=TAG, summary="Revoke a key", status=204, refuses=(404,))
     def delete(self, request: Request, key_id: str) -> Response:
         key = get_object_or_404(self.visible().select_related("organization"), id=key_id)
         with transaction.atomic():
@@ -147,6 +161,14 @@ class ApiKeyDetail(KeyPage):
 class ApiKeyRotation(KeyPage):
     """Give a key a new secret."""
 
+    @described(
+        "keys_rotate",
+        tag=TAG,
+        summary="Give a key a new secret",
+        body=Rotation,
+        gives=IssuedKey,
+        refuses=(404, 409, 413, 429),
+    )
     def post(self, request: Request, key_id: str) -> Response:
         key = get_object_or_404(self.visible().select_related("organization"), id=key_id)
         self._refuse_higher_key(key)

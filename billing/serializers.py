@@ -7,6 +7,8 @@ from typing import Any
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.serializers import Strict, Text
@@ -17,6 +19,7 @@ GROUPS_MOST = 2  # more make groups of one request each
 ROWS_DEFAULT, ROWS_MOST = 1_000, 10_000
 
 
+@extend_schema_field(OpenApiTypes.DATETIME)
 class Moment(serializers.Field[datetime, Any, str, Any]):
     """An ISO date or datetime; without an offset it is UTC, and a date is its midnight."""
 

@@ -14,15 +14,17 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.described import described
 from accounts.models import ApiKey, Organization
 from accounts.principal import USAGE_READ
 from accounts.rest import HasScope
 from accounts.views import RULERS, KeyPage
-from billing import current, statements, terms, usage
+from billing import current, shapes, statements, terms, usage
 from billing.allowances import ORGANIZATION
 from billing.plans import Limits
 from billing.serializers import Asked, Exported, Organized, amounts, asked, by, moment
 
+TAG = "Usage"
 NOT_YOURS = "You are not a member of it, or of any."
 
 # What has a name besides its id, and which column holds it.
@@ -73,6 +75,7 @@ class UsagePage(KeyPage):
 class Usage(UsagePage):
     """Answer a question to the sums."""
 
+    @described("usage", tag=TAG, summary="Sums of usage", query=Asked, gives=shapes.USAGE)
     def get(self, request: Request) -> Response:
         wanted = asked(Asked, request.query_params)
         sight = self.sight(wanted["organization"])
@@ -115,6 +118,13 @@ class Usage(UsagePage):
 class CurrentUsage(UsagePage):
     """Say where the caller stands with the limits of their plan."""
 
+    @described(
+        "usage_current",
+        tag=TAG,
+        summary="Where the caller stands with the limits of their plan",
+        query=Organized,
+        gives=shapes.CURRENT,
+    )
     def get(self, request: Request) -> Response:
         organization_id, rules = self._place(asked(Organized, request.query_params)["organization"])
         caller, now = self.principal(), timezone.now()
@@ -174,6 +184,13 @@ class UsageExport(UsagePage):
 
     content_negotiation_class = Unrendered
 
+    @described(
+        "usage_export",
+        tag=TAG,
+        summary="Every request as a line of CSV or JSON",
+        query=Exported,
+        gives=shapes.EXPORT,
+    )
     def get(self, request: Request) -> StreamingHttpResponse:
         query = asked(Exported, request.query_params)
         sight = self.sight(query["organization"])

@@ -1,4 +1,7 @@
-"""The ASGI entry: /v1 on the lean handler, WebSockets to the tunnel, the rest on Django's own."""
+"""The ASGI entry: messages and tool calls on the lean handler, WebSockets to the tunnel.
+
+The rest is Django's own.
+"""
 
 import asyncio
 import gc
@@ -11,14 +14,27 @@ from django.core.asgi import get_asgi_application  # noqa: E402  (settings first
 
 site = get_asgi_application()  # before what follows: it sets Django up
 
+from django.conf import settings  # noqa: E402  (they are read now)
+
 from billing import writer  # noqa: E402  (needs Django)
 from mcp.routing import websockets  # noqa: E402  (needs Django)
+from mcp.views import carried  # noqa: E402  (needs Django)
 from opscenter import beside  # noqa: E402  (needs Django)
 from opscenter.intake import Receive, Scope, Send  # noqa: E402  (needs Django)
-from opscenter.lean import LeanHandler, within_bounds  # noqa: E402  (needs Django)
+from opscenter.lean import (  # noqa: E402  (needs Django)
+    LeanHandler,
+    tunnel_refusal,
+    within_bounds,
+)
 from proxy import connections  # noqa: E402  (needs Django)
 
-messages = LeanHandler()
+messages = LeanHandler("proxy.urls", settings.BODY_MAX_BYTES)
+tunnel = LeanHandler("mcp.lean_urls", carried.MAX_BYTES, tunnel_refusal)
+
+# Who polls or runs a tool waits nearly all the time: on Django's own handler each holds a thread.
+POLLS = frozenset({"/api/mcp/poll", "/api/mcp/submit"})
+EXECUTE = "/api/mcp/execute"
+CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -27,12 +43,21 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _live(receive, send)
     elif scope["type"] == "http" and (scope["path"].startswith("/v1/") or scope["path"] == "/v1"):
         await messages(scope, receive, send)
+    elif scope["type"] == "http" and _carries_calls(scope):
+        await tunnel(scope, receive, send)
     elif scope["type"] == "http":
         await within_bounds(site, scope, receive, send)
     elif scope["type"] == "websocket":
         await websockets(scope, receive, send)
     else:
         await site(scope, receive, send)
+
+
+def _carries_calls(scope: Scope) -> bool:
+    path = scope["path"].removesuffix("/")
+    # People who are signed in may run tools too: their session is the middleware's affair.
+    by_key = path == EXECUTE and any(name in CREDENTIALS for name, _ in scope["headers"])
+    return path in POLLS or by_key
 
 
 async def _live(receive: Receive, send: Send) -> None:

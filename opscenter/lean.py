@@ -1,4 +1,6 @@
-"""Django for /v1 without what costs: no thread, no signal, no temporary file, no middleware.
+"""Django without what costs: no thread, no signal, no temporary file, no middleware.
+
+For /v1, and for the paths under /api/mcp that carry tool calls.
 
 Django's stock handler starts a thread per request, sends two signals through it and spools the
 body to disk before a view can look at its size. Here the body is bounded while it arrives.
@@ -21,6 +23,7 @@ from django.urls import get_resolver
 from accounts.auth import CredentialError
 from accounts.reads import DatabaseAwayError
 from billing import ledger
+from mcp.views import refusals
 from opscenter.intake import ClientLeftError, Receive, Scope, Send, read_body
 from proxy import edge, errors
 from proxy.errors import RefusedError
@@ -37,21 +40,31 @@ STOPPED = ("overloaded_error", STOPPING)
 STRANGER_BYTES = 64 * 1024
 
 
+Refuse = Callable[[Exception, ledger.RecordId], HttpResponse]
+
+
 class LeanHandler(ASGIHandler):
-    """Runs the views of `proxy.urls` on the event loop."""
+    """Runs the views of `urls` on the event loop, for bodies of at most `most_bytes`.
+
+    What reaches no view is answered by `refuse`, in the shape of the views' own refusals.
+    """
+
+    def __init__(self, urls: str, most_bytes: int, refuse: Refuse = edge.refusal) -> None:
+        super().__init__()
+        self._urls, self._most_bytes, self._refusal = urls, most_bytes, refuse
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """No middleware: what /v1 needs, `proxy.edge` does."""
+        """No middleware: what these views need, their own edges do."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. A client that leaves cancels it, wherever it is."""
-        answer = Sending(send)
+        answer = Sending(send, self._refusal)
         try:
-            body = await _body(scope, receive)
+            body = await _body(scope, receive, self._most_bytes)
         except ClientLeftError:
             return
         except Exception as error:  # before any view: it is answered as the views would
-            await _refuse(error, scope, answer)
+            await _refuse(error, scope, answer, self._refusal)
             return
         loop = asyncio.get_running_loop()
         watch = loop.create_task(_cancel_when_gone(receive, asyncio.current_task(loop)))
@@ -66,7 +79,7 @@ class LeanHandler(ASGIHandler):
     async def _work(self, scope: Scope, body: bytes, send: Send) -> None:
         request = ASGIRequest(scope, BytesIO())
         request._body = body  # what HttpRequest.body keeps once it has read; it is bounded already
-        match = get_resolver("proxy.urls").resolve(request.path_info)
+        match = get_resolver(self._urls).resolve(request.path_info)
         response = await match.func(request, *match.args, **match.kwargs)
         if isinstance(response, EventStreamResponse):
             await _send_stream(response, send)
@@ -74,11 +87,19 @@ class LeanHandler(ASGIHandler):
             await _send_whole(response, scope, send)
 
 
+def tunnel_refusal(error: Exception, request_id: ledger.RecordId) -> HttpResponse:
+    """What this handler itself refuses, in the shape of the tunnel's views."""
+    if isinstance(error, RefusedError):
+        error = refusals.EdgeError(error.meaning.status, str(error), error.meaning.headers)
+    return refusals.refusal(error, request_id)
+
+
 class Sending:
     """The server's `send`, which remembers how far the answer has come."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, refuse: Refuse) -> None:
         self._send = send
+        self._refusal = refuse
         self._started = False
         self._ended = False
 
@@ -93,7 +114,7 @@ class Sending:
         """The last words to a client whose answer is not complete when the server must stop."""
         if not self._started:
             error = RefusedError(503, "overloaded_error", STOPPING, retry_after="1")
-            whole = edge.refusal(error, ledger.new_id())
+            whole = self._refusal(error, ledger.new_id())
             await self(_start(whole) | {"headers": [*_headers(whole), _length(whole.content)]})
             await self({"type": "http.response.body", "body": whole.content})
         elif not self._ended:  # a stream: whole answers go out without a pause
@@ -101,7 +122,7 @@ class Sending:
             await self({"type": "http.response.body", "body": last})
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
+async def _body(scope: Scope, receive: Receive, most_bytes: int) -> bytes:
     """The body, once we know whose it is: a stranger cannot make us hold megabytes."""
     try:
         scope["caller"] = await edge.caller_of(scope)
@@ -111,7 +132,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
             return await read_body(scope, receive, limit=STRANGER_BYTES)
         except RefusedError as refusal:
             raise (error if refusal.meaning.status == 413 else refusal) from None
-    return await read_body(scope, receive, limit=settings.BODY_MAX_BYTES)
+    return await read_body(scope, receive, limit=most_bytes)
 
 
 async def within_bounds(site: Application, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +142,7 @@ async def within_bounds(site: Application, scope: Scope, receive: Receive, send:
     except ClientLeftError:
         return
     except RefusedError as error:
-        await _refuse(error, scope, send)
+        await _refuse(error, scope, send, edge.refusal)
         return
     parts: list[Mapping[str, Any]] = [{"type": "http.request", "body": body}]
 
@@ -131,9 +152,9 @@ async def within_bounds(site: Application, scope: Scope, receive: Receive, send:
     await site(scope, replay, send)
 
 
-async def _refuse(error: Exception, scope: Scope, send: Send) -> None:
+async def _refuse(error: Exception, scope: Scope, send: Send, refuse: Refuse) -> None:
     """Answer what reached no view. The connection may hold the rest of a body, so it ends here."""
-    response = edge.refusal(error, ledger.new_id())
+    response = refuse(error, ledger.new_id())
     response.headers["connection"] = "close"
     await _send_whole(response, scope, send)
 

@@ -30,6 +30,11 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
         ("Own credentials", "lock", "proxy.owncredential"),
         ("Workers", "memory", "billing.worker"),
     ],
+    "Machines": [
+        ("Machines", "computer", "mcp.connector"),
+        ("MCP servers", "construction", "mcp.mcpserver"),
+        ("Tool calls", "terminal", "mcp.toolcall"),
+    ],
     "People": [
         ("Organizations", "apartment", "accounts.organization"),
         ("API keys", "key", "accounts.apikey"),

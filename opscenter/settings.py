@@ -100,6 +100,7 @@ INSTALLED_APPS = [
     "servestatic",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "channels",
     "opscenter",
     "accounts",
@@ -215,6 +216,22 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Ops-Center",
+    "DESCRIPTION": (
+        "The REST pages of this gateway. The Messages API under `/v1` is Anthropic's and described"
+        " there. Machines connect by a WebSocket, `GET /api/mcp/ws/{user_id}`; what goes over it,"
+        " and through `poll` and `submit`, is described in `docs/tunnel.md`."
+    ),
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",  # from here, not from somebody's CDN
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "docExpansion": "list"},
+    "PREPROCESSING_HOOKS": ["opscenter.openapi.without_slash"],
 }
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

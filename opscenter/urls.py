@@ -4,12 +4,12 @@ from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.decorators.http import require_safe
 
 from accounts.signin import sign_in
 from billing.admin.usage import usage
-from opscenter import first_run
+from opscenter import first_run, openapi
 
 # The page holds its own style and asks for nothing else, wherever it may be served from.
 HOME_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"
@@ -38,6 +38,9 @@ urlpatterns = [
     path("api/v1/", include("billing.urls")),
     path("api/v1/", include("billing.lago_urls")),
     path("api/v1/", include("proxy.rest_urls")),
+    path("api/mcp/", include("mcp.urls")),
+    re_path(r"^api/schema/?$", openapi.Schema.as_view(), name="schema"),
+    re_path(r"^api/docs/?$", openapi.Docs.as_view(), name="docs"),
     path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
     path("admin/billing/usage/", admin.site.admin_view(usage), name="billing_usage"),
     path("admin/", admin.site.urls),

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import rates, sealed
+from accounts.described import described, shape
 from accounts.models import Organization
 from accounts.principal import MESSAGES
 from accounts.rest import HasScope, bound
@@ -22,6 +23,7 @@ from proxy.explain import NOBODY
 from proxy.models import OwnCredential
 from proxy.validators import CREDENTIAL_CHARS, plain_credential
 
+TAG = "Own credentials"
 NOT_SET_UP = "This gateway is not set up to store credentials. Ask its operator to do it."
 
 
@@ -53,6 +55,41 @@ class Asked(Where):
 
     model = Text(max_length=256)
     session = Text(max_length=256, default="", allow_blank=True)
+
+
+OWN = shape(
+    "OwnCredential",
+    upstream=serializers.CharField(),
+    kind=serializers.CharField(),
+    organization=serializers.UUIDField(),
+    fingerprint=serializers.CharField(),
+    updated_at=serializers.DateTimeField(),
+)
+OWNS = shape(
+    "OwnCredentials",
+    results=serializers.ListField(child=OWN),
+    upstreams=serializers.ListField(
+        child=shape(
+            "UpstreamThatTakesOne", upstream=serializers.CharField(), kind=serializers.CharField()
+        )
+    ),
+)
+FINDING = shape(
+    "OwnCredentialFinding",
+    ok=serializers.BooleanField(),
+    text=serializers.CharField(),
+    credential=serializers.CharField(),
+    models=serializers.ListField(child=serializers.CharField()),
+    model_count=serializers.IntegerField(),
+    ms=serializers.IntegerField(),
+)
+EXPLAINED = shape(
+    "RouteExplained",
+    model=serializers.CharField(),
+    chosen=serializers.DictField(allow_null=True),
+    reason=serializers.CharField(),
+    candidates=serializers.ListField(child=serializers.DictField()),
+)
 
 
 def _shown(own: OwnCredential) -> dict[str, Any]:
@@ -98,6 +135,12 @@ class OwnPage(KeyPage):
 class OwnCredentials(OwnPage):
     """List the credentials of one's organizations, and the upstreams that take one."""
 
+    @described(
+        "own_credentials_list",
+        tag=TAG,
+        summary="List own credentials",
+        gives=OWNS,
+    )
     def get(self, request: Request) -> Response:
         rows = OwnCredential.objects.filter(organization__in=self.mine())
         rows = rows.select_related("upstream").order_by("upstream__name", "organization_id")
@@ -113,6 +156,14 @@ class OwnCredentials(OwnPage):
 class OwnCredentialDetail(OwnPage):
     """Store a credential, or remove it."""
 
+    @described(
+        "own_credentials_store",
+        tag=TAG,
+        summary="Store a credential for an upstream",
+        body=NewCredential,
+        gives=OWN,
+        refuses=(404, 413, 503),
+    )
     def put(self, request: Request, name: str) -> Response:
         body = NewCredential(data=request.data)
         body.is_valid(raise_exception=True)
@@ -129,6 +180,14 @@ class OwnCredentialDetail(OwnPage):
             raise NotSetUpError(NOT_SET_UP) from error
         return Response(_shown(own))
 
+    @described(
+        "own_credentials_forget",
+        tag=TAG,
+        summary="Remove a credential",
+        query=Where,
+        status=204,
+        refuses=(404,),
+    )
     def delete(self, request: Request, name: str) -> Response:
         credentials.forget_own(self.own(request, name), self.actor())
         return Response(status=204)
@@ -137,6 +196,14 @@ class OwnCredentialDetail(OwnPage):
 class OwnCredentialTest(OwnPage):
     """Ask the upstream whether it takes the stored credential."""
 
+    @described(
+        "own_credentials_test",
+        tag=TAG,
+        summary="Ask the upstream whether it takes the stored credential",
+        query=Where,
+        gives=FINDING,
+        refuses=(404, 429, 503),
+    )
     def post(self, request: Request, name: str) -> Response:
         own = self.own(request, name)
         organization, upstream = own.organization, own.upstream
@@ -168,6 +235,13 @@ class Explanation(OwnPage):
 
     permission_classes = [HasScope(MESSAGES)]
 
+    @described(
+        "routes_explain",
+        tag="Routes",
+        summary="Say which upstream would answer for a model, and why",
+        query=Asked,
+        gives=EXPLAINED,
+    )
     def get(self, request: Request) -> Response:
         asked = Asked(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)

@@ -10,6 +10,7 @@ from opscenter import intake, lean
 from proxy.errors import RefusedError
 
 Scope = dict[str, Any]
+MOST = 1024 * 1024  # more than any of these bodies
 PART = b"x" * 10_000
 
 
@@ -27,13 +28,13 @@ def coming(parts: int) -> Callable[[], Awaitable[Mapping[str, Any]]]:
 
 async def test_it_keeps_a_small_body_of_who_shows_no_key_for_the_views_to_judge() -> None:
     scope: Scope = {"headers": []}
-    assert await lean._body(scope, coming(2)) == PART * 2
+    assert await lean._body(scope, coming(2), MOST) == PART * 2
     assert isinstance(scope["caller"], CredentialError)
 
 
 async def test_it_does_not_keep_a_large_body_of_who_shows_no_key() -> None:
     with pytest.raises(CredentialError):
-        await lean._body({"headers": []}, coming(10))
+        await lean._body({"headers": []}, coming(10), MOST)
 
 
 async def test_it_reads_to_the_end_what_it_does_not_keep_so_that_the_answer_is_read() -> None:
