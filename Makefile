@@ -3,12 +3,13 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+TOOL := connector/.venv
 ARGS ?=
 SEEDS ?= 1,2,3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test real chaos lint bench format requirements clean
+.PHONY: help run connector test real chaos lint bench format requirements clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,8 +18,13 @@ run: .venv/run.stamp .env ## Set up on the first run, then serve on 127.0.0.1:80
 	@$(BIN)/python manage.py setup --before-serving
 	@exec $(BIN)/python manage.py serve
 
-test: .venv/dev.stamp ## Run the whole suite on SQLite. ARGS='-k name' for less.
+connector: $(TOOL)/run.stamp ## Install the connector into connector/.venv, with pip alone.
+	@echo "$(TOOL)/bin/ops-connector"
+
+test: .venv/dev.stamp $(TOOL)/dev.stamp ## Run the whole suite on SQLite, and the connector's. ARGS='-k name' for less.
 	$(BIN)/python -m pytest -m "not real" $(ARGS)
+	@# From its own directory: in the root, `mcp` would be our app and not the SDK. 5: nothing matched ARGS.
+	cd connector && .venv/bin/python -m pytest -m "not real" $(ARGS) || [ $$? = 5 ]
 
 real: .venv/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, PostgreSQL) and test against them.
 	$(BIN)/python -m tests.real.install
@@ -27,10 +33,11 @@ real: .venv/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, Pos
 chaos: .venv/dev.stamp ## Kill workers and exporter at random, three times, and balance the books. SEEDS=7 for one.
 	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real tests/real/test_chaos.py $(ARGS)
 
-lint: .venv/dev.stamp ## Format, rules, types, layers, file sizes, missing migrations.
+lint: .venv/dev.stamp $(TOOL)/dev.stamp ## Format, rules, types, layers, file sizes, missing migrations.
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary .
+	cd connector && .venv/bin/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
 	@git ls-files -co --exclude-standard '*.py' | grep -v /migrations/ | xargs wc -l | \
 		awk '$$2 != "total" && $$1 > 300 { print $$2 " has " $$1 " lines; 300 is the bound"; bad = 1 } END { exit bad }'
@@ -46,9 +53,11 @@ format: .venv/dev.stamp ## Bring the code into its form.
 requirements: .venv/dev.stamp ## Pin what requirements*.in ask for, with hashes.
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	cd connector && ../$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header -q pyproject.toml -o requirements.txt
+	cd connector && ../$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header -q pyproject.toml requirements-dev.in -c requirements.txt -o requirements-dev.txt
 
 clean: ## Remove what the other commands made, but never the data in var/*.sqlite3 or .env.
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test var/real var/bench
+	rm -rf .venv $(TOOL) .mypy_cache connector/.mypy_cache connector/.pytest_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/test var/real var/bench
 
 .env: .venv/run.stamp
 	@$(BIN)/python -m opscenter.first_env
@@ -62,6 +71,21 @@ clean: ## Remove what the other commands made, but never the data in var/*.sqlit
 	@echo "Installing what the tests need ..."
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/run.stamp
+
+$(TOOL)/run.stamp: connector/requirements.txt connector/pyproject.toml | $(TOOL)/bin/python
+	@echo "Installing what the connector needs ..."
+	@$(TOOL)/bin/python -m pip install --quiet --require-hashes -r connector/requirements.txt
+	@$(TOOL)/bin/python -m pip install --quiet --no-deps --editable connector
+	@touch $@
+
+$(TOOL)/dev.stamp: connector/requirements-dev.txt $(TOOL)/run.stamp
+	@echo "Installing what the connector's tests need ..."
+	@$(TOOL)/bin/python -m pip install --quiet --require-hashes -r connector/requirements-dev.txt
+	@touch $@
+
+# It runs on 3.10 too, so it takes the Python that is there.
+$(TOOL)/bin/python: | .venv/bin/python
+	@$(PYTHON) -m venv $(TOOL)
 
 # Debian keeps venv in a package of its own. As root we add it; anybody else is told how.
 .venv/bin/python:

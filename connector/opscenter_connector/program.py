@@ -1,0 +1,92 @@
+"""The connector as one coroutine: local servers, journal, and the session with the gateway."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+
+from opscenter_connector import __version__, frames, instance
+from opscenter_connector.addresses import BadAddressError
+from opscenter_connector.choosing import Choice
+from opscenter_connector.endings import Ending, ExitCode
+from opscenter_connector.happenings import Happening
+from opscenter_connector.journal import Journal
+from opscenter_connector.link import Link
+from opscenter_connector.polling import PollingOpener
+from opscenter_connector.runner import Runner
+from opscenter_connector.servers import Servers
+from opscenter_connector.settings import Settings
+from opscenter_connector.websocket import WebSocketOpener
+from opscenter_connector.work import Work
+
+log = logging.getLogger(__name__)
+
+STOP_WITHIN_S = 10.0  # for what runs; service managers kill after a little more
+STOPPED = "stopped by its user"
+
+
+async def run(settings: Settings, told: Callable[[Happening], None], stop: asyncio.Event) -> Ending:
+    """Work until `stop` is set, or until there is no point in going on.
+
+    `told` is called on the event loop and must return at once.
+    """
+    try:
+        with instance.locked(settings.state_dir):
+            journal = Journal(settings.state_dir / "journal.jsonl")
+            try:
+                return await _worked(settings, journal, told, stop)
+            finally:
+                await journal.aclose()
+    except (instance.StateDirError, BadAddressError) as error:
+        return Ending(exit_code=ExitCode.CONFIGURATION, reason=str(error))
+    except OSError as error:
+        reason = f"{settings.state_dir} cannot be used: {error.strerror or error}"
+        return Ending(exit_code=ExitCode.CONFIGURATION, reason=reason)
+
+
+async def _worked(
+    settings: Settings, journal: Journal, told: Callable[[Happening], None], stop: asyncio.Event
+) -> Ending:
+    servers = Servers(settings.servers, lambda one: runner.send(frames.Server(server=one)), told)
+    runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, told)
+    link = Link(
+        _hello(settings), _openers(settings), Choice(settings.transport), runner, servers, told
+    )
+    kept = asyncio.create_task(servers.run())
+    linked = asyncio.create_task(link.run())
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({kept, linked, stopped}, return_when="FIRST_COMPLETED")
+        ending = _ending(kept, linked)
+        await runner.stop(STOP_WITHIN_S)
+        await link.bye(STOPPED if ending.exit_code == ExitCode.STOPPED else ending.reason)
+        return ending
+    finally:
+        await runner.aclose()
+        for task in (kept, linked, stopped):
+            task.cancel()
+        await asyncio.gather(kept, linked, stopped, return_exceptions=True)
+
+
+def _ending(kept: "asyncio.Task[None]", linked: "asyncio.Task[Ending]") -> Ending:
+    """As asked, as the gateway said, or because of a defect of ours."""
+    for task in (kept, linked):
+        if task.done() and (error := task.exception()) is not None:
+            log.error("this is a defect of the connector", exc_info=error)
+            return Ending(exit_code=ExitCode.FAILED, reason=f"a defect: {error!r}")
+    return linked.result() if linked.done() else Ending(exit_code=ExitCode.STOPPED, reason=STOPPED)
+
+
+def _hello(settings: Settings) -> frames.Hello:
+    return frames.Hello(
+        v=frames.VERSION,
+        instance=instance.instance(settings.state_dir),
+        name=settings.name,
+        agent=f"opscenter-connector/{__version__}",
+        platform=sys.platform,
+        max_in_flight=settings.max_in_flight,
+    )
+
+
+def _openers(settings: Settings) -> dict[str, WebSocketOpener | PollingOpener]:
+    return {"websocket": WebSocketOpener(settings), "polling": PollingOpener(settings)}

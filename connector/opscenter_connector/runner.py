@@ -1,0 +1,287 @@
+"""Does what `work` decides: writes, runs, stops, sends. Many calls at once, one journal."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from opscenter_connector import actions, frames, happenings, journal, results
+from opscenter_connector.happenings import Happening
+from opscenter_connector.held import CANCELLED, INTERRUPTED, not_begun
+from opscenter_connector.journal import End, Journal
+from opscenter_connector.localserver import Progressed
+from opscenter_connector.outbox import Outbox
+from opscenter_connector.servers import LostError, NotRunningError, Servers
+from opscenter_connector.work import Work
+
+log = logging.getLogger(__name__)
+
+PROGRESS_EVERY_S = (
+    0.25  # a person sees no more; the gateway takes 200 frames a second from all calls
+)
+MAX_PROGRESS_TEXT = 500  # characters
+START_WITHIN_S = 20.0  # for a server that is just starting again
+LAST_ACKS_S = 2.0  # at the end, for the answers to the last results
+MAX_RESULT_BYTES = 1024 * 1024  # until the gateway has said what it takes
+
+INTERNAL_ERROR, METHOD_NOT_FOUND, TIMED_OUT = -32603, -32601, -32001
+
+
+@dataclass(slots=True)
+class Running:
+    """A call that runs, and what ends it."""
+
+    scope: anyio.CancelScope
+    stopped: bool = False
+
+
+class Runner:
+    """The calls of this machine, whatever session there is."""
+
+    def __init__(
+        self,
+        work: Work,
+        kept: Journal,
+        servers: Servers,
+        told: Callable[[Happening], None],
+    ) -> None:
+        self.work = work
+        self.max_result_bytes = MAX_RESULT_BYTES
+        self._journal = kept
+        self._servers = servers
+        self._told = told
+        self._outbox: Outbox | None = None
+        self._running: dict[int, Running] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+        self._do: dict[type, Callable[[Any], None]] = {
+            actions.Begin: self._begin,
+            actions.Run: self._start,
+            actions.Stop: self._stop_one,
+            actions.Keep: self._keep,
+            actions.Forget: self._forget,
+        }
+        for entry in kept.entries:
+            self.perform(work.recover(entry))
+
+    def attach(self, outbox: Outbox) -> None:
+        """A session is there: say in it all that has had no answer."""
+        self._outbox = outbox
+        self.perform(self.work.reopened())
+
+    def detach(self, outbox: Outbox) -> None:
+        if self._outbox is outbox:
+            self._outbox = None
+
+    def send(self, frame: frames.FromConnector) -> None:
+        """Now or never: what matters is said again in the next session."""
+        if self._outbox is not None:
+            self._outbox.put(frame)
+
+    def take(self, frame: frames.FromGateway) -> None:
+        """What the gateway said."""
+        if isinstance(frame, frames.Call):
+            self.perform(self.work.handed_out(frame))
+        elif isinstance(frame, frames.Started):
+            self.perform(self.work.started(frame))
+        elif isinstance(frame, frames.Denied):
+            self.perform(self.work.denied(frame))
+        elif isinstance(frame, frames.Ack):
+            self.perform(self.work.acknowledged(frame))
+        elif isinstance(frame, frames.Renewed):
+            self.perform(self.work.renewed(frame))
+        elif isinstance(frame, frames.Cancel):
+            self.perform(self.work.cancel(frame.id, frame.fence))
+        elif isinstance(frame, frames.Refused):
+            self._told(
+                happenings.Refused(
+                    what=frame.what, name=frame.name, field=frame.field, reason=frame.reason
+                )
+            )
+
+    def tick(self) -> None:
+        """As often as leases are to be renewed."""
+        self.perform(self.work.tick())
+
+    def perform(self, todo: Iterable[actions.Action]) -> None:
+        """In this order. Lines take their place in the journal at once; what takes time goes on."""
+        for action in todo:
+            if isinstance(action, frames.FromConnector):
+                self.send(action)
+            elif isinstance(action, Happening):
+                self._told(action)
+            else:
+                self._do[type(action)](action)
+        self._news.set()
+
+    async def stop(self, within_s: float) -> None:
+        """Take no more; what runs has a moment to end. What is left is reported as unknown."""
+        self._told(happenings.Stopping(running=self.work.running, within_s=within_s))
+        self.perform(self.work.stop())
+        await self._quiet(within_s)
+        self.perform(self.work.abandon())
+        await self._quiet(LAST_ACKS_S)
+
+    async def aclose(self) -> None:
+        """Leave everything as it is; the journal knows."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _quiet(self, within_s: float) -> None:
+        """Until nothing is left; without a session, until nothing runs."""
+        with anyio.move_on_after(within_s):
+            while not self.work.empty and (self._outbox is not None or self.work.running):
+                self._news.clear()
+                await self._news.wait()
+
+    # What `work` asks for.
+
+    def _begin(self, action: actions.Begin) -> None:
+        call = action.call
+        line = journal.begun(call.id, call.fence, has_effects=call.has_effects)
+
+        def written(durable: "asyncio.Future[None]") -> None:
+            refusal = self._trouble(durable)
+            self.perform(self.work.written(call.id, call.fence, refusal=refusal))
+
+        self._journal.write(line).add_done_callback(written)
+
+    def _keep(self, action: actions.Keep) -> None:
+        def written(durable: "asyncio.Future[None]") -> None:
+            self._trouble(durable)
+            self.perform(self.work.kept(action.id, action.end))
+
+        line = journal.ended(action.id, action.fence, action.end)
+        self._journal.write(line).add_done_callback(written)
+
+    def _forget(self, action: actions.Forget) -> None:
+        self._journal.note(journal.over(action.id, action.fence, ran=action.ran))
+
+    def _trouble(self, durable: "asyncio.Future[None]") -> str:
+        if durable.cancelled() or (error := durable.exception()) is None:
+            return ""
+        self._told(happenings.Trouble(what="journal", reason=str(error)))
+        return f"the connector cannot write its journal ({error})"
+
+    def _start(self, action: actions.Run) -> None:
+        task = asyncio.create_task(self._run(action))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stop_one(self, action: actions.Stop) -> None:
+        running = self._running.get(action.number)
+        if running is not None:
+            running.stopped = True
+            running.scope.cancel()
+
+    async def _run(self, action: actions.Run) -> None:
+        """One call, from the gateway's word to its end."""
+        call, began = action.call, time.monotonic()
+        limit_s = self._limit_s(action)
+        self._told(
+            happenings.CallStarted(
+                id=call.id,
+                server=call.server,
+                tool=call.tool,
+                has_effects=call.has_effects,
+                limit_s=limit_s,
+            )
+        )
+        running = Running(anyio.CancelScope(deadline=anyio.current_time() + limit_s))
+        self._running[action.number] = running
+        try:
+            end = _timed_out(limit_s)
+            with running.scope:
+                end = await self._asked(call)
+            if running.scope.cancelled_caught and running.stopped:
+                end = CANCELLED
+            end, note = await anyio.to_thread.run_sync(_fitted, end, self.max_result_bytes)
+        finally:
+            del self._running[action.number]
+        self._told(_ended(call, end, time.monotonic() - began, note))
+        self.perform(self.work.ended(call.id, action.number, end))
+
+    def _limit_s(self, action: actions.Run) -> float:
+        try:
+            spec = self._servers.get(action.call.server).spec
+        except NotRunningError:
+            return action.remaining_s
+        return min(action.remaining_s, spec.call_limit_s)
+
+    async def _asked(self, call: frames.Call) -> End:
+        """The local server's answer, or why there is none."""
+        if call.method != "tools/call" or not isinstance(call.params.get("name"), str):
+            return _error(METHOD_NOT_FOUND, f"this connector does not know {call.method[:50]}")
+        try:
+            server = self._servers.get(call.server)
+            result = await server.call(
+                call.params, self._progress_of(call), start_within_s=START_WITHIN_S
+            )
+        except NotRunningError as error:
+            return not_begun(str(error))
+        except LostError:
+            return INTERRUPTED
+        except MCPError as error:
+            return _error(error.code, error.message, error.data)
+        except ValidationError:
+            return _error(INTERNAL_ERROR, "the tool ran, but its answer is no result of MCP")
+        except Exception:  # after the request was sent, nobody knows
+            log.exception("a call of %s ended in a way that was not foreseen", call.server)
+            return INTERRUPTED
+        if result.get("resultType", "complete") != "complete":
+            return _error(INTERNAL_ERROR, "the tool asks for more input, and here is nobody to ask")
+        return End(outcome="done", body=result)
+
+    def _progress_of(self, call: frames.Call) -> Progressed:
+        last_s = float("-inf")
+
+        async def progressed(progress: float, total: float | None, message: str | None) -> None:
+            nonlocal last_s
+            now_s = time.monotonic()
+            if now_s - last_s < PROGRESS_EVERY_S and progress != total:
+                return
+            last_s = now_s
+            text = None if message is None else message[:MAX_PROGRESS_TEXT]
+            self.perform(self.work.progressed(call.id, progress, total, text))
+
+        return progressed
+
+
+def _error(code: int, message: str, data: Any = None) -> End:
+    body = {"code": code, "message": message} | ({} if data is None else {"data": data})
+    return End(outcome="error", body=body)
+
+
+def _timed_out(limit_s: float) -> End:
+    return _error(
+        TIMED_OUT, f"no answer within {limit_s:g} s; the tool was told to stop and may have acted"
+    )
+
+
+def _fitted(end: End, max_bytes: int) -> tuple[End, str]:
+    if end.body is None:
+        return end, ""
+    if end.outcome == "error":
+        return End(outcome="error", body=results.fitted_error(end.body)), ""
+    body, note = results.fitted(end.body, max_bytes)
+    return End(outcome=end.outcome, body=body), note
+
+
+def _ended(call: frames.Call, end: End, took_s: float, note: str) -> happenings.CallEnded:
+    body = end.body or {}
+    return happenings.CallEnded(
+        id=call.id,
+        server=call.server,
+        tool=call.tool,
+        outcome=end.outcome,
+        is_error=end.outcome == "done" and body.get("isError") is True,
+        took_s=took_s,
+        note=str(body.get("message", "")) if end.outcome == "error" else note,
+    )

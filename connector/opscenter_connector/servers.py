@@ -1,0 +1,232 @@
+"""The local MCP servers: each is kept running, and says what it can do."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import anyio
+from mcp.shared.exceptions import MCPError
+from mcp_types import CONNECTION_CLOSED
+
+from opscenter_connector import backoff
+from opscenter_connector.frames import Announced
+from opscenter_connector.happenings import Happening, ServerChanged, ServerSaid
+from opscenter_connector.localserver import Connection, Progressed, connected
+from opscenter_connector.results import sayable
+from opscenter_connector.settings import ServerSpec
+
+MAX_TOOLS = 512
+MAX_DEFINITION_BYTES = 64 * 1024
+MAX_ANNOUNCEMENT_BYTES = 1_900_000  # a frame has 2 MiB
+MAX_LAST_WORDS = 5  # lines; what a server says before it ends is usually why
+CALM_S = 0.5  # between two listings, if a server changes its tools in a hurry
+LOOK_EVERY_S = 30.0  # an HTTP server that is gone says nothing
+
+
+class NotRunningError(Exception):
+    """The server is not there, so nothing was begun. The text says why."""
+
+
+class LostError(Exception):
+    """The server went away while the call ran: nobody knows how it ended."""
+
+
+class LocalServer:
+    """One of them."""
+
+    def __init__(
+        self,
+        spec: ServerSpec,
+        announce: Callable[[Announced], None],
+        told: Callable[[Happening], None],
+    ) -> None:
+        self.spec = spec
+        self.announced = Announced(name=spec.name, transport=spec.transport, state="starting")
+        self._announce = announce
+        self._told = told
+        self._connection: Connection | None = None
+        self._calls = 0
+        self._news = anyio.Event()  # of its state; a new one each time
+
+    async def run(self) -> None:
+        """Start it, and start it again whenever it ends, until this is cancelled."""
+        failures = 0
+        while True:
+            self._now("starting")
+            began = time.monotonic()
+            error = await self._once()
+            failures = 0 if time.monotonic() - began > backoff.STABLE_S else failures + 1
+            delay_s = backoff.delay_s(failures)
+            self._now("failed", error=error, retry_s=delay_s)
+            await anyio.sleep(delay_s)
+
+    async def ready(self, within_s: float) -> Connection:
+        """The connection, as soon as it is there. Raises NotRunningError."""
+        with anyio.move_on_after(within_s):
+            while self._connection is None and self.announced.state == "starting":
+                await self._news.wait()
+        if self._connection is None:
+            why = self.announced.error or "it is still starting"
+            raise NotRunningError(f"the server {self.spec.name} is not running: {why}")
+        return self._connection
+
+    async def call(
+        self, params: dict[str, Any], progressed: Progressed, *, start_within_s: float
+    ) -> dict[str, Any]:
+        """The tool's result. Raises NotRunningError, LostError and the server's own MCPError."""
+        connection = await self.ready(start_within_s)
+        self._calls += 1
+        try:
+            return await connection.call(params, progressed)
+        except MCPError as error:
+            if error.code == CONNECTION_CLOSED or connection.closed.is_set():
+                connection.changed.set()  # look whether it is still there
+                raise LostError(f"the server {self.spec.name} ended meanwhile") from error
+            raise
+        finally:
+            self._calls -= 1
+
+    async def _once(self) -> str:
+        """From its start to its end; why it ended."""
+        last_words: list[str] = []
+
+        def said(line: str) -> None:
+            last_words.append(line)
+            del last_words[:-MAX_LAST_WORDS]
+            self._told(ServerSaid(server=self.spec.name, line=line))
+
+        why = "it ended"
+        try:
+            async with connected(self.spec, said) as connection:
+                await self._serve(connection)
+        except Exception as error:  # whatever a server does, it is reported and started again
+            why = _explained(error)
+        finally:
+            self._connection = None
+        return f"{why} ({last_words[-1]})" if last_words else why
+
+    async def _serve(self, connection: Connection) -> None:
+        self._show(connection, await connection.tools())
+        self._connection = connection
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connection.listen)
+            tasks.start_soon(self._keep_listed, connection)
+            await connection.closed.wait()
+            self._connection = None
+            tasks.cancel_scope.cancel()
+
+    async def _keep_listed(self, connection: Connection) -> None:
+        """List again when it says so. Raises if an HTTP server cannot be reached any more."""
+        while True:
+            with anyio.move_on_after(LOOK_EVERY_S if self.spec.url else None):
+                await connection.changed.wait()
+            connection.changed.clear()
+            if self.spec.url and self._calls:
+                continue  # one that is busy may not answer, and must not be cut off for that
+            try:
+                self._show(connection, await connection.tools())
+            except (MCPError, TimeoutError):
+                if self.spec.url:
+                    raise
+            await anyio.sleep(CALM_S)
+
+    def _show(self, connection: Connection, tools: list[dict[str, Any]]) -> None:
+        fitting, error = fitting_tools(tools)
+        self._now(
+            "ready",
+            title=connection.title[:200],
+            version=connection.version[:100],
+            era=connection.era[:20],
+            error=error,
+            tools=fitting,
+        )
+
+    def _now(
+        self, state: str, *, error: str = "", retry_s: float | None = None, **known: Any
+    ) -> None:
+        announced = Announced(
+            name=self.spec.name,
+            transport=self.spec.transport,
+            state=state,
+            error=error[:500],
+            **known,
+        )
+        if announced == self.announced and retry_s is None and state == "ready":
+            return
+        self.announced = announced
+        self._news.set()
+        self._news = anyio.Event()
+        self._announce(announced)
+        self._told(
+            ServerChanged(
+                server=announced.name,
+                transport=announced.transport,
+                state=state,
+                title=announced.title,
+                version=announced.version,
+                era=announced.era,
+                tools=len(announced.tools),
+                error=announced.error,
+                retry_s=retry_s,
+            )
+        )
+
+
+class Servers:
+    """All of them, by name."""
+
+    def __init__(
+        self,
+        specs: Iterable[ServerSpec],
+        announce: Callable[[Announced], None],
+        told: Callable[[Happening], None],
+    ) -> None:
+        self._servers = {spec.name: LocalServer(spec, announce, told) for spec in specs}
+
+    @property
+    def announced(self) -> list[Announced]:
+        return [server.announced for server in self._servers.values()]
+
+    async def run(self) -> None:
+        """Keep all running, until this is cancelled."""
+        async with anyio.create_task_group() as tasks:
+            for server in self._servers.values():
+                tasks.start_soon(server.run)
+
+    def get(self, name: str) -> LocalServer:
+        """Raises NotRunningError."""
+        try:
+            return self._servers[name]
+        except KeyError:
+            raise NotRunningError(f"this machine has no server {name}") from None
+
+
+def fitting_tools(tools: list[dict[str, Any]]) -> tuple[tuple[dict[str, Any], ...], str]:
+    """As many as the gateway takes, and what is said of the others."""
+    fitting: list[dict[str, Any]] = []
+    total = 0
+    for defined in tools:
+        # A picture is nothing to a model, and often large.
+        tool = sayable({name: said for name, said in defined.items() if name != "icons"})
+        size = len(json.dumps(tool, ensure_ascii=False).encode())
+        if size > MAX_DEFINITION_BYTES or total + size > MAX_ANNOUNCEMENT_BYTES:
+            continue
+        if len(fitting) < MAX_TOOLS:
+            fitting.append(tool)
+            total += size
+    left_out = len(tools) - len(fitting)
+    return tuple(fitting), f"{left_out} tools are too large or too many" if left_out else ""
+
+
+def _explained(error: BaseException) -> str:
+    """The first cause, in words."""
+    while (inner := getattr(error, "exceptions", None)) and isinstance(inner, tuple):
+        error = inner[0]
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename} is not there"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, MCPError):
+        return "it ended" if error.code == CONNECTION_CLOSED else error.message
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,51 @@
+"""What the connector is told before it starts. `config.py` reads it; the rest takes it as it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+MAX_IN_FLIGHT = 16  # the tunnel's bound for one connector
+MAX_CALL_S = 600.0  # the tunnel's longest deadline; a tool may be given less
+
+
+class Transport(str, Enum):
+    """How the gateway is reached."""
+
+    AUTO = "auto"  # WebSocket, and polling while it does not work
+    WEBSOCKET = "websocket"
+    POLLING = "polling"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSpec:
+    """A local MCP server: a `command` that speaks over its pipes, or a `url`. One of the two."""
+
+    name: str  # 1 to 64 of A-Z a-z 0-9 _ . -
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold secrets
+    cwd: Path | None = None
+    url: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold secrets
+    start_timeout_s: float = 60.0  # `npx` may have to download the server first
+    call_limit_s: float = MAX_CALL_S  # the gateway's deadline counts too; the smaller one rules
+
+    @property
+    def transport(self) -> str:
+        return "http" if self.url else "stdio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One run of the connector."""
+
+    api_url: str  # https://gateway.example, with or without a path in front of /api
+    api_key: str = field(repr=False)
+    name: str  # of this machine, as people will read it; 1 to 100 characters
+    state_dir: Path  # instance and journal; one connector at a time
+    servers: tuple[ServerSpec, ...]
+    user_id: str = "me"
+    transport: Transport = Transport.AUTO
+    max_in_flight: int = 4
+    ca_file: Path | None = None  # besides what the system trusts

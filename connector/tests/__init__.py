@@ -1,0 +1,1 @@
+"""Tests of the connector. They run in its own environment, from `connector/`."""

@@ -1,0 +1,242 @@
+"""The life of calls under random faults: a model of gateway, wire, disk and tools around `Work`."""
+
+import random
+from collections import Counter, deque
+from typing import Any
+
+import pytest
+
+from opscenter_connector import actions, frames, journal
+from opscenter_connector.held import CANCELLED
+from opscenter_connector.journal import End, Entry
+from opscenter_connector.work import Work
+
+CALLS, STEPS, MOST = 6, 400, 4
+FINAL = {"succeeded", "failed", "cancelled"}
+
+
+class World:
+    """Everything around `Work`. Whatever is not durable is lost in a crash."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.rows: dict[str, dict[str, Any]] = {
+            f"c{n}": {"state": "queued", "fence": 0, "effects": n % 3 > 0, "cancel": False}
+            for n in range(CALLS)
+        }
+        self.up: deque[Any] = deque()  # frames to the gateway
+        self.down: deque[Any] = deque()
+        self.disk: list[dict[str, Any]] = []
+        self.writing: deque[tuple[dict[str, Any], Any]] = deque()
+        self.runs: dict[int, frames.Call] = {}
+        self.stopped: set[int] = set()
+        self.ran: Counter[str] = Counter()
+        self.work = Work(max_in_flight=MOST)
+        self.weights = {
+            self.hand_out: 4,
+            self.hear_up: 8,
+            self.hear_down: 8,
+            self.sync: 8,
+            self.finish: 4,
+            self.work_tick: 2,
+            self.lease_over: 0.7,
+            self.cut: 0.5,
+            self.cancel: 0.4,
+            self.crash: 0.2,
+        }
+
+    # What `Work` asks for.
+
+    def perform(self, todo: list[actions.Action]) -> None:
+        for action in todo:
+            if isinstance(action, actions.Begin):
+                call = action.call
+                line = journal.begun(call.id, call.fence, has_effects=call.has_effects)
+                self.writing.append((line, lambda c=call: self.work.written(c.id, c.fence)))
+            elif isinstance(action, actions.Keep):
+                line = journal.ended(action.id, action.fence, action.end)
+                self.writing.append((line, lambda a=action: self.work.kept(a.id, a.end)))
+            elif isinstance(action, actions.Forget):
+                line = journal.over(action.id, action.fence, ran=action.ran)
+                self.writing.append((line, list))
+            elif isinstance(action, actions.Run):
+                self.run(action)
+            elif isinstance(action, actions.Stop):
+                self.stopped.add(action.number)
+            elif isinstance(action, frames.FromConnector):
+                self.send(action)
+
+    def send(self, frame: frames.FromConnector) -> None:
+        on_disk = {(line["k"], line["id"]) for line in self.disk}
+        if isinstance(frame, frames.Start):
+            assert ("s", frame.id) in on_disk
+        if isinstance(frame, frames.Result) and frame.outcome == "done":
+            assert ("d", frame.id) in on_disk
+        self.up.append(frame)
+
+    def run(self, action: actions.Run) -> None:
+        row = self.rows[action.call.id]
+        assert row["granted"] == action.call.fence, "nothing runs that was not let begin"
+        self.ran[action.call.id] += 1
+        assert self.ran[action.call.id] == 1 or not row["effects"], "effects happen once"
+        self.runs[action.number] = action.call
+
+    # What may happen, one thing at a time.
+
+    def step(self) -> None:
+        what = self.random.choices(list(self.weights), list(self.weights.values()))[0]
+        what()
+
+    def hand_out(self) -> None:
+        for id_, row in self.rows.items():
+            if row["state"] == "queued":
+                row["state"], row["fence"] = "leased", row["fence"] + 1
+                self.down.append(
+                    frames.Call(
+                        id=id_,
+                        fence=row["fence"],
+                        server="s",
+                        method="tools/call",
+                        params={"name": "t"},
+                        has_effects=row["effects"],
+                        remaining_ms=1000,
+                    )
+                )
+                return
+
+    def hear_down(self) -> None:
+        if not self.down:
+            return
+        frame = self.down.popleft()
+        if isinstance(frame, frames.Call):
+            self.perform(self.work.handed_out(frame))
+        elif isinstance(frame, frames.Started):
+            self.perform(self.work.started(frame))
+        elif isinstance(frame, frames.Denied):
+            self.perform(self.work.denied(frame))
+        elif isinstance(frame, frames.Ack):
+            self.perform(self.work.acknowledged(frame))
+        elif isinstance(frame, frames.Renewed):
+            self.perform(self.work.renewed(frame))
+        elif isinstance(frame, frames.Cancel):
+            self.perform(self.work.cancel(frame.id, frame.fence))
+
+    def hear_up(self) -> None:
+        if not self.up:
+            return
+        frame = self.up.popleft()
+        if isinstance(frame, frames.Renew):
+            held = tuple(n for n in frame.calls if self.holds(*n))
+            lost = tuple(n for n in frame.calls if n not in held)
+            self.down.append(frames.Renewed(held=held, lost=lost, cancel=()))
+            return
+        row, names = self.rows[frame.id], {"id": frame.id, "fence": frame.fence}
+        if isinstance(frame, frames.Start):
+            if self.holds(frame.id, frame.fence) and not row["cancel"]:
+                row["state"], row["granted"] = "running", frame.fence
+                self.down.append(frames.Started(**names, remaining_ms=1000))
+            else:
+                self.down.append(frames.Denied(**names, reason="no"))
+        elif isinstance(frame, frames.Release) and row["state"] == "leased":
+            if row["fence"] == frame.fence:
+                row["state"] = "cancelled" if row["cancel"] else "queued"
+        elif isinstance(frame, frames.Result):
+            self.down.append(frames.Ack(**names, verdict=self.finished(frame, row)))
+
+    def holds(self, id_: str, fence: int) -> bool:
+        row = self.rows[id_]
+        return row["fence"] == fence and row["state"] in ("leased", "running")
+
+    def finished(self, frame: frames.Result, row: dict[str, Any]) -> str:
+        if row["fence"] != frame.fence or row["state"] not in ("running", "orphaned"):
+            return "conflict"
+        if frame.outcome == "done":
+            assert self.ran[frame.id], "what is done was run"
+        row["state"] = {"done": "succeeded", "cancelled": "cancelled"}.get(frame.outcome, "failed")
+        return "accepted"
+
+    def sync(self) -> None:
+        if self.writing:
+            line, then = self.writing.popleft()
+            self.disk.append(line)
+            self.perform(then())
+
+    def finish(self) -> None:
+        if self.runs:
+            number = self.random.choice(list(self.runs))
+            call = self.runs.pop(number)
+            end = CANCELLED if number in self.stopped else End(outcome="done", body={})
+            self.perform(self.work.ended(call.id, number, end))
+
+    def work_tick(self) -> None:
+        self.perform(self.work.tick())
+
+    def cut(self) -> None:
+        self.up.clear()
+        self.down.clear()
+        self.perform(self.work.reopened())
+
+    def lease_over(self) -> None:
+        row = self.rows[self.random.choice(list(self.rows))]
+        if row["state"] == "leased" or (row["state"] == "running" and not row["effects"]):
+            row["state"] = "cancelled" if row["cancel"] else "queued"
+        elif row["state"] == "running":
+            row["state"] = "orphaned"
+
+    def cancel(self) -> None:
+        id_ = self.random.choice(list(self.rows))
+        row = self.rows[id_]
+        if row["state"] in ("leased", "running"):
+            row["cancel"] = True
+            self.down.append(frames.Cancel(id=id_, fence=row["fence"]))
+
+    def crash(self) -> None:
+        """What was not synced is gone, and so is everything that ran."""
+        self.writing.clear()
+        self.runs.clear()
+        entries: dict[str, Entry] = {}
+        for line in self.disk:
+            journal._replay(entries, line)
+        self.work = Work(max_in_flight=MOST)
+        for entry in entries.values():
+            self.perform(self.work.recover(entry))
+        self.cut()
+
+    def settle(self) -> None:
+        """No more faults: everything must come to an end."""
+        for _ in range(40):
+            for row in self.rows.values():
+                if row["state"] == "leased" or (row["state"] == "running" and not row["effects"]):
+                    # Nobody renews it: its lease is over.
+                    row["state"] = "cancelled" if row["cancel"] else "queued"
+            for _ in range(CALLS):
+                self.hand_out()
+            while self.up or self.down or self.writing or self.runs:
+                for what in (self.hear_up, self.hear_down, self.sync, self.finish):
+                    what()
+            self.work_tick()
+
+
+@pytest.mark.parametrize("seed", range(500))
+def test_every_call_ends_and_effects_happen_once(seed: int) -> None:
+    world = World(seed)
+    for _ in range(STEPS):
+        world.step()
+    world.settle()
+    # None is left orphaned or running, which the gateway would have to call lost.
+    assert {row["state"] for row in world.rows.values()} <= FINAL
+    assert world.work.empty
+
+
+def test_the_faults_do_happen() -> None:
+    ends: Counter[str] = Counter()
+    repeated = 0
+    for seed in range(100):
+        world = World(seed)
+        for _ in range(STEPS):
+            world.step()
+        world.settle()
+        ends.update(row["state"] for row in world.rows.values())
+        repeated += sum(times > 1 for times in world.ran.values())
+    assert all(ends[state] > 10 for state in FINAL)
+    assert repeated > 10  # of those without effects
