@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,12 +16,15 @@ class StateDirError(Exception):
     """The directory cannot be used. The text says why and what to do."""
 
 
-def default() -> Path:
-    """Where the state lies unless somebody says otherwise."""
+def default(environ: Mapping[str, str]) -> Path:
+    """Where the state lies unless somebody says otherwise; systemd does in its own way."""
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
     home = Path.home()
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "opscenter-connector"
-    xdg = os.environ.get("XDG_STATE_HOME", "")  # noqa: TID251 - the directory's own convention
+    xdg = environ.get("XDG_STATE_HOME", "")
     base = Path(xdg) if xdg.startswith("/") else home / ".local" / "state"
     return base / "opscenter-connector"
 
@@ -44,6 +47,21 @@ def locked(state_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def in_use(state_dir: Path) -> bool:
+    """Whether a connector has the directory now. Nothing is made, and nobody kept out."""
+    try:
+        lock = os.open(state_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def instance(state_dir: Path) -> str:

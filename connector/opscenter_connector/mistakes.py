@@ -1,0 +1,9 @@
+"""What a person can get wrong, by what the program does about it."""
+
+
+class ConfigError(Exception):
+    """The configuration is wrong. The text names the place and what to write instead."""
+
+
+class CredentialError(Exception):
+    """There is no usable key. The text says where one may come from."""

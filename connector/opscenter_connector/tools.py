@@ -1,0 +1,99 @@
+"""`ops-connector tools`: what the local servers offer, without a gateway."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from opscenter_connector import trial
+from opscenter_connector.config import Config
+from opscenter_connector.endings import ExitCode
+from opscenter_connector.frames import Announced
+from opscenter_connector.mistakes import ConfigError
+from opscenter_connector.plain import clean
+from opscenter_connector.settings import ServerSpec
+from opscenter_connector.sheets import sheet, stdout
+from opscenter_connector.wording import counted
+
+DESCRIPTION_CHARS = 90  # the first sentence of most; `--json` has all of it
+
+NONE = (
+    "no MCP server is configured; name some with --mcp-config .mcp.json or in connector.toml "
+    "(ops-connector init writes one)"
+)
+
+
+def main(config: Config, given: Mapping[str, Any]) -> int:
+    """Start all, list, stop; exit code 1 if one does not start."""
+    if not config.settings.servers:
+        raise ConfigError(NONE)
+    found = asyncio.run(_try_all(config.settings.servers))
+    if "json" in given:
+        said = {"servers": [_as_json(server) for server in found]}
+        sys.stdout.write(json.dumps(said, indent=2) + "\n")
+    else:
+        _show(found)
+    failed = any(server.state != "ready" for server in found)
+    return ExitCode.FAILED if failed else ExitCode.STOPPED
+
+
+async def _try_all(specs: Sequence[ServerSpec]) -> list[Announced]:
+    return list(await asyncio.gather(*(trial.tried(spec) for spec in specs)))
+
+
+def _as_json(server: Announced) -> dict[str, Any]:
+    return {
+        "name": server.name,
+        "transport": server.transport,
+        "state": server.state,
+        "title": server.title,
+        "version": server.version,
+        "era": server.era,
+        "error": server.error,
+        "tools": [dict(tool) | {"effects": effects(tool)} for tool in server.tools],
+    }
+
+
+def effects(tool: Mapping[str, Any]) -> str:
+    """What the server says of the tool; what it does not say counts as effects (docs/tunnel.md)."""
+    annotations = tool.get("annotations")
+    hints = annotations if isinstance(annotations, Mapping) else {}
+    if hints.get("readOnlyHint") is True:
+        return "read-only"
+    if hints.get("idempotentHint") is True:
+        return "repeatable"
+    # The hint's own default is true, so only a clear no is one.
+    return "effects" if hints.get("destructiveHint") is False else "effects!"
+
+
+def _show(found: Sequence[Announced]) -> None:
+    console = stdout()
+    ready = [server for server in found if server.state == "ready"]
+    if any(server.tools for server in ready):
+        console.print(_table(ready))
+    for server in found:
+        if server.state != "ready":
+            console.print(Text(f"✖ {server.name}: {clean(server.error)}", style="red"))
+        elif server.error:
+            console.print(Text(f"! {server.name}: {clean(server.error)}", style="yellow"))
+    tools = sum(len(server.tools) for server in ready)
+    fronted = counted(len(ready), "server")
+    console.print(f"{fronted}, {counted(tools, 'tool')}", style="dim")
+
+
+def _table(ready: Sequence[Announced]) -> Table:
+    table = sheet("server", "tool", "effects", "what it says it does")
+    for server in ready:
+        for tool in server.tools:
+            described = tool.get("description") or tool.get("title") or ""
+            table.add_row(
+                Text(server.name),
+                Text(clean(str(tool.get("name", "")), 128)),
+                Text(effects(tool), "" if "effects" in effects(tool) else "green"),
+                Text(clean(str(described), DESCRIPTION_CHARS)),
+            )
+    return table

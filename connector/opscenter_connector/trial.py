@@ -1,0 +1,41 @@
+"""Starts a local server, has it list its tools, and stops it."""
+
+import anyio
+
+from opscenter_connector.frames import Announced
+from opscenter_connector.happenings import Happening
+from opscenter_connector.servers import LocalServer
+from opscenter_connector.settings import ServerSpec
+
+LISTING_S = 35.0  # after its start; the listing has a bound of 30 s of its own
+
+
+def bound_s(spec: ServerSpec) -> float:
+    """How long a trial of `spec` takes at most."""
+    return spec.start_timeout_s + LISTING_S
+
+
+async def tried(spec: ServerSpec) -> Announced:
+    """What would be announced of it: ready with its tools, or failed with the reason."""
+    found: list[Announced] = []
+    settled = anyio.Event()
+
+    def announce(announced: Announced) -> None:
+        if announced.state != "starting":
+            found.append(announced)
+            settled.set()
+
+    server = LocalServer(spec, announce, _nobody)
+    with anyio.move_on_after(bound_s(spec)):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.run)
+            await settled.wait()
+            tasks.cancel_scope.cancel()
+    if found:
+        return found[0]
+    late = f"it was not ready within {bound_s(spec):.0f} s"
+    return Announced(name=spec.name, transport=spec.transport, state="failed", error=late)
+
+
+def _nobody(_: Happening) -> None:
+    """Its last words are in the reason."""

@@ -1,0 +1,58 @@
+"""`ops-connector run` with a scripted connector inside, as a process for signals and screens."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from opscenter_connector import cli, program
+from opscenter_connector.endings import Ending, ExitCode
+from opscenter_connector.happenings import Connected, Connecting, Happening, Stopping
+from opscenter_connector.settings import Settings
+
+Told = Callable[[Happening], None]
+
+
+async def until_told(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+    """Stops when asked."""
+    told(Connecting(transport="websocket", attempt=1))
+    told(Connected(transport="websocket", connector="c", epoch=1, max_in_flight=4))
+    await stop.wait()
+    told(Stopping(running=0, within_s=10))
+    return Ending(exit_code=ExitCode.STOPPED, reason="stopped")
+
+
+async def stubborn(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+    """Takes its time, even when asked."""
+    told(Connected(transport="websocket", connector="c", epoch=1, max_in_flight=4))
+    await stop.wait()
+    told(Stopping(running=2, within_s=60))
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
+async def hangs(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+    """Does not even end when it is cancelled."""
+    told(Connected(transport="websocket", connector="c", epoch=1, max_in_flight=4))
+    await stop.wait()
+    told(Stopping(running=2, within_s=60))
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+async def refused(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+    """The key is not taken."""
+    return Ending(exit_code=ExitCode.CREDENTIAL, reason="the gateway does not take the key")
+
+
+async def broken(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+    """A defect."""
+    raise RuntimeError("something that cannot be")
+
+
+SCRIPTS = {one.__name__: one for one in (until_told, stubborn, hangs, refused, broken)}
+
+if __name__ == "__main__":
+    program.run = SCRIPTS[sys.argv[1]]
+    sys.exit(cli.main(["run", *sys.argv[2:]]))
