@@ -55,7 +55,8 @@ def reap(dead_waiters: Sequence[UUID] = ()) -> Reaped:
 def waiters() -> list[UUID]:
     """The processes that open calls are waited for by."""
     rows = ToolCall.objects.filter(conditions.is_open(), waiter__isnull=False)
-    return list(rows.order_by().values_list("waiter", flat=True).distinct())
+    found = rows.order_by().values_list("waiter", flat=True).distinct()
+    return [waiter for waiter in found if waiter is not None]
 
 
 def _put(state: State) -> dict[str, Any]:

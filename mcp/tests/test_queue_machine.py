@@ -1,0 +1,127 @@
+"""The queue holds what it promises, and the machine that says so sees defects planted in it."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+from django.db.models import F, Q
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from accounts.tests import people
+from accounts.tests.people import Person
+from mcp import calls, clock, conditions, ending, holding
+from mcp.states import State, Verdict
+from mcp.tests import queues
+from mcp.tests.queue_mischief import QueueMachine
+from mcp.tests.queues import Clock, connector_of
+
+alice, bob, charlie = people.alice, people.bob, people.charlie
+time_ = queues.time_
+Plant = Callable[[pytest.MonkeyPatch], None]
+EXAMPLES = 20
+OF_A_MUTANT = 150  # in fewer each was found, by the same fixed choices
+
+RUNS = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=10,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],  # what fails is seldom made readable by shrinking for minutes
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture
+def machine(alice: Person, bob: Person, charlie: Person, time_: Clock) -> type[QueueMachine]:
+    """The machine over three connectors, two of them in one organization."""
+    made = [connector_of(each, max_in_flight=3) for each in (alice, bob, charlie)]
+    return type("Machine", (QueueMachine,), {"connectors": made, "clock": time_})
+
+
+def test_it_holds_what_it_promises(machine: type[QueueMachine]) -> None:
+    run_state_machine_as_test(machine, settings=RUNS)
+
+
+def instead(name: str, condition: Callable[..., Any], *, of: Any = None) -> Plant:
+    """A condition that is another one, for all verbs or for those of one module."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        if of is None:
+            patch.setattr(conditions, name, condition)
+        else:
+            patch.setattr(
+                of, "conditions", SimpleNamespace(**{**vars(conditions), name: condition})
+            )
+
+    return plant
+
+
+def duplicate_is_new(patch: pytest.MonkeyPatch) -> None:
+    finish = calls.finish
+
+    def broken(*args: Any) -> Verdict:
+        verdict = finish(*args)
+        return Verdict.ACCEPTED if verdict == Verdict.DUPLICATE else verdict
+
+    patch.setattr(calls, "finish", broken)
+
+
+def conflict_is_duplicate(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ending, "is_repeated", lambda *_: True)
+
+
+def in_states(*states: State) -> Callable[[], Q]:
+    return lambda: Q(state__in=states)
+
+
+def startable_but_for(*left_out: str) -> Callable[[], Q]:
+    def condition() -> Q:
+        found: dict[str, Any] = {
+            "state": State.LEASED,
+            "cancel_requested": False,
+            "deadline__gt": clock.now(),
+            "lease_until__gt": clock.now(),
+        }
+        return Q(**{name: value for name, value in found.items() if name not in left_out})
+
+    return condition
+
+
+L, R, O, W = State.LEASED, State.RUNNING, State.ORPHANED, State.QUEUED  # noqa: E741  (for one table)
+MUTANTS: dict[str, Plant] = {
+    "tenant": instead("of_holder", lambda _: Q()),
+    "no holder": instead("of_holder", lambda holder: Q(organization_id=holder.organization_id)),
+    "no holder at the end": instead("of_holder", lambda _: Q(), of=ending),
+    "fence not raised": instead("next_fence", lambda: F("fence") + 0),
+    "start in any state": instead("startable", in_states(W, L, R)),
+    "start under any fence": instead("under_fence", lambda id_, _: Q(id=id_), of=holding),
+    "start after cancel": instead("startable", startable_but_for("cancel_requested")),
+    "start after lease": instead("startable", startable_but_for("lease_until__gt")),
+    "start after deadline": instead("startable", startable_but_for("deadline__gt")),
+    "result under any fence": instead("under_fence", lambda id_, _: Q(id=id_), of=ending),
+    "result when only leased": instead("finishable", in_states(W, L, R, O)),
+    "result after the end": instead("finishable", Q),
+    "duplicate is new": duplicate_is_new,
+    "conflict is duplicate": conflict_is_duplicate,
+    "effects again": instead("rerunnable", lambda: Q(deadline__gt=clock.now())),
+    "never lost": instead("lost", lambda: Q(pk__in=[])),
+    "in flight without limit": instead("room", lambda *_: 64),
+    "claim after deadline": instead("claimable", in_states(W)),
+    "cancel kills": instead("cancelled_at_once", in_states(W, L, R, O)),
+    "release what runs": instead("releasable", in_states(L, R)),
+    "renew a lease that is over": instead("renewable", in_states(L, R)),
+    "epoch not checked": instead("newest", lambda holder: Q(id=holder.connector_id)),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_it_sees_a_planted_defect(
+    name: str, machine: type[QueueMachine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MUTANTS[name](monkeypatch)
+    with pytest.raises((AssertionError, IntegrityError)):
+        run_state_machine_as_test(machine, settings=settings(RUNS, max_examples=OF_A_MUTANT))
