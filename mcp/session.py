@@ -3,56 +3,58 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from uuid import UUID
 
-from django.db.models import Q
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from accounts.auth import Shown
 from accounts.principal import Principal
-from accounts.reads import DatabaseAwayError
-from mcp import bell, calls, frames, lastwords, living, registry
+from mcp import bell, calls, frames, handout, lastwords, living, registry
 from mcp.allowance import Allowance, SpentError
 from mcp.bell import Ear, Listening
-from mcp.models import Connector, ToolCall
-from mcp.states import Outcome, State, Verdict
+from mcp.closing import (
+    AWAY,
+    BAD_FRAME,
+    BYE,
+    NEWER_SESSION,
+    NO_SUCH_VERSION,
+    RESTARTING,
+    SILENT,
+    TOO_OFTEN,
+    WRONG_CREDENTIAL,
+    SessionError,
+    in_words,
+)
+from mcp.models import Connector
+from mcp.states import Outcome, Verdict
 from mcp.threads import off_loop
 
-# Close codes. Those from 4400 are HTTP's, and 4000 more.
-BYE, RESTARTING = 1000, 1001
-BAD_FRAME, WRONG_CREDENTIAL, NO_SUCH_VERSION = 4400, 4401, 4406
-SILENT, NEWER_SESSION, TOO_OFTEN, AWAY = 4408, 4409, 4429, 4503
+__all__ = [
+    "AWAY",
+    "BAD_FRAME",
+    "BYE",
+    "NEWER_SESSION",
+    "NO_SUCH_VERSION",
+    "RESTARTING",
+    "SILENT",
+    "TOO_OFTEN",
+    "WRONG_CREDENTIAL",
+    "Session",
+    "SessionError",
+]
 
 FRAMES_PER_S = 200  # nobody honest is near
 FRAMES_AT_ONCE = 1000
 PROGRESS_WRITTEN_S = 1.0  # for one call; in between only the bell tells of it
 POLLED_S = 60.0  # a session that has not been polled for longer is forgotten here, not ended
 
-# Handed out before the last ones are sent: with arguments of a MiB each, the 4 MiB that a machine
-# which reads slowly may hold of our memory. The rest stays in the queue.
-MOST_AT_ONCE = 4
 MOST_REFUSED = 20  # tools of one server that are told of; the rest have the same fault
-MOST_LOOKED_AT = 100  # open calls of one connector in one look; it may have MAX_OPEN
 _WORK = bell.Note(kind=bell.WORK, body={})
-T = TypeVar("T")
-
-
-class SessionError(Exception):
-    """The session has ended, or does not begin. The text is the reason, the code one of these."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-
-    @property
-    def status(self) -> int:
-        """The same for HTTP."""
-        return self.code - 4000 if self.code >= BAD_FRAME else 503
 
 
 class Session:
-    """What a machine says and is told. One coroutine calls `take`, another may `due` and `wait`."""
+    """What a machine says and is told. One coroutine calls `take`, another `next_due`."""
 
     def __init__(
         self, principal: Principal, opened: registry.Opened, transport: str, shown: Shown | None
@@ -76,7 +78,7 @@ class Session:
         self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
         self._told_to_stop: set[calls.Held] = set()
         self._progress_written: dict[calls.Held, float] = {}
-        self._waits = 0
+        self._turn = 0
         living.add(self)
 
     @classmethod
@@ -88,7 +90,7 @@ class Session:
             raise SessionError(AWAY, "The gateway is restarting.")
         if hello.v != frames.VERSION:
             raise SessionError(NO_SUCH_VERSION, f"This gateway speaks version {frames.VERSION}.")
-        opened = await _in_words(_open(principal, hello, transport))
+        opened = await in_words(_open(principal, hello, transport))
         bell.ring_connector(opened.connector_id, bell.EPOCH, {"epoch": opened.epoch})
         session = cls(principal, opened, transport, shown)
         return session, session.welcome()
@@ -103,7 +105,7 @@ class Session:
         shown: Shown | None = None,
     ) -> Self:
         """The session of this epoch. Raises SessionError where it is not the newest."""
-        opened = await _in_words(_resume(principal, instance, epoch))
+        opened = await in_words(_resume(principal, instance, epoch))
         known = living.of_epoch(opened.connector_id, epoch)
         if isinstance(known, cls):
             known.touched_at = time.monotonic()
@@ -136,34 +138,41 @@ class Session:
         answer = _ANSWERS.get(type(frame))
         if answer is None:
             raise SessionError(BAD_FRAME, "A hello comes once, at the beginning.")
-        return await _in_words(answer(self, frame))
+        return await in_words(answer(self, frame))
 
     async def due(self) -> list[frames.Frame]:
         """The calls and cancellations that are to be sent now. Raises SessionError."""
         if self._over is not None:
             raise self._over
-        claimed, to_stop = await _in_words(_due(self._holder, MOST_AT_ONCE))
+        claimed, to_stop = await in_words(handout.due(self._holder))
         fresh = [held for held in to_stop if held not in self._told_to_stop]
         self._told_to_stop = set(to_stop)
         return [
             *(frames.Cancel(id=call, fence=fence) for call, fence in fresh),
-            *(_call(one) for one in claimed),
+            *(handout.frame_of(one) for one in claimed),
         ]
 
-    async def wait(self, timeout_s: float) -> bool:
-        """True: something may be due. False: nothing came in that time, or another wait began.
+    async def next_due(self, timeout_s: float) -> list[frames.Frame]:
+        """What is due, as soon as there is something; [] when the time is over or another asks.
 
         Raises SessionError when the session is over.
         """
-        self._waits += 1
-        mine = self._waits
-        self._ear.rouse()  # whoever waited before us
+        self._turn += 1
+        turn = self._turn
+        self._ear.rouse()  # whoever asked before us
         ends_at = time.monotonic() + timeout_s
-        while (left_s := ends_at - time.monotonic()) > 0 and self._waits == mine:
+        found = await self.due()
+        while not found and await self._wait(ends_at, turn):
+            found = await self.due()
+        return found
+
+    async def _wait(self, ends_at: float, turn: int) -> bool:
+        """Whether something may be due, and is still ours to ask for."""
+        while (left_s := ends_at - time.monotonic()) > 0 and self._turn == turn:
             notes = await self._ear.wait(left_s)
             self.touched_at = time.monotonic()
-            if self._waits != mine:
-                for note in notes:  # they are for whoever waits now
+            if self._turn != turn:
+                for note in notes:  # they are for whoever asks now
                     self._ear.hear(note)
                 break
             if any(note.body.get("epoch", 0) > self.opened.epoch for note in notes):
@@ -173,14 +182,6 @@ class Session:
             if any(note.kind == bell.WORK for note in notes):
                 return True
         return False
-
-    async def next_due(self, timeout_s: float) -> list[frames.Frame]:
-        """What is due, as soon as there is something; [] where `wait` says False."""
-        ends_at = time.monotonic() + timeout_s
-        found = await self.due()
-        while not found and await self.wait(ends_at - time.monotonic()):
-            found = await self.due()
-        return found
 
     def end(self, code: int, reason: str) -> None:
         """From now on everything here raises this."""
@@ -283,56 +284,11 @@ _ANSWERS: dict[type, Callable[[Session, Any], Awaitable[list[frames.Frame]]]] = 
     frames.Bye: Session._bye,
 }
 
-# What each error of the layers below means to the machine.
-_CODES: dict[type[Exception], int] = {
-    registry.TooManyError: TOO_OFTEN,
-    registry.NoSessionError: SILENT,
-    registry.NewerSessionError: NEWER_SESSION,
-    calls.SupersededError: NEWER_SESSION,
-    DatabaseAwayError: AWAY,
-}
-
-
-async def _in_words(work: Awaitable[T]) -> T:
-    """The same, with a SessionError for what means the session's end."""
-    try:
-        return await work
-    except tuple(_CODES) as error:
-        raise SessionError(_CODES[type(error)], str(error)) from error
-
-
-def _due_now(holder: calls.Holder, most: int) -> tuple[list[calls.Claimed], list[calls.Held]]:
-    """Calls that are now leased to the holder, and those of its that should stop."""
-    mine = ToolCall.objects.filter(
-        connector_id=holder.connector_id,
-        organization_id=holder.organization_id,
-        finished_at__isnull=True,
-    )
-    look = mine.filter(Q(state=State.QUEUED) | Q(cancel_requested=True))
-    rows = list(look.values_list("id", "fence", "state")[:MOST_LOOKED_AT])
-    to_stop = [(call, fence) for call, fence, state in rows if state != State.QUEUED]
-    # Most looks find nothing, and a claim locks.
-    return calls.claim(holder, most) if len(to_stop) < len(rows) else [], to_stop
-
-
-def _call(claimed: calls.Claimed) -> frames.Call:
-    return frames.Call(
-        id=claimed.id,
-        fence=claimed.fence,
-        server=claimed.server,
-        method=claimed.method,
-        params=Raw(claimed.params.encode()),
-        has_effects=claimed.has_effects,
-        remaining_ms=claimed.remaining_ms,
-    )
-
-
 _open = off_loop(registry.open_session)
 _resume = off_loop(registry.resume_session)
 _close = off_loop(registry.close_session)
 _announce = off_loop(registry.announce)
 _keep_only = off_loop(registry.keep_only)
-_due = off_loop(_due_now)
 _begin = off_loop(calls.start)
 _note_progress = off_loop(calls.note_progress)
 _finish = off_loop(calls.finish)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -132,14 +132,14 @@ async def machine(
     *,
     user: object = "me",
     instance: uuid.UUID | None = None,
-    **headers: str,
+    headers: Mapping[str, str] = {},
 ) -> AsyncIterator[Machine]:
     """A machine that has dialled in and said nothing yet."""
     address = f"{url.replace('http', 'ws', 1)}/api/mcp/ws/{user}"
     shown = {"Authorization": f"Bearer {key}"} if key else {}
     async with connect(
         address,
-        additional_headers=shown | headers,
+        additional_headers={**shown, **headers},
         max_size=None,
         proxy=None,
         compression=None,

@@ -39,7 +39,7 @@ async def test_it_lets_only_keys_in(server: Gateway, key: str) -> None:
     assert (await refused(server.url, ""))[0] == 401
     status, error = await refused(server.url, key[:-1] + "!")
     assert (status, error["type"]) == (401, "authentication_error")
-    async with machine(server.url, "", **{"x-api-key": key}) as laptop:
+    async with machine(server.url, "", headers={"x-api-key": key}) as laptop:
         await laptop.hello()
 
 
@@ -62,7 +62,7 @@ async def test_it_lets_nobody_in_at_anothers_path(
 
 
 async def test_it_lets_no_browser_in(server: Gateway, key: str) -> None:
-    status, error = await refused(server.url, key, Origin=server.url)
+    status, error = await refused(server.url, key, headers={"Origin": server.url})
     assert (status, error["type"]) == (403, "permission_error")
 
 
@@ -137,7 +137,7 @@ async def test_it_waits_ten_seconds_for_a_hello(server: Gateway, key: str) -> No
 async def test_it_leaves_out_what_is_no_tool_and_keeps_the_rest(
     server: Gateway, key: str, alice: Person
 ) -> None:
-    bad = [
+    bad: list[dict[str, Any]] = [
         {"name": "no schema"},
         {"name": "wrong", "inputSchema": {"type": "array"}},
         {"name": "far", "inputSchema": {"type": "object", "$ref": "https://evil.example/s"}},
