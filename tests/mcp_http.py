@@ -14,7 +14,6 @@ from mcp_types import CallToolResult, jsonrpc_message_adapter
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 META = "io.modelcontextprotocol/"
 STOP_S = 20  # no test waits longer for what a server must see
-
 Json = dict[str, Any]
 
 

@@ -112,8 +112,10 @@ async def test_it_writes_progress_down(
 
 
 async def test_it_stops_what_is_cancelled(
-    alice: Person, mcp_http: McpHttp, worker: Worker, era: str
+    alice: Person, mcp_http: McpHttp, monkeypatch: pytest.MonkeyPatch, worker: Worker, era: str
 ) -> None:
+    monkeypatch.setattr(calls, "RENEW_S", 3600.0)  # nobody waits for the next renewal
+
     def slow(talk: Talk, params: Json) -> None:
         talk.stream()
         talk.progress(0)
