@@ -1,9 +1,11 @@
 """What a machine is handed: calls that are leased to it, and word of those that should stop."""
 
+import asyncio
+
 from django.db.models import Q
 from msgspec import Raw
 
-from mcp import calls, frames
+from mcp import calls, frames, lastwords
 from mcp.models import ToolCall
 from mcp.states import State
 from mcp.threads import off_loop
@@ -14,9 +16,30 @@ MOST_AT_ONCE = 4
 MOST_LOOKED_AT = 100  # open calls of one connector in one look; it may have MAX_OPEN
 
 
+Due = tuple[list[calls.Claimed], list[calls.Held]]
+
+
+async def due(holder: calls.Holder) -> Due:
+    """Calls that are now leased to the holder, and those of its that should stop.
+
+    If this is cancelled, for the machine has left, they go back: they need not wait for a lease.
+    """
+    looking = asyncio.ensure_future(_look(holder))
+    try:
+        return await asyncio.shield(looking)
+    except asyncio.CancelledError:
+        await lastwords.said(_hand_back(holder, looking))
+        raise
+
+
+async def _hand_back(holder: calls.Holder, looking: asyncio.Future[Due]) -> None:
+    claimed, _ = await looking
+    for one in claimed:
+        await _release(holder, one.id, one.fence)
+
+
 @off_loop
-def due(holder: calls.Holder) -> tuple[list[calls.Claimed], list[calls.Held]]:
-    """Calls that are now leased to the holder, and those of its that should stop."""
+def _look(holder: calls.Holder) -> Due:
     mine = ToolCall.objects.filter(
         connector_id=holder.connector_id,
         organization_id=holder.organization_id,
@@ -39,3 +62,6 @@ def frame_of(claimed: calls.Claimed) -> frames.Call:
         has_effects=claimed.has_effects,
         remaining_ms=claimed.remaining_ms,
     )
+
+
+_release = off_loop(calls.release)

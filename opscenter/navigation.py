@@ -31,7 +31,7 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
         ("Workers", "memory", "billing.worker"),
     ],
     "Machines": [
-        ("Machines", "computer", "mcp.connector"),
+        ("Connectors", "computer", "mcp.connector"),
         ("MCP servers", "construction", "mcp.mcpserver"),
         ("Tool calls", "terminal", "mcp.toolcall"),
     ],

@@ -48,11 +48,11 @@ class ConnectorAdmin(ReadOnlyAdmin):
     list_display = [
         "name",
         "there_now",
-        "user",
-        "organization",
         "transport",
         "last_seen_at",
         "server_count",
+        "user",
+        "organization",
         "agent",
     ]
     list_filter = [OnlineFilter, "kind", "transport", "last_seen_at"]

@@ -63,11 +63,11 @@ class ToolCallAdmin(ReadOnlyAdmin):
         "coloured_state",
         "server",
         "tool",
-        "organization",
-        "user",
-        "machine",
         "waited",
         "took",
+        "machine",
+        "user",
+        "organization",
     ]
     list_filter = ["state", "has_effects", "cancel_requested", "created_at"]
     search_fields = ["id"]  # asks for the search box; `get_search_results` does the search

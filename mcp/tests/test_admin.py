@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -121,6 +122,38 @@ def test_it_finds_a_call(operator: Client, alice: Person, charlie: Person, spell
     assert rows(operator.get(CALLS, {"q": "nonsense"})) == []
 
 
+@pytest.mark.django_db(transaction=True)  # calls are stopped on threads of their own
+def test_it_asks_the_chosen_calls_to_stop(alice: Person) -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+    connector = machine(alice)
+    rows_of = {state: call(connector, state) for state in State}
+    shown = text(client, CALLS, rows_of[State.RUNNING].pk)
+    assert f'formaction="{CALLS}"' in shown
+    assert "formaction" not in text(client, CALLS, rows_of[State.SUCCEEDED].pk)
+    chosen = {"action": "cancel", "_selected_action": [str(row.pk) for row in rows_of.values()]}
+    answer = client.post(CALLS, chosen, follow=True)
+    assert told(answer) == ["4 asked to stop."]
+    assert [action for action, _ in lines()] == ["toolcall.cancelled"] * 4
+    asked = ToolCall.objects.filter(cancel_requested=True).values_list("state", flat=True)
+    assert sorted(asked) == ["cancelled", "leased", "orphaned", "running"]
+    assert told(
+        client.post(
+            CALLS, chosen | {"_selected_action": [str(rows_of[State.LOST].pk)]}, follow=True
+        )
+    ) == ["None of them is open."]
+
+
+@pytest.mark.django_db(transaction=True)  # calls are stopped on threads of their own
+def test_it_stops_nothing_for_those_who_may_only_look(alice: Person) -> None:
+    row = call(machine(alice), State.RUNNING)
+    client = staff("view_toolcall")
+    assert "formaction" not in text(client, CALLS, row.pk)
+    client.post(CALLS, {"action": "cancel", "_selected_action": [str(row.pk)]})
+    row.refresh_from_db()
+    assert not row.cancel_requested
+
+
 def test_it_lets_nobody_change_a_row(operator: Client, alice: Person) -> None:
     connector = machine(alice)
     pages = {
@@ -149,7 +182,7 @@ def test_it_is_closed_to_those_who_are_no_operators(alice: Person) -> None:
 def test_it_shows_the_pages_in_the_sidebar(operator: Client) -> None:
     groups = operator.get(MACHINES).context["sidebar_navigation"]
     items = {item["title"]: item["link"] for group in groups for item in group["items"]}
-    assert (items["Machines"], items["MCP servers"], items["Tool calls"]) == (
+    assert (items["Connectors"], items["MCP servers"], items["Tool calls"]) == (
         MACHINES,
         SERVERS,
         CALLS,

@@ -2,49 +2,54 @@
 
 import asyncio
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from msgspec import Raw
 
-from mcp import frames
-from mcp.views import polling
+from accounts.principal import CALLBACK, Principal
+from accounts.tests.people import Person, alice, uses_written
+from mcp import bell, frames, handout
+from mcp.models import Connector, ToolCall
+from mcp.session import Session
+from mcp.tests.machines import call, machine
+from mcp.threads import off_loop
 
-
-class Slow:
-    """A session that has claimed a call before anybody hears of it."""
-
-    def __init__(self) -> None:
-        self.claimed, self.hands_over = asyncio.Event(), asyncio.Event()
-        self.call = frames.Call(
-            id=uuid4(),
-            fence=3,
-            server="files",
-            method="tools/call",
-            params=Raw(b"{}"),
-            has_effects=True,
-            remaining_ms=1000,
-        )
-        self.taken: list[Any] = []
-
-    async def due(self) -> list[frames.Frame]:
-        self.claimed.set()
-        await self.hands_over.wait()
-        return [frames.Cancel(id=uuid4(), fence=1), self.call]
-
-    async def take(self, frame: Any) -> list[frames.Frame]:
-        self.taken.append(frame)
-        return []
+__all__ = ["alice", "uses_written"]
 
 
-async def test_it_gives_back_what_was_claimed_for_a_client_that_left() -> None:
-    session = Slow()
-    poll = asyncio.create_task(polling._taken(session))  # type: ignore[arg-type]  # as far as it is used
-    await asyncio.wait_for(session.claimed.wait(), 5)
+@pytest.mark.django_db(transaction=True)  # the queue is on threads of its own
+async def test_it_gives_back_what_was_claimed_for_a_client_that_left(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = await off_loop(machine)(alice)
+    row = await off_loop(call)(connector)
+    claim, claimed, goes_on = handout._look, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any) -> handout.Due:
+        found = await claim(*args)
+        claimed.set()
+        await goes_on.wait()
+        return found
+
+    monkeypatch.setattr(handout, "_look", slow)
+    principal = Principal(
+        organization_id=alice.organization.pk,
+        user_id=alice.user.pk,
+        key_id="",
+        scopes=frozenset({CALLBACK}),
+    )
+    hello = frames.Hello(v=1, instance=connector.instance, name="laptop")
+    polled, _ = await Session.open(principal, hello, Connector.Transport.POLLING)
+    poll = asyncio.create_task(polled.next_due(25))
+    await asyncio.wait_for(claimed.wait(), 5)
+    assert await off_loop(state_of)(row.pk) == ("leased", 1)
     poll.cancel()
-    session.hands_over.set()
+    goes_on.set()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(poll, 5)
-    (release,) = session.taken
-    assert isinstance(release, frames.Release)
-    assert (release.id, release.fence) == (session.call.id, 3)
+    assert await off_loop(state_of)(row.pk) == ("queued", 1)
+    polled.forget()
+    await bell.shutdown()
+
+
+def state_of(pk: Any) -> tuple[str, int]:
+    return ToolCall.objects.values_list("state", "fence").get(pk=pk)

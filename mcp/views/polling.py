@@ -1,6 +1,5 @@
 """Polling: a session's frames, carried by POST."""
 
-import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -9,7 +8,7 @@ from msgspec import Raw
 
 from accounts.described import described
 from accounts.principal import Principal
-from mcp import frames, lastwords
+from mcp import frames
 from mcp.frames import Frame, FromConnector, Hello
 from mcp.models import Connector
 from mcp.session import Session
@@ -57,7 +56,7 @@ class Poll(TunnelEdge):
         session, answers = await _handled(self.caller, asked)
         if not session.has_ended:
             # Who is answered already is not kept waiting for that answer.
-            answers += await _due(session, 0 if answers else asked.wait_ms / MS)
+            answers += await session.next_due(0 if answers else asked.wait_ms / MS)
         return await _answer(session, answers)
 
 
@@ -79,34 +78,6 @@ async def _session_of(
     assert isinstance(hello, Hello)  # noqa: S101  (carried.frames_of lets no other through)
     session, welcome = await Session.open(caller, hello, TRANSPORT)
     return session, [welcome]
-
-
-async def _due(session: Session, wait_s: float) -> list[Frame]:
-    """What is due; [] after that time, or as soon as another poll of the session waits."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + wait_s
-    found = await _taken(session)
-    while not found and (left_s := until - loop.time()) > 0 and await session.wait(left_s):
-        found = await _taken(session)
-    return found
-
-
-async def _taken(session: Session) -> list[Frame]:
-    """What is due now. If the client leaves meanwhile, it goes back at once."""
-    looking = asyncio.ensure_future(session.due())
-    try:
-        return await asyncio.shield(looking)
-    except asyncio.CancelledError:
-        await lastwords.said(_give_back(session, looking))
-        raise
-
-
-async def _give_back(session: Session, looking: asyncio.Future[list[Frame]]) -> None:
-    for frame in await looking:
-        if isinstance(frame, frames.Call):
-            await session.take(
-                frames.Release(id=frame.id, fence=frame.fence, reason="the poll was left")
-            )
 
 
 async def _answer(session: Session, answers: Sequence[Frame]) -> HttpResponse:
