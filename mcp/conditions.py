@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Exists, F, Q
 from django.db.models.expressions import Combinable
 
@@ -15,8 +16,8 @@ from mcp import clock
 from mcp.models import Connector
 from mcp.states import HELD, State
 
-LEASE_S = 15.0  # two renewals may be lost
-RENEW_S = 5.0
+LEASE_S: float = settings.MCP_LEASE_S
+RENEW_S = LEASE_S / 3  # two renewals may be lost
 GRACE_S = 30.0  # after the deadline, for a late result
 MAX_DELIVERIES = 5  # of a call without effects: one that takes its machine down each time ends
 

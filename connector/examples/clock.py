@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
 server = MCPServer("clock", version="1.0")
@@ -19,7 +20,7 @@ def now(zone: str = "") -> str:
     try:
         here = datetime.now(timezone.utc).astimezone(ZoneInfo(zone) if zone else None)
     except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"{zone!r} is no time zone known here") from None
+        raise ToolError(f"{zone!r} is no time zone known here") from None
     return here.isoformat(timespec="seconds")
 
 

@@ -92,7 +92,12 @@ def _show(console: Console, finding: Finding) -> None:
 def _sum_up(findings: Sequence[Finding]) -> None:
     failed = sum(finding.state == FAILED for finding in findings)
     warned = sum(finding.state == WARNING for finding in findings)
-    text = "Everything is well." if not failed else f"{counted(failed, 'step')} failed."
+    if failed:
+        text, style = f"{counted(failed, 'step')} failed.", "bold red"
+    elif warned:
+        text, style = "No step failed.", "bold yellow"
+    else:
+        text, style = "Everything is well.", "bold green"
     if warned:
         text += f" {counted(warned, 'warning')}."
-    Console(highlight=False).print(text, style="bold red" if failed else "bold green")
+    Console(highlight=False).print(text, style=style)

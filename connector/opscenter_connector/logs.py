@@ -60,7 +60,9 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line, and one for each of a traceback."""
-        level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        if record.levelno < logging.WARNING:
+            level = "debug"
         try:
             text = plain.clean(record.getMessage())
         except (

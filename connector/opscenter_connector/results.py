@@ -21,9 +21,13 @@ def fitted(result: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any], str]
         result, dropped = _without_media(result)
         if dropped:
             notes.append("pictures and files were left out")
+    if _size(result) > max_bytes and _content(result) and "structuredContent" in result:
+        # MCP has servers say the same as text, and that is what a model reads.
+        result = {key: value for key, value in result.items() if key != "structuredContent"}
+        notes.append("structured content was left out")
     if _size(result) > max_bytes and (texts := _texts(result)):
         result, _ = _with_short_texts(result, max(0, max_bytes - _rest(result) - ROOM) // texts)
-        notes = ["long text was shortened", *(note for note in notes if "pictures" in note)]
+        notes = ["long text was shortened", *(note for note in notes if "left out" in note)]
     if _size(result) > max_bytes:
         return _too_large(_size(result), max_bytes), "too large"
     return result, "; ".join(notes)

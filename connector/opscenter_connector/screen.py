@@ -25,8 +25,9 @@ class Screen:
     def __init__(self, console: Console, host: str) -> None:
         self._console = console
         self._standing = Standing(host=clean(host))
+        self._drawn = self._status()
         self._live = Live(
-            self._status(), console=console, auto_refresh=False, transient=True, screen=False
+            self._drawn, console=console, auto_refresh=False, transient=True, screen=False
         )
         self._live.start()
 
@@ -40,8 +41,11 @@ class Screen:
         self.tick()
 
     def tick(self) -> None:
-        """Draw the status line anew."""
-        self._live.update(self._status(), refresh=True)
+        """Draw the status line anew if it says something else; somebody may look through ssh."""
+        status = self._status()
+        if status != self._drawn:
+            self._drawn = status
+            self._live.update(status, refresh=True)
 
     def close(self) -> None:
         """Take the status line away and leave the lines."""
@@ -79,10 +83,12 @@ def status(standing: Standing, width: int, *, now_s: float) -> Text:
     longest = standing.longest(now_s=now_s)
     if longest and cell_len(SEPARATOR.join([*texts, longest])) <= room:
         texts.append(longest)
-    line = Text(SEPARATOR, style="dim").join(
-        Text(text, style="" if number else "bold") for number, text in enumerate(texts)
-    )
-    whole = Text.assemble(sign, line, no_wrap=True, overflow="ellipsis", end="")
+    whole = Text(no_wrap=True, overflow="ellipsis", end="")
+    whole.append_text(sign)
+    for number, text in enumerate(texts):
+        if number:
+            whole.append(SEPARATOR, "dim")
+        whole.append(text, "" if number else "bold")
     whole.truncate(width - 1, overflow="ellipsis")
     return whole
 

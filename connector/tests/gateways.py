@@ -64,7 +64,7 @@ def well(asked: Asked) -> Answer | None:
         upgrade = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": accept}
         found = Answer(status=101, body=b"", headers=upgrade)
     elif asked.path == "/api/mcp/poll":
-        found = said(409, detail="There is no such session.")
+        found = said(408, detail="There is no such session.")
     elif asked.path == "/api/mcp/status":
         found = said(websocket_connections=1, polling_queues=0, pending_calls=2, pending_results=1)
     else:

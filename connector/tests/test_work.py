@@ -18,8 +18,9 @@ FINAL = {"succeeded", "failed", "cancelled"}
 class World:
     """Everything around `Work`. Whatever is not durable is lost in a crash."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, honest: bool = True) -> None:
         self.random = random.Random(seed)
+        self.honest = honest
         self.rows: dict[str, dict[str, Any]] = {
             f"c{n}": {"state": "queued", "fence": 0, "effects": n % 3 > 0, "cancel": False}
             for n in range(CALLS)
@@ -31,6 +32,7 @@ class World:
         self.runs: dict[int, frames.Call] = {}
         self.stopped: set[int] = set()
         self.ran: Counter[str] = Counter()
+        self.granted: Counter[str] = Counter()  # the newest fence that may begin
         self.work = Work(max_in_flight=MOST)
         self.weights = {
             self.hand_out: 4,
@@ -44,6 +46,9 @@ class World:
             self.cancel: 0.4,
             self.crash: 0.2,
         }
+        self.said: list[Any] = []  # all that the gateway ever said
+        if not honest:
+            self.weights |= {self.forget: 1.0, self.repeat: 1.0}
 
     # What `Work` asks for.
 
@@ -67,16 +72,19 @@ class World:
                 self.send(action)
 
     def send(self, frame: frames.FromConnector) -> None:
-        on_disk = {(line["k"], line["id"]) for line in self.disk}
+        on_disk = {(line["k"], line["id"], line.get("outcome")) for line in self.disk}
         if isinstance(frame, frames.Start):
-            assert ("s", frame.id) in on_disk
-        if isinstance(frame, frames.Result) and frame.outcome == "done":
-            assert ("d", frame.id) in on_disk
+            assert ("s", frame.id, None) in on_disk
+        if isinstance(frame, frames.Result):
+            interrupted = frame.outcome == "interrupted"
+            assert interrupted != (("d", frame.id, frame.outcome) in on_disk)
+            if interrupted and self.honest:
+                assert ("d", frame.id, "done") not in on_disk, "a result that is known is told"
         self.up.append(frame)
 
     def run(self, action: actions.Run) -> None:
         row = self.rows[action.call.id]
-        assert row["granted"] == action.call.fence, "nothing runs that was not let begin"
+        assert self.granted[action.call.id] >= action.call.fence, "nothing runs without a word"
         self.ran[action.call.id] += 1
         assert self.ran[action.call.id] == 1 or not row["effects"], "effects happen once"
         self.runs[action.number] = action.call
@@ -108,6 +116,7 @@ class World:
         if not self.down:
             return
         frame = self.down.popleft()
+        self.said.append(frame)
         if isinstance(frame, frames.Call):
             self.perform(self.work.handed_out(frame))
         elif isinstance(frame, frames.Started):
@@ -133,7 +142,7 @@ class World:
         row, names = self.rows[frame.id], {"id": frame.id, "fence": frame.fence}
         if isinstance(frame, frames.Start):
             if self.holds(frame.id, frame.fence) and not row["cancel"]:
-                row["state"], row["granted"] = "running", frame.fence
+                row["state"], self.granted[frame.id] = "running", frame.fence
                 self.down.append(frames.Started(**names, remaining_ms=1000))
             else:
                 self.down.append(frames.Denied(**names, reason="no"))
@@ -152,6 +161,10 @@ class World:
             return "conflict"
         if frame.outcome == "done":
             assert self.ran[frame.id], "what is done was run"
+        if frame.outcome == "error" and row["effects"]:
+            assert not self.ran[frame.id], "what is said not to have begun did not"
+        if frame.outcome == "cancelled":
+            assert row["cancel"], "only what was cancelled says so"
         row["state"] = {"done": "succeeded", "cancelled": "cancelled"}.get(frame.outcome, "failed")
         return "accepted"
 
@@ -194,6 +207,7 @@ class World:
         """What was not synced is gone, and so is everything that ran."""
         self.writing.clear()
         self.runs.clear()
+        self.stopped.clear()
         entries: dict[str, Entry] = {}
         for line in self.disk:
             journal._replay(entries, line)
@@ -201,6 +215,15 @@ class World:
         for entry in entries.values():
             self.perform(self.work.recover(entry))
         self.cut()
+
+    def forget(self) -> None:
+        """What no gateway may do: hand out again whatever it likes."""
+        self.rows[self.random.choice(list(self.rows))] |= {"state": "queued", "cancel": False}
+
+    def repeat(self) -> None:
+        """Nor this: say again what is long over."""
+        if self.said:
+            self.down.append(self.random.choice(self.said))
 
     def settle(self) -> None:
         """No more faults: everything must come to an end."""
@@ -226,6 +249,13 @@ def test_every_call_ends_and_effects_happen_once(seed: int) -> None:
     # None is left orphaned or running, which the gateway would have to call lost.
     assert {row["state"] for row in world.rows.values()} <= FINAL
     assert world.work.empty
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_effects_happen_once_even_if_the_gateway_errs(seed: int) -> None:
+    world = World(seed, honest=False)
+    for _ in range(STEPS):
+        world.step()
 
 
 def test_the_faults_do_happen() -> None:

@@ -101,7 +101,9 @@ class Worker:
     def start(self) -> None:
         """Return when it listens."""
         self.program.start()
+        self.wait_until_it_listens()
 
+    def wait_until_it_listens(self) -> None:
         def is_there() -> bool:
             assert self.program.is_alive, self.program.said()[-4000:]
             return listens(self._port)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,11 +13,12 @@ import pytest
 from opscenter import env
 from tests import openai_server as openai
 from tests.openai_server import OpenAIServer
-from tests.real import litellm, peers, postgres, programs, tap
+from tests.real import litellm, machine, peers, postgres, programs, redis, tap, tunnel
 from tests.real.litellm import LiteLLM
 from tests.real.postgres import Postgres
 from tests.real.programs import Finished
 from tests.real.tap import Tap
+from tests.real.tunnel import Stack
 from tests.upstream import Upstream
 
 pytest.register_assert_rewrite("tests.real.sdk.promises")
@@ -148,6 +150,29 @@ def postgres_server() -> Iterator[Postgres]:
     need("postgresql")
     with postgres.running() as server:
         yield server
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres and redis"])
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """One gateway on SQLite; or two on PostgreSQL, which hear of each other through Redis."""
+    need(*machine.PEERS)
+    folder = tmp_path_factory.mktemp("stack")
+    with ExitStack() as servers:
+        if request.param == "sqlite":
+            count, settings = 1, {"OPSCENTER_DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}"}
+        else:
+            need("redis-server")
+            postgres_server: Postgres = request.getfixturevalue("postgres")
+            database = servers.enter_context(tunnel.database(postgres_server, "tunnel"))
+            bell = servers.enter_context(redis.running())
+            count = 2
+            settings = {"OPSCENTER_DATABASE_URL": database, "OPSCENTER_REDIS_URL": bell.url}
+        settings["OPSCENTER_MCP_LEASE_S"] = str(tunnel.LEASE_S)
+        yield servers.enter_context(
+            tunnel.running(folder, count=count, owners=1, settings=settings)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

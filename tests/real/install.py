@@ -42,12 +42,23 @@ def install_node(peer: Peer) -> None:
 
 
 def install_python(peer: Peer) -> None:
-    own = peers.environment_of(peer)
-    run(sys.executable, "-m", "venv", "--clear", str(own))
     locked = LOCKED.get(peer.name)
     wanted = ["--no-deps", "--requirement", str(locked)] if locked else [peer.pinned]
-    pip = (str(own / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check")
-    run(*pip, *wanted)
+    run(*_pip(peer), *wanted)
+
+
+def install_own(peer: Peer) -> None:
+    """As its users do: with pip alone, from the folder."""
+    pip = _pip(peer)
+    run(*pip, "--require-hashes", "--requirement", str(peers.CONNECTOR / "requirements.txt"))
+    run(*pip, "--no-deps", str(peers.CONNECTOR))
+
+
+def _pip(peer: Peer) -> tuple[str, ...]:
+    """The beginning of an installation into a new environment."""
+    own = peers.environment_of(peer)
+    run(sys.executable, "-m", "venv", "--clear", str(own))
+    return (str(own / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check")
 
 
 def install_debian(peer: Peer) -> None:
@@ -65,6 +76,7 @@ def install_debian(peer: Peer) -> None:
 INSTALL: dict[str, Callable[[Peer], None]] = {
     "node": install_node,
     "python": install_python,
+    "own": install_own,
     "debian": install_debian,
 }
 

@@ -1,5 +1,6 @@
 """Where each real peer lies, and whether it is there at the pinned version."""
 
+import filecmp
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ HOME = ROOT / "var" / "real"
 SAY_VERSION_S = 10  # a program that only says its version is done at once
 SERVER_OF = {"postgresql": "postgres"}  # where the program is not called as its package
 NODE = HOME / "node"
+CONNECTOR = ROOT / "connector"
 
 VERSIONS: dict[str, dict[str, str]] = tomllib.loads(
     Path(__file__).with_name("versions.toml").read_text()
@@ -72,6 +74,15 @@ def _python_is_there(peer: Peer) -> bool:
     return any(found)
 
 
+def _own_is_there(peer: Peer) -> bool:
+    """Installed, and from the source as it is now."""
+    package = "opscenter_connector"
+    source = CONNECTOR / package
+    files = [str(file.relative_to(source)) for file in source.rglob("*.py")]
+    found = environment_of(peer).glob(f"lib/python*/site-packages/{package}")
+    return any(filecmp.cmpfiles(source, there, files, shallow=False)[0] == files for there in found)
+
+
 def _debian_is_there(peer: Peer) -> bool:
     program = programs_of(peer) / SERVER_OF.get(peer.name, peer.name)
     if not program.is_file():
@@ -84,6 +95,7 @@ def _debian_is_there(peer: Peer) -> bool:
 IS_THERE: dict[str, Callable[[Peer], bool]] = {
     "node": _node_is_there,
     "python": _python_is_there,
+    "own": _own_is_there,
     "debian": _debian_is_there,
 }
 

@@ -229,7 +229,7 @@ async def poll(patient: Patient) -> Finding:
     except httpx.HTTPError as error:
         return _no_answer(patient, error)
     # Refused, of course: but in JSON, by the gateway, which has therefore read it.
-    if response.status_code in {200, 404, 409} and fields(response):
+    if response.status_code in {200, 404, 408, 409} and fields(response):
         return Finding(state=OK, seen="gets through")
     return Finding(
         state=FAILED,
