@@ -1,12 +1,14 @@
 """Lives of the queue that chance alone would seldom make: zombies, liars, sessions that cross."""
 
+from uuid import UUID
+
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from mcp import calls
 from mcp.calls import Held
 from mcp.models import Connector
-from mcp.tests.queue_machine import OUTCOMES, Honest
+from mcp.tests.queue_machine import BEYOND_S, OUTCOMES, Honest
 from mcp.tests.queues import holder_of
 
 
@@ -67,16 +69,27 @@ class QueueMachine(Honest):
         self._release(*held)
         self._cancel(held[0])
 
-    @rule(of=st.integers(0, 2), late_s=st.sampled_from([0, 5, 15]), cancelled=st.booleans())
-    def begins_late(self, of: int, late_s: int, cancelled: bool) -> None:
-        """Short of time, out of its lease, or cancelled: between the hand-out and the start."""
-        self.enqueue(of, True, 5 if late_s == 5 else 60)
-        call_id = list(self.lives)[-1]
-        self._claim(self.connectors[of], 64)
-        if cancelled:
-            self._cancel(call_id)
+    def _handed_out(self, of: int, deadline_s: int) -> UUID:
+        """A call that this connector holds and has not begun; all before it has ended."""
+        self.clock.moves(BEYOND_S)
+        self.reap()
+        self.enqueue(of, True, deadline_s)
+        self._claim(self.connectors[of], 1)
+        return list(self.lives)[-1]
+
+    @rule(of=st.integers(0, 2))
+    def begins_what_was_cancelled(self, of: int) -> None:
+        call_id = self._handed_out(of, 60)
+        self._cancel(call_id)
+        self._start(holder_of(self.connectors[of]), call_id, self.lives[call_id].fence)
+
+    @rule(of=st.integers(0, 2), late_s=st.sampled_from([5, 15]), renews=st.booleans())
+    def begins_late(self, of: int, late_s: int, renews: bool) -> None:
+        """After its deadline, or after its lease."""
+        call_id = self._handed_out(of, 5 if late_s == 5 else 60)
         self.clock.moves(late_s)
-        self.renew(of)
+        if renews:
+            self.renew(of)
         self._start(holder_of(self.connectors[of]), call_id, self.lives[call_id].fence)
 
     @rule(of=st.integers(0, 2))
