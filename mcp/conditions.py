@@ -135,7 +135,7 @@ def rerunnable() -> Q:
 
 def expired() -> Q:
     never_begun = Q(state=State.QUEUED) | silent(State.LEASED) & Q(cancel_requested=False)
-    return never_begun & late()
+    return is_open() & never_begun & late()  # open: so that an index of those alone serves
 
 
 def stopped() -> Q:
@@ -152,4 +152,4 @@ def orphaned() -> Q:
 
 
 def lost() -> Q:
-    return Q(state=State.ORPHANED, deadline__lte=clock.after(-GRACE_S))
+    return is_open() & Q(state=State.ORPHANED, deadline__lte=clock.after(-GRACE_S))
