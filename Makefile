@@ -6,6 +6,13 @@ BIN := .venv/bin
 TOOL := connector/.venv
 ARGS ?=
 SEEDS ?= 1,2,3
+# The suite waits a lot: one process more than there are processors. Beyond eight, each spends longer
+# on finding its tests than on running them; so it is with a few tests that ARGS chooses.
+SHARED = -n $(shell $(BIN)/python -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))') --dist loadfile
+# One process has the suite on PostgreSQL, which comes first and shares itself, the other all else.
+BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# A gateway that a test starts, and each process of a run, would compile everything again.
+test real chaos: export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -22,13 +29,13 @@ connector: $(TOOL)/run.stamp ## Install the connector into connector/.venv, with
 	@echo "$(TOOL)/bin/ops-connector"
 
 test: .venv/dev.stamp $(TOOL)/dev.stamp ## Run the whole suite on SQLite, and the connector's. ARGS='-k name' for less.
-	$(BIN)/python -m pytest -m "not real" $(ARGS)
+	$(BIN)/python -m pytest -m "not real" $(or $(ARGS),$(SHARED))
 	@# From its own directory: in the root, `mcp` would be our app and not the SDK. 5: nothing matched ARGS.
 	cd connector && .venv/bin/python -m pytest -m "not real" $(ARGS) || [ $$? = 5 ]
 
 real: .venv/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, PostgreSQL) and test against them.
 	$(BIN)/python -m tests.real.install
-	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(ARGS)
+	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(or $(ARGS),$(BESIDE))
 
 chaos: .venv/dev.stamp ## Kill workers and exporter at random, three times, and balance the books. SEEDS=7 for one.
 	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real tests/real/test_chaos.py $(ARGS)

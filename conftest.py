@@ -8,9 +8,16 @@ import pytest
 from django.core.cache import caches
 from django.db import connection
 from django_ratelimit import core
+from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from accounts import failures
+
+# Whether an example was made or tried slowly says how busy the machine is, and nothing of the code.
+settings.register_profile(
+    "suite", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+from channels.consumer import AsyncConsumer
 
 from mcp import entry, frames
 from mcp.entry import Entered, NoEntryError
@@ -37,21 +38,24 @@ class GoneError(Exception):
     """Nobody is at the other end."""
 
 
-async def tunnel(scope: Scope, receive: Receive, send: Send) -> None:
-    """`WebSocket /api/mcp/ws/{user_id}`.
+class TunnelConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels ships no types
+    """`WebSocket /api/mcp/ws/{user_id}`."""
 
-    Not Channels' own consumer: that hops to Django's one thread for sync code with each message,
-    and a slow page would hold up everybody's tools.
-    """
-    await receive()  # websocket.connect
-    user = scope["url_route"]["kwargs"]["user_id"]
-    try:
-        entered = await entry.enter(scope, user)
-    except NoEntryError as refusal:
-        await refuse(scope, send, refusal)
-        return
-    await send({"type": "websocket.accept"})
-    await Connection(entered, receive, send).serve()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection, from the handshake to its end.
+
+        Channels would dispatch each message to a method, after a hop to Django's one thread for
+        sync code: a slow page would hold up everybody's tools.
+        """
+        await receive()  # websocket.connect
+        user = scope["url_route"]["kwargs"]["user_id"]
+        try:
+            entered = await entry.enter(scope, user)
+        except NoEntryError as refusal:
+            await refuse(scope, send, refusal)
+            return
+        await send({"type": "websocket.accept"})
+        await Connection(entered, receive, send).serve()
 
 
 async def refuse(scope: Scope, send: Send, refusal: NoEntryError) -> None:

@@ -17,7 +17,7 @@ async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
 
 _router = URLRouter(
     [
-        path("api/mcp/ws/<str:user_id>", consumers.tunnel),  # type: ignore[arg-type]  # an ASGI application
+        path("api/mcp/ws/<str:user_id>", consumers.TunnelConsumer.as_asgi()),
         re_path("", nowhere),  # type: ignore[arg-type]
     ]
 )

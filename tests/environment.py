@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# A run inside a run (the suite on PostgreSQL) has a folder of its own.
+# A run inside a run (the suite on PostgreSQL) has a folder of its own, and so has each of the
+# processes that share a run.
 VAR = Path(os.environ.get("OPSCENTER_TEST_VAR", ROOT / "var" / "test"))
+VAR /= os.environ.get("PYTEST_XDIST_WORKER", "")
 VAR.mkdir(parents=True, exist_ok=True)
 
 # Settings and credentials of whoever runs the tests: no server under test may find them.
@@ -39,5 +41,6 @@ os.environ["OPSCENTER_ENCRYPTION_KEYS"] = "only-for-tests-" + "e" * 32
 
 
 def child(**more: str) -> dict[str, str]:
-    """The environment of a process that a test starts."""
-    return {**os.environ, **more}
+    """The environment of a process that a test starts: none that shares this run, be it pytest."""
+    ours = {name: value for name, value in os.environ.items() if "PYTEST_XDIST" not in name}
+    return {**ours, **more}

@@ -22,6 +22,8 @@ T = TypeVar("T")
 START_S = 30  # a loaded machine needs a few seconds to import Django
 STOP_S = 35  # a little more than the server allows its streams
 
+_held: list[socket.socket] = []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
@@ -80,10 +82,16 @@ def running(log: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen[
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port on which nobody listens, and which is given to no other process as long as we live.
+
+    Who asks for any port, in this run or beside it, is not given one that a socket holds; who asks
+    for this one may have it, as long as the socket that holds it does not listen.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _held.append(holder)
+    port: int = holder.getsockname()[1]
     return port
 
 

@@ -24,7 +24,6 @@ from tests.gateway import Gateway
 from tests.upstream import Upstream as ScriptedUpstream
 
 PROMISED_S = 5.0
-SLACK_S = 0.5  # one poll and one request on a loaded machine: by then it held, we just look late
 MEMORY_TTL_S = "4"  # the default; the tests' other gateways remember next to nothing
 
 
@@ -65,23 +64,30 @@ def post(gateway: Gateway, key: str = "", *, model: str = "claude-opus-5-5") -> 
 
 
 def seconds_until(held: Mapping[str, Callable[[], bool]]) -> dict[str, float]:
-    """How long it took until each of them held, all watched at the same time."""
+    """When each was last asked for in vain, all watched at the same time.
+
+    A machine that is busy answers late and lets us look late; what was asked late it must know.
+    """
     started = time.monotonic()
-    took_s: dict[str, float] = {}
+    in_vain_s: dict[str, float] = {}
+    found: set[str] = set()
 
     def all_hold() -> bool:
-        for name in held.keys() - took_s.keys():
+        for name in held.keys() - found:
+            asked_s = time.monotonic() - started
             if held[name]():
-                took_s[name] = time.monotonic() - started
-        return len(took_s) == len(held)
+                found.add(name)
+            else:
+                in_vain_s[name] = asked_s
+        return len(found) == len(held)
 
     gateways.eventually(all_hold, within_s=2 * PROMISED_S)
-    return took_s
+    return in_vain_s
 
 
-def late(took_s: Mapping[str, float]) -> dict[str, float]:
-    """Those that took longer than promised."""
-    return {name: seconds for name, seconds in took_s.items() if seconds > PROMISED_S + SLACK_S}
+def late(in_vain_s: Mapping[str, float]) -> dict[str, float]:
+    """Those that were asked for in vain after they had been promised."""
+    return {name: seconds for name, seconds in in_vain_s.items() if seconds > PROMISED_S}
 
 
 def revoke(person: Person) -> None:
@@ -122,10 +128,10 @@ def test_it_refuses_a_key_in_use_within_five_seconds_of_its_end(
     assert [status(live, key) for key in used.values()] == [200] * len(ENDS)
     for end, person in people.items():
         end(person)
-    took_s = seconds_until(
+    in_vain_s = seconds_until(
         {end.__name__: partial(lambda key: status(live, key) == 401, used[end]) for end in ENDS}
     )
-    assert late(took_s) == {}
+    assert late(in_vain_s) == {}
     for end, says in ENDS.items():
         refusal = ask(live, used[end])
         assert says in refusal.json()["error"]["message"]
@@ -182,7 +188,7 @@ def test_it_follows_every_change_of_a_route_within_five_seconds(
         Route.objects.filter(pattern="moved").update(upstream=elsewhere)
         Route.objects.filter(pattern="ended").update(enabled=False)
         lead_to(upstream.url, pattern="new")
-        took_s = seconds_until(
+        in_vain_s = seconds_until(
             {
                 "renamed": lambda: serves("renamed", "qwen3:8b", upstream),
                 "moved": lambda: serves("moved", "moved", other),
@@ -191,7 +197,7 @@ def test_it_follows_every_change_of_a_route_within_five_seconds(
             }
         )
         assert other.faults == []
-    assert late(took_s) == {}
+    assert late(in_vain_s) == {}
 
 
 def test_it_serves_messages_to_a_key_made_over_rest_a_moment_ago(

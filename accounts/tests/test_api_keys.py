@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -107,7 +106,7 @@ WRONG: list[tuple[str, Any]] = [
     ("organization", {"name": "x", "organization": "acme"}),
     ("organization", {"name": "x", "organization": None}),
     ("organization", {"name": "x", "organization": -1}),
-    ("organization", {"name": "x", "organization": str(uuid4())}),
+    ("organization", {"name": "x", "organization": "0e9a4c52-6d1f-4b7a-9c3e-5f2b8d7a1c60"}),
     ("service", {"name": "x", "service": "yes"}),
     ("service", {"name": "x", "service": 1}),
     ("service", {"name": "x", "service": None}),

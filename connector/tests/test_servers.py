@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from opscenter_connector import backoff
 from opscenter_connector.frames import Announced
 from opscenter_connector.happenings import ServerSaid
-from opscenter_connector.servers import LocalServer, LostError, NotRunningError, fitting_tools
+from opscenter_connector.servers import LostError, NotRunningError, Servers, fitting_tools
 from opscenter_connector.settings import ServerSpec
 
 HERE = Path(__file__).parent
@@ -35,7 +35,8 @@ class Watched:
         self.announced: list[Announced] = []
         self._news = asyncio.Event()
         self.notes = notes
-        self.server = LocalServer(spec, self._announce, self.told.append)
+        self.servers = Servers([spec], self._announce, self.told.append)
+        self.server = self.servers.get(spec.name)
 
     def _announce(self, announced: Announced) -> None:
         self.announced.append(announced)
@@ -67,6 +68,8 @@ Start = Callable[..., Awaitable[Watched]]
 @pytest.fixture
 async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     monkeypatch.setattr(backoff, "FIRST_S", 0.05)
+    monkeypatch.setattr(backoff, "MOST_S", 0.5)
+    kept: list[Servers] = []
     tasks: list[asyncio.Task[None]] = []
 
     async def started(*argv: str, **spec: Any) -> Watched:
@@ -74,14 +77,14 @@ async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         if argv:
             spec |= {"command": sys.executable, "args": argv, "cwd": HERE.parent}
         watched = Watched(ServerSpec(name="echo", env={"ECHO_NOTES": str(notes)}, **spec), notes)
-        tasks.append(asyncio.create_task(watched.server.run()))
+        kept.append(watched.servers)
+        tasks.append(asyncio.create_task(watched.servers.run()))
         return watched
 
     yield started
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    for servers in kept:
+        servers.stop()
+    await asyncio.wait_for(asyncio.gather(*tasks), WITHIN_S)
 
 
 ECHO = ("-m", "tests.echo_server")
@@ -255,6 +258,19 @@ async def test_an_http_server_that_goes_away_is_reached_again(start: Start, tmp_
         with over_http(tmp_path / "notes", port):
             await watched.until(lambda one: one.state == "ready")
             assert text(await watched.call("say", text="a")) == "a"
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.01, 0.02, 0.03])
+async def test_it_stops_also_while_its_server_goes_away(
+    start: Start, tmp_path: Path, after_s: float
+) -> None:
+    with over_http(tmp_path / "notes") as (url, _, process):
+        watched = await start(url=url)
+        await watched.until(lambda one: one.state == "ready")
+        await asyncio.sleep(after_s)  # it asks about the tools just now
+        process.kill()
+        process.wait()
+        watched.servers.stop()  # and `start` waits until it has stopped
 
 
 def test_tools_that_do_not_fit_are_left_out() -> None:

@@ -25,6 +25,13 @@ pytest.register_assert_rewrite("tests.real.sdk.promises")
 
 openai_server = openai.openai_server
 
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: the others run beside it, and not before it."""
+    items.sort(key=lambda item: item.path.name != "test_postgres.py")
+
+
 TOOLS = "Bash,Read,Write,Edit"  # allowed by name: root may not skip permissions altogether
 
 

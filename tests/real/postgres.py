@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.gateway import free_port
 from tests.real import peers
 
 POSTGRES_S = 60  # initdb takes 2 s here; a machine with slow disks needs more
@@ -42,7 +42,7 @@ def running() -> Iterator[Postgres]:
         )
         options = f"-p {server.port} -c listen_addresses={server.host}"
         # No socket files, and no flush to disk: the data does not outlive the tests.
-        options += " -c unix_socket_directories='' -c fsync=off -c max_connections=200"
+        options += " -c unix_socket_directories='' -c fsync=off -c max_connections=400"
         control = ("pg_ctl", "-D", folder / "data", "-w", "-t", str(POSTGRES_S))
         _program(*control, "-l", folder / "log", "-o", options, "start")
         try:
@@ -51,13 +51,6 @@ def running() -> Iterator[Postgres]:
             _program(*control, "-m", "fast", "stop")  # by the pid in its own data folder
     finally:
         shutil.rmtree(folder)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _program(name: str, *arguments: str | Path) -> None:

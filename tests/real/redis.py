@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tests.gateway import free_port
 from tests.real import peers
-from tests.real.postgres import free_port
 
 REDIS_S = 10  # it starts in a few milliseconds; a loaded machine needs more
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from billing.models import UsageRecord
 from proxy import models
 from proxy.models import Route
 from tests.openai_server import (
@@ -13,6 +14,7 @@ from tests.openai_server import (
 )
 from tests.openai_turns import error
 from tests.real.conftest import Claude, Gateway
+from tests.real.tap import Tap
 from tests.real.test_claude_code import told
 from tests.tool_loop import DONE, call
 from tests.turns import Turn, text_turn, thinking_turn, tool_turn
@@ -20,7 +22,6 @@ from tests.upstream import Request
 
 pytestmark = pytest.mark.real
 
-AT_ONCE_S = 30.0  # the client's whole schedule of retries takes 180 s
 STRICT = {"schema.$schema", "schema.$id", "parallel_tool_calls", "seed"}
 THOUGHT = "I had better look."
 TOO_LONG = error(
@@ -51,7 +52,7 @@ def test_it_finishes_a_loop_of_five_turns(
 ) -> None:
     openai_server.unknown |= STRICT
     openai_server.answer_by(OpenAIToolLoop(str(claude.folder)))
-    done = claude("do the work", url=gateway.url, key=gateway.key, within_s=AT_ONCE_S)
+    done = claude("do the work", url=gateway.url, key=gateway.key)
     assert (done.code, done.stdout, done.stderr) == (0, f"{DONE}\n", "")
     assert (claude.folder / "first.txt").read_text() == "hello\n"
     assert (claude.folder / "second.txt").read_text() == "written\n"
@@ -68,8 +69,9 @@ def test_it_does_without_what_the_server_does_not_know(
     openai_server.unknown |= {name}
     turn = thoughtful()
     openai_server.answer_by(lambda r: text_turn("Seen.") if results_in(r) else turn)
-    done = claude("do the work", url=gateway.url, key=gateway.key, within_s=AT_ONCE_S)
+    done = claude("do the work", url=gateway.url, key=gateway.key)
     assert (done.code, done.stdout) == (0, "Seen.\n"), done.stderr
+    assert UsageRecord.objects.count() == 2, "the client had to ask again"
 
 
 def test_it_hands_back_what_the_model_thought_before_its_call(
@@ -92,7 +94,7 @@ def test_it_offers_a_deferred_tool_once_the_model_has_found_it(
 ) -> None:
     search = tool_turn(("ToolSearch", {"query": "select:WebFetch", "max_results": 1}))
     openai_server.answer_by(lambda r: text_turn("Found.") if results_in(r) else search)
-    done = claude("find a tool", url=gateway.url, key=gateway.key, within_s=AT_ONCE_S)
+    done = claude("find a tool", url=gateway.url, key=gateway.key)
     assert (done.code, done.stdout) == (0, "Found.\n"), done.stderr
     before, after = (tools_of(request) for request in openai_server.requests)
     assert "ToolSearch" in before
@@ -111,19 +113,20 @@ def test_it_asks_for_no_longer_an_answer_than_the_server_gives(
     models.Upstream.objects.filter(pk=route.upstream_id).update(max_output_tokens=8192)
     openai_server.max_output_tokens = 8192
     openai_server.script(text_turn("In time."), path=CHAT_COMPLETIONS)
-    done = claude("hello", url=gateway.url, key=gateway.key, within_s=AT_ONCE_S)
+    done = claude("hello", url=gateway.url, key=gateway.key)
     assert (done.code, done.stdout) == (0, "In time.\n"), done.stderr
     assert len(openai_server.requests) == 1
 
 
 def test_it_says_so_when_the_first_prompt_does_not_fit(
-    claude: Claude, gateway: Gateway, openai_server: OpenAIServer
+    claude: Claude, gateway: Gateway, tapped: Tap, openai_server: OpenAIServer
 ) -> None:
     openai_server.context_window = 5_000
-    done = claude("hello", url=gateway.url, key=gateway.key, within_s=AT_ONCE_S)
+    done = claude("hello", url=tapped.url, key=gateway.key)
     assert done.code == 1
     assert done.stdout.startswith("Prompt is too long")
     assert "limit 5000" in done.stdout
+    assert tapped.posts == 1
 
 
 def test_it_compacts_a_conversation_that_no_longer_fits(
@@ -133,7 +136,9 @@ def test_it_compacts_a_conversation_that_no_longer_fits(
     look = tool_turn(call("Read", file_path=str(claude.folder / "large.txt")))
     openai_server.script(look, TOO_LONG, path=CHAT_COMPLETIONS)
     openai_server.answer_by(lambda request: text_turn("Going on."))
-    done = claude("read it", url=gateway.url, key=gateway.key, within_s=AT_ONCE_S)
+    done = claude("read it", url=gateway.url, key=gateway.key)
     assert (done.code, done.stdout) == (0, "Going on.\n"), done.stderr
-    _, refused, *_, last = [len(request.body) for request in openai_server.requests]
+    bodies = [request.body for request in openai_server.requests]
+    assert len(set(bodies)) == len(bodies), "something was asked twice"
+    _, refused, *_, last = map(len, bodies)
     assert last < refused - (claude.folder / "large.txt").stat().st_size

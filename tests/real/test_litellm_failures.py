@@ -17,6 +17,7 @@ from tests.openai_server import CHAT_COMPLETIONS, OpenAIServer
 from tests.real import litellm as proxies
 from tests.real.conftest import Claude, Gateway, need
 from tests.real.litellm import ANTHROPIC, OPENAI, LiteLLM
+from tests.real.tap import Tap
 from tests.test_streams import events_of
 from tests.tool_loop import DONE, ToolLoop
 from tests.turns import text_turn
@@ -24,7 +25,6 @@ from tests.upstream import Upstream
 
 pytestmark = pytest.mark.real
 
-AT_ONCE_S = 30.0  # the client's whole schedule of retries takes 180 s
 TOO_LONG = (
     "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000"
     " tokens. Please reduce the length of the messages."
@@ -76,7 +76,7 @@ def test_claude_code_finishes_its_loop_elsewhere_while_it_fails(
     proxies.lead_to(litellm, OPENAI, kind=kind)
     openai_server.answer_by(lambda request: openai_turns.error(500, "server_error", "not now"))
     upstream.answer_by(ToolLoop(str(claude.folder)))
-    done = claude("do the work", url=gateway.url, key=gateway.key, within_s=AT_ONCE_S)
+    done = claude("do the work", url=gateway.url, key=gateway.key)
     assert (done.code, done.stdout) == (0, f"{DONE}\n"), done.stderr
     # Asked once: from then on the session stays where it was moved to.
     assert len(openai_server.sent_to(CHAT_COMPLETIONS)) == 1
@@ -195,13 +195,14 @@ def test_a_credential_that_it_does_not_take_is_the_gateways_matter(
 
 
 def test_claude_code_is_told_that_the_prompt_is_too_long(
-    claude: Claude, gateway: Gateway, refusing: Callable[[int, str, str], None]
+    claude: Claude, gateway: Gateway, tapped: Tap, refusing: Callable[[int, str, str], None]
 ) -> None:
     refusing(400, "invalid_request_error", TOO_LONG)
-    done = claude("hello", url=gateway.url, key=gateway.key, within_s=AT_ONCE_S)
+    done = claude("hello", url=tapped.url, key=gateway.key)
     assert done.code == 1
     assert done.stdout.startswith("Prompt is too long")
     assert "limit 8192" in done.stdout
+    assert tapped.posts == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
