@@ -1,6 +1,7 @@
 """What a machine is handed: calls that are leased to it, and word of those that should stop."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,13 @@ MOST_AT_ONCE = 4
 MOST_LOOKED_AT = 100  # open calls of one connector in one look; it may have MAX_OPEN
 
 
-Due = tuple[list[calls.Claimed], list[calls.Held]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What is to be sent now."""
+
+    claimed: list[calls.Claimed]
+    to_stop: list[calls.Held]
+    left: bool  # more wait, until one of those that the machine holds ends
 
 
 async def due(holder: calls.Holder) -> Due:
@@ -35,8 +42,7 @@ async def due(holder: calls.Holder) -> Due:
 
 
 async def _hand_back(holder: calls.Holder, looking: asyncio.Future[Due]) -> None:
-    claimed, _ = await looking
-    for one in claimed:
+    for one in (await looking).claimed:
         await _release(holder, one.id, one.fence)
 
 
@@ -44,8 +50,10 @@ async def _hand_back(holder: calls.Holder, looking: asyncio.Future[Due]) -> None
 def _look(holder: calls.Holder) -> Due:
     rows = _to_do(connector_id=holder.connector_id, organization_id=holder.organization_id)
     to_stop = [(call, fence) for call, fence, state in rows if state != State.QUEUED]
+    waiting = len(rows) - len(to_stop)
     # Most looks find nothing, and a claim locks.
-    return calls.claim(holder, MOST_AT_ONCE) if len(to_stop) < len(rows) else [], to_stop
+    claimed = calls.claim(holder, MOST_AT_ONCE) if waiting else []
+    return Due(claimed=claimed, to_stop=to_stop, left=len(claimed) < waiting)
 
 
 @prepared.select

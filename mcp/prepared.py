@@ -161,7 +161,9 @@ def _selecting(query: QuerySet[Any, Any]) -> tuple[str, Sequence[Any], Callable[
 
     def read(cursor: Any) -> Rows:
         rows = cursor.fetchall()
-        return list(compiler.apply_converters(rows, converters)) if converters else rows
+        if converters:
+            rows = compiler.apply_converters(rows, converters)
+        return [tuple(row) for row in rows]
 
     return sql, params, read
 
