@@ -1,6 +1,7 @@
 """The processes of the chaos: started, killed with -9 and started anew, each by its own pid."""
 
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -68,6 +69,16 @@ class Program:
         self._process.kill()
         self._process.wait(STOP_S)
 
+    def freeze(self) -> None:
+        """As a machine that swaps, or a process that collects its garbage."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on where it stood, if it is the same process still."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def ask_to_stop(self) -> None:
         if self._process is not None and self.is_alive:
             self._process.terminate()
@@ -115,8 +126,11 @@ class Worker:
 class Fleet:
     """Several workers on one database, of which one or the other is killed now and then."""
 
-    def __init__(self, count: int, settings: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, count: int, settings: Mapping[str, str], folder: Path, *, spare: bool = True
+    ) -> None:
         self.workers = [Worker(number, settings, folder) for number in range(count)]
+        self._spare = spare
         self.kills = 0
         self._restarts: list[Future[None]] = []
         self._pool = ThreadPoolExecutor(count)
@@ -159,7 +173,7 @@ class Fleet:
 
         up = gateway.eventually(all_but_one, START_S)
         # One outlives the rest: dead ones are swept while there is work, and not only after it.
-        spared = self.workers[0] if self.kills >= SPARED_AFTER else None
+        spared = self.workers[0] if self._spare and self.kills >= SPARED_AFTER else None
         return chance.choice([worker for worker in up if worker is not spared])
 
 

@@ -178,7 +178,7 @@ def stack(
             settings = {"OPSCENTER_DATABASE_URL": database, "OPSCENTER_REDIS_URL": bell.url}
         settings["OPSCENTER_MCP_LEASE_S"] = str(tunnel.LEASE_S)
         yield servers.enter_context(
-            tunnel.running(folder, count=count, owners=1, settings=settings)
+            tunnel.running(folder, count=count, owners=3, settings=settings)
         )
 
 

@@ -153,11 +153,13 @@ class Machine:
 
     def wait_until_ready(self) -> None:
         """It has a session, and its servers run."""
-        self.until(lambda: self.events("connected"))
-        for name in self.servers:
-            self.until(
-                lambda name=name: self.events("server_changed", server=name, state="ready")  # type: ignore[misc]  # a default binds the loop's name
-            )
+        self.until(lambda: self.is_ready)
+
+    @property
+    def is_ready(self) -> bool:
+        """It has had a session and its servers have run, in this life."""
+        there = {one["server"] for one in self.events("server_changed", state="ready")}
+        return there >= set(self.servers) and bool(self.events("connected"))
 
     def pids_of_servers(self) -> dict[str, int]:
         """The local servers that run now."""
@@ -221,6 +223,15 @@ class Machine:
         file = self.state / "journal.jsonl"
         lines = file.read_bytes().split(b"\n") if file.exists() else []
         return [json.loads(line) for line in lines[:-1] if line]
+
+    def ended(self) -> list[Event]:
+        """What of its journal says how a call ended."""
+        return [line for line in self.journal() if line["k"] == "d"]
+
+    def unacknowledged(self) -> set[str]:
+        """The calls that it has begun, or handed in, and had no last word about."""
+        last = {line["id"]: line["k"] for line in self.journal()}
+        return {call_id for call_id, kind in last.items() if kind != "a"}
 
 
 def _config(servers: Mapping[str, Command]) -> dict[str, Any]:

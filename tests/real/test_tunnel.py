@@ -13,7 +13,9 @@ from tests.real.tunnel import MIB, Caller, Stack, text_of
 
 pytestmark = pytest.mark.real
 
+TRANSPORTS = ("websocket", "polling")
 LONG = "trigger-long-running-operation"
+FITS_BYTES = 720 * 1024  # with what of it is text, a little less than a MiB
 SLOW_S = 30  # longer than any test lets a tool run
 
 
@@ -22,12 +24,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What server-filesystem may read."""
     folder = tmp_path_factory.mktemp("files")
     (folder / "hello.txt").write_text("hello from a laptop")
-    (folder / "fits.txt").write_text("x" * (MIB - 4096))
+    (folder / "fits.txt").write_text("x" * FITS_BYTES)
     (folder / "large.txt").write_text("y" * (3 * MIB))
     return folder
 
 
-@pytest.fixture(scope="module", params=["websocket", "polling"])
+@pytest.fixture(scope="module", params=TRANSPORTS)
 def laptop(
     stack: Stack,
     folder: Path,
@@ -41,7 +43,7 @@ def laptop(
         "everything": machine.EVERYTHING,
         "effects": machine.effects_server(folder / f"notes-{home.parent.name}"),
     }
-    owner = stack.owners[0]
+    owner = stack.owners[TRANSPORTS.index(request.param)]
     with Machine(home, servers, url=stack.road.url, owner=owner, transport=request.param) as laptop:
         laptop.wait_until_ready()
         yield laptop
@@ -78,8 +80,8 @@ def test_it_lists_what_the_servers_offer(stack: Stack, laptop: Machine, caller: 
     assert {"read_text_file", "write_file", "list_directory"} <= names["files"]
     assert {"echo", "get-sum", LONG} <= names["everything"]
     status = caller.get("status")
-    sockets, polls = (1, 0) if laptop.transport == "websocket" else (0, 1)
-    assert (status["websocket_connections"], status["polling_queues"]) == (sockets, polls)
+    here = "websocket_connections" if laptop.transport == "websocket" else "polling_queues"
+    assert status[here] >= 1
 
 
 def test_it_calls_the_servers_from_npm(laptop: Machine, caller: Caller, folder: Path) -> None:
@@ -116,8 +118,10 @@ def test_it_carries_large_results_and_shortens_larger_ones(
     fits = caller.run("files", "read_text_file", {"path": str(folder / "fits.txt")})
     large = caller.run("files", "read_text_file", {"path": str(folder / "large.txt")})
     assert (large["state"], large["is_error"]) == ("succeeded", False)
-    assert MIB / 4 < len(text_of(large)) < MIB
-    assert fits["state"] == "succeeded"
+    assert MIB / 5 < len(text_of(large)) < MIB
+    assert "characters left out" in text_of(large)
+    # The server says it twice, and only the text is shortened to what a model reads.
+    assert len(fits["result"]["structuredContent"]["content"]) == FITS_BYTES
 
 
 def test_it_ends_a_call_at_its_deadline(laptop: Machine, caller: Caller) -> None:
@@ -153,7 +157,8 @@ def test_it_reports_what_ran_when_the_connector_was_killed(laptop: Machine, call
     assert "unknown" in text_of(end)
     # It changes nothing, so it was run again, or its end had been written down.
     assert caller.end(reading)["state"] in {"succeeded", "failed"}
-    assert notes(laptop, "killed") == ["began"]
+    assert notes(laptop, "killed").count("began") == 1
+    assert "ended" not in notes(laptop, "killed")
 
 
 def test_it_survives_the_end_of_a_gateway(stack: Stack, laptop: Machine, caller: Caller) -> None:
@@ -166,22 +171,24 @@ def test_it_survives_the_end_of_a_gateway(stack: Stack, laptop: Machine, caller:
     assert notes(laptop, "restart") == ["began", "ended"]
 
 
-def test_it_changes_the_transport_in_the_middle_of_a_call(
-    stack: Stack, laptop: Machine, caller: Caller
-) -> None:
-    before = laptop.transport
-    laptop.ask_to_stop()
-    laptop.process.wait(machine.STOP_S)
-    laptop.start("auto")
-    laptop.wait_until_ready()
-    tunnel.wait_until_offered(caller, laptop)
-    call_id = begun(laptop, caller, "switch", 4)
-    stack.road.takes_sockets = False
-    stack.road.cut_sockets()
-    laptop.until(lambda: laptop.events("connected", transport="polling"))
-    assert text_of(caller.end(call_id)) == "switch"
-    assert notes(laptop, "switch") == ["began", "ended"]
-    stack.road.takes_sockets = True
-    laptop.ask_to_stop()
-    laptop.process.wait(machine.STOP_S)
-    laptop.start(before)
+def test_it_changes_the_transport_in_the_middle_of_a_call(stack: Stack, tmp_path: Path) -> None:
+    servers = {"effects": machine.effects_server(tmp_path / "notes")}
+    owner = stack.owners[-1]
+    with (
+        Machine(
+            tmp_path / "home", servers, url=stack.road.url, owner=owner, transport="auto"
+        ) as it,
+        closing(stack.caller(owner)) as caller,
+    ):
+        it.wait_until_ready()
+        assert it.events("connected")[0]["transport"] == "websocket"
+        tunnel.wait_until_offered(caller, it)
+        call_id = begun(it, caller, "switch", 4)
+        try:
+            stack.road.takes_sockets = False
+            stack.road.cut_sockets()
+            it.until(lambda: it.events("connected", transport="polling"))
+            assert text_of(caller.end(call_id)) == "switch"
+        finally:
+            stack.road.takes_sockets = True
+        assert notes(it, "switch") == ["began", "ended"]

@@ -49,8 +49,7 @@ def running(
         "OPSCENTER_VAR_DIR": str(folder),
         **settings,
     }
-    seeded = processes.command("-m", "tests.real.tunnel_seed", str(owners), settings=settings)
-    assert seeded.returncode == 0, seeded.stdout + seeded.stderr
+    made = seeded(settings, owners)
     with ExitStack() as running:
         workers = [Worker(number, settings, folder) for number in range(count)]
         for worker in workers:
@@ -63,8 +62,15 @@ def running(
             settings=settings,
             workers=workers,
             road=running.enter_context(road.opened([workers[0].url])),
-            owners=[Owner(**one) for one in json.loads(seeded.stdout)],
+            owners=made,
         )
+
+
+def seeded(settings: Mapping[str, str], owners: int) -> list[Owner]:
+    """Fill the empty database that `settings` name; who may use it."""
+    made = processes.command("-m", "tests.real.tunnel_seed", str(owners), settings=settings)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return [Owner(**one) for one in json.loads(made.stdout)]
 
 
 class Caller:
