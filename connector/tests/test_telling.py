@@ -82,7 +82,7 @@ def test_it_says_once_that_it_is_offline_for_the_same_reason() -> None:
 def test_it_says_once_that_neither_transport_works() -> None:
     other = h.Lost(transport="polling", code=None, reason="HTTP 404")
     waiting = h.Waiting(transport="polling", delay_s=2, reason="HTTP 404")
-    said = as_json(*[LOST, WAITING, other, waiting] * 3)
+    said = as_json(*(LOST, WAITING, other, waiting) * 3)
     assert [line["event"] for line in said] == ["lost", "waiting"] * 2
 
 

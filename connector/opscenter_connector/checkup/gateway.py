@@ -181,6 +181,7 @@ async def scope(patient: Patient) -> Finding:
     response, user = patient.account, patient.config.settings.user_id
     if response is None or response.is_success:
         return Finding(state=OK, seen=f"mcp-callback, for user {clean(user)}")
+    fix: tuple[str, ...]
     if user == "me":
         why, fix = "only a key with the scope mcp-callback opens a tunnel", (MAKE_KEY,)
     elif _is_of_user(response):
