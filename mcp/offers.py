@@ -11,6 +11,8 @@ from mcp import definitions
 from mcp.models import Connector, McpServer, McpTool
 from mcp.registry import is_online
 
+SEE = "GET /api/mcp/servers/me lists what there is."
+
 
 class RefusedError(Exception):
     """The call does not begin. The text is for the model that asked, the code for programs."""
@@ -53,16 +55,18 @@ def find(principal: Principal, server_name: str, tool_name: str) -> Offered:
     of_name = _servers_of(principal).filter(name=server_name[: definitions.TITLE_CHARS])
     server = of_name.select_related("connector").first()
     if server is None:
-        raise RefusedError("no_such_server", f"There is no server {server_name[:100]!r}.")
+        text = f"You have no server {server_name[:100]!r}; {SEE}"
+        raise RefusedError("no_such_server", text)
     if not server.can_work:  # type: ignore[attr-defined]  # annotated
         text = f"The machine {server.connector.name!r} with the server {server.name} is offline."
         raise RefusedError("offline", text)
     if server.state != McpServer.State.READY:
+        how = "has failed" if server.state == McpServer.State.FAILED else "still starts"
         why = f": {server.error}" if server.error else "."
-        raise RefusedError("not_ready", f"The server {server.name} is {server.state}{why}")
+        raise RefusedError("not_ready", f"The server {server.name} {how}{why}")
     tool = server.tools.filter(name=tool_name[: definitions.TITLE_CHARS]).first()
     if tool is None:
-        text = f"The server {server.name} has no tool {tool_name[:100]!r}."
+        text = f"The server {server.name} has no tool {tool_name[:100]!r}; {SEE}"
         raise RefusedError("no_such_tool", text)
     return _offered(server, tool)
 
