@@ -57,7 +57,11 @@ class Session:
     """What a machine says and is told. One coroutine calls `take`, another `next_due`."""
 
     def __init__(
-        self, principal: Principal, opened: registry.Opened, transport: str, shown: Shown | None
+        self,
+        principal: Principal,
+        opened: registry.Opened,
+        transport: str,
+        shown: Shown | None = None,
     ) -> None:
         self.principal = principal
         self.opened = opened
@@ -102,16 +106,14 @@ class Session:
         instance: UUID,
         epoch: int,
         transport: str = Connector.Transport.POLLING,
-        shown: Shown | None = None,
     ) -> Self:
         """The session of this epoch. Raises SessionError where it is not the newest."""
         opened = await in_words(_resume(principal, instance, epoch))
         known = living.of_epoch(opened.connector_id, epoch)
         if isinstance(known, cls):
-            known.touched_at = time.monotonic()
-            known.shown = shown
+            known.touched_at = time.monotonic()  # but what a socket has shown stays
             return known
-        return cls(principal, opened, transport, shown)
+        return cls(principal, opened, transport)
 
     def welcome(self) -> frames.Welcome:
         """The answer to the hello."""
@@ -200,6 +202,7 @@ class Session:
 
     async def close(self) -> None:
         """Note its end, unless a newer session is there."""
+        self.end(BYE, "Goodbye.")  # whoever else carries it: a bye may come over the other transport
         self.forget()
         await lastwords.said(_close(self.opened.connector_id, self.opened.epoch))
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.utils import timezone
 
@@ -131,6 +133,35 @@ async def test_it_closes_the_socket_of_a_revoked_key(
             code, reason = await laptop.closed()
     assert code == 4401
     assert "was revoked" in reason
+
+
+async def test_it_closes_the_socket_of_a_revoked_key_whose_machine_polls_too(
+    server: Gateway, key: str, alice: Person
+) -> None:
+    async with ready(server.url, key) as laptop:
+        await polled(server.url, key, laptop.instance)
+        await revoke(alice)
+        async with asyncio.timeout(HELD_S + SLACK_S):
+            code, reason = await laptop.closed()
+    assert code == 4401
+    assert "was revoked" in reason
+
+
+async def test_it_closes_the_socket_of_a_machine_that_says_bye_by_post(
+    server: Gateway, key: str
+) -> None:
+    async with ready(server.url, key) as laptop:
+        await polled(server.url, key, laptop.instance, {"type": "bye"})
+        assert (await laptop.closed())[0] == 1000
+
+
+async def polled(url: str, key: str, instance: uuid.UUID, *frames: dict[str, Any]) -> None:
+    """Carry frames of a socket's session by POST."""
+    body = {"instance": str(instance), "epoch": 1, "frames": list(frames)}
+    shown = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, headers=shown, trust_env=False) as client:
+        answer = await client.post("/api/mcp/submit", json=body, timeout=20)
+    assert answer.status_code == 200, answer.text
 
 
 async def test_it_closes_the_socket_of_a_user_who_left(
