@@ -12,10 +12,10 @@ from django.db.models import Case, F, Q, Value, When
 
 from mcp import clock, conditions
 from mcp.conditions import Holder
+from mcp.frames import MAX_RESULT_BYTES
 from mcp.models import ToolCall
 from mcp.states import FINAL, Outcome, State, Verdict
 
-MAX_RESULT_BYTES = 1024 * 1024  # it goes through a model in the end
 
 
 def failure(text: str) -> str:
