@@ -17,7 +17,6 @@ from mcp.models import ToolCall
 from mcp.states import FINAL, Outcome, State, Verdict
 
 
-
 def failure(text: str) -> str:
     """A result of MCP's that says what went wrong, for a model to read."""
     return json.dumps(

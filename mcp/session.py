@@ -202,7 +202,9 @@ class Session:
 
     async def close(self) -> None:
         """Note its end, unless a newer session is there."""
-        self.end(BYE, "Goodbye.")  # whoever else carries it: a bye may come over the other transport
+        self.end(
+            BYE, "Goodbye."
+        )  # whoever else carries it: a bye may come over the other transport
         self.forget()
         await lastwords.said(_close(self.opened.connector_id, self.opened.epoch))
 

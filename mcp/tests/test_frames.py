@@ -73,7 +73,10 @@ def test_it_takes_no_result_that_others_could_not_read(raw: bytes) -> None:
         b'{"a":"' + b"[" * 1000 + b'\\"{"}',
         b'{"a":' + b"[" * 99 + b"]" * 99 + b"}",
         b'{"a":[' + b'{"b":[]},' * 1000 + b"1]}",
-        b'{"a":"\\ud83d\\ude00"}', b'{ "a" : [[]] }', b"{}"],
+        b'{"a":"\\ud83d\\ude00"}',
+        b'{ "a" : [[]] }',
+        b"{}",
+    ],
 )
 def test_it_keeps_a_result_as_it_is(raw: bytes) -> None:
     frame = frames.from_connector(RESULT % raw)
@@ -98,7 +101,7 @@ def test_it_looks_at_the_largest_frame_in_no_time(raw: str) -> None:
 @pytest.mark.parametrize("name", ["files\\n", "\\u0000", "a/b", "", "é", "a" * 65])
 def test_it_takes_no_name_that_is_none(name: str) -> None:
     with pytest.raises(frames.FrameError):
-        frames.from_connector('{"type":"ready","servers":["%s"]}' % name)
+        frames.from_connector(f'{{"type":"ready","servers":["{name}"]}}')
 
 
 @pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "1" * 300])
