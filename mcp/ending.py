@@ -10,11 +10,12 @@ from uuid import UUID
 import msgspec
 from django.db.models import Case, F, Q, Value, When
 
-from mcp import clock, conditions
+from mcp import clock, conditions, frames
 from mcp.conditions import Holder
-from mcp.frames import MAX_RESULT_BYTES
 from mcp.models import ToolCall
 from mcp.states import FINAL, Outcome, State, Verdict
+
+MAX_RESULT_BYTES = frames.MAX_RESULT_BYTES
 
 
 def failure(text: str) -> str:
