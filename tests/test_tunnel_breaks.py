@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import ApiKey
 from accounts.tests.people import Person
-from mcp import frames
+from mcp import bell, frames
 from mcp.models import Connector
 from mcp.states import State
 from mcp.threads import off_loop
@@ -23,7 +23,7 @@ from tests import gateway as gateways
 from tests import tunnel
 from tests.connector import about, machine, ready
 from tests.gateway import Gateway
-from tests.tunnel import rows, run
+from tests.tunnel import rows, run, until
 
 tidy = tunnel.tidy
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -106,6 +106,26 @@ async def test_it_takes_a_result_after_the_gateway_was_killed(
         ended = await running
     assert ended.result["content"][0]["text"] == "survived"
     assert [(row.starts, row.state) for row in await rows()] == [(1, State.SUCCEEDED)]
+
+
+async def test_it_goes_on_for_whoever_asked_again_with_the_same_ids(
+    server: Gateway, key: str, alice: Person
+) -> None:
+    async with ready(server.url, key) as laptop:
+        ids = {"request_id": "one", "tool_use_id": "use"}
+        first = run(alice, tool="write", **ids)
+        call = await laptop.begin()
+        again = run(alice, tool="write", **ids)
+        await until(lambda: is_heard_by(call.id, 2))
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert [row.cancel_requested for row in await rows()] == [False]
+        assert await laptop.finish(call) == "accepted"
+        assert (await again).state == State.SUCCEEDED
+
+
+async def is_heard_by(call: uuid.UUID, many: int) -> bool:
+    return len(bell.current()._calls[call]) == many
 
 
 async def test_it_says_goodbye_when_it_stops(another: Gateway, key: str) -> None:
