@@ -21,7 +21,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-
 Line = Annotated[str, Meta(max_length=500)]
 Fence = Annotated[int, Meta(ge=1, le=2**62)]
 Held = Annotated[list[tuple[UUID, Fence]], Meta(max_length=MAX_HELD)]
-# JSON has longer integers, but neither the channel layer nor the API's encoder has.
+# JSON has longer integers, but the channel layer (MessagePack) has not: one would lose a batch of
+# rings, everybody's.
 Amount = float | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 

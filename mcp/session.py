@@ -48,7 +48,6 @@ FRAMES_PER_S = 200  # nobody honest is near
 FRAMES_AT_ONCE = 1000
 PROGRESS_WRITTEN_S = 1.0  # for one call; in between only the bell tells of it
 POLLED_S = 60.0  # a session that has not been polled for longer is forgotten here, not ended
-
 MOST_REFUSED = 20  # tools of one server that are told of; the rest have the same fault
 _WORK = bell.Note(kind=bell.WORK, body={})
 

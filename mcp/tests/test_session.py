@@ -10,16 +10,7 @@ from accounts.tests import people
 from accounts.tests.people import Person
 from mcp import bell, beside, calls, frames, living, tools
 from mcp.models import Connector
-from mcp.session import (
-    AWAY,
-    BAD_FRAME,
-    BYE,
-    NEWER_SESSION,
-    SILENT,
-    TOO_OFTEN,
-    Session,
-    SessionError,
-)
+from mcp.session import AWAY, BAD_FRAME, NEWER_SESSION, SILENT, TOO_OFTEN, Session, SessionError
 from mcp.states import State
 from mcp.threads import off_loop
 from tests import tunnel
@@ -140,17 +131,6 @@ async def test_it_is_resumed_where_it_was_opened_and_elsewhere(alice: Person) ->
     running = run(alice)
     await finished(elsewhere, await begun(elsewhere))
     await running
-
-
-async def test_it_ends_wherever_it_is_carried_when_its_machine_says_bye(alice: Person) -> None:
-    session = await opened(alice)
-    elsewhere = asyncio.create_task(session.next_due(LONG_S))
-    await until(lambda: waits(session, 1))
-    await session.take(frames.Bye())
-    await session.close()
-    with pytest.raises(SessionError) as ended:
-        await asyncio.wait_for(elsewhere, 10)
-    assert ended.value.code == BYE
 
 
 @pytest.mark.parametrize(("later", "code"), [(-1, NEWER_SESSION), (1, SILENT)])
