@@ -106,6 +106,7 @@ DEEP = b'{"server":"files","tool":"read","wait":false,"arguments":{"a":%s}}'
         (DEEP % b'"\\ud800"', 400),
         (DEEP % b'"\\u0000"', 202),
         (DEEP % b"NaN", 400),
+        (DEEP % b"1e999", 400),
         (DEEP % (b"9" * 5_000), 400),
         (DEEP % (b"9" * 400), 202),
         (DEEP % (b'"%s"' % (b"x" * 1024 * 1024)), 413),
