@@ -6,6 +6,7 @@ from pathlib import Path
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Fields of /proc/<pid>/stat after the name: utime, stime, and the same of children that have ended.
 CPU_FIELDS = slice(11, 15)
+OWN_FIELDS = slice(11, 13)
 
 
 def tree(pid: int) -> list[int]:
@@ -22,13 +23,19 @@ def tree(pid: int) -> list[int]:
 
 def cpu_s(pid: int) -> float:
     """Processor time that the tree has used so far."""
-    ticks = 0
+    total_s = 0.0
     for one in tree(pid):
         try:
-            stat = Path(f"/proc/{one}/stat").read_text()
+            total_s += own_cpu_s(one, CPU_FIELDS)
         except OSError:  # a child that ended; its parent's fields now hold its time
             continue
-        ticks += sum(int(field) for field in stat.rpartition(")")[2].split()[CPU_FIELDS])
+    return total_s
+
+
+def own_cpu_s(pid: int, fields: slice = OWN_FIELDS) -> float:
+    """The same of this one process, without its children."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    ticks = sum(int(field) for field in stat.rpartition(")")[2].split()[fields])
     return ticks / TICKS_PER_S
 
 

@@ -58,6 +58,12 @@ class Program:
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of its life now."""
+        assert self._process is not None
+        return self._process.pid
+
     def said(self) -> str:
         """The log of all its lives."""
         return self._log.read_text(errors="replace")
