@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from opscenter_connector import frames, happenings
+from opscenter_connector import cancelling, frames, happenings
 from opscenter_connector.choosing import Choice
 from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Happening
@@ -78,9 +78,7 @@ class Link:
             ending = [*self._works, *self._drains]
             if self._renewals is not None:
                 ending.append(self._renewals)
-            for task in ending:
-                task.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
+            await cancelling.ended(*ending)
 
     async def bye(self, reason: str) -> None:
         """The last word of this connector."""
@@ -190,8 +188,7 @@ class Link:
             try:
                 await asyncio.wait({work}, timeout=DRAIN_S)
             finally:
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
+                await cancelling.ended(work)
                 self._works.discard(work)
 
         task = asyncio.create_task(drain())

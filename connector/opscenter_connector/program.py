@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable
 
-from opscenter_connector import __version__, frames, instance
+from opscenter_connector import __version__, cancelling, frames, instance
 from opscenter_connector.addresses import BadAddressError
 from opscenter_connector.choosing import Choice
 from opscenter_connector.endings import Ending, ExitCode
@@ -63,9 +63,9 @@ async def _worked(
         return ending
     finally:
         await runner.aclose()
-        for task in (kept, linked, stopped):
-            task.cancel()
-        await asyncio.gather(kept, linked, stopped, return_exceptions=True)
+        servers.stop()
+        await asyncio.wait({kept}, timeout=cancelling.AGAIN_S)
+        await cancelling.ended(kept, linked, stopped)
 
 
 def _ending(kept: "asyncio.Task[None]", linked: "asyncio.Task[Ending]") -> Ending:

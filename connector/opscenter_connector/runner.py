@@ -12,7 +12,7 @@ import anyio
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from opscenter_connector import actions, frames, happenings, journal, results
+from opscenter_connector import actions, cancelling, frames, happenings, journal, results
 from opscenter_connector.happenings import Happening
 from opscenter_connector.held import CANCELLED, INTERRUPTED, not_begun
 from opscenter_connector.journal import End, Journal
@@ -131,9 +131,7 @@ class Runner:
 
     async def aclose(self) -> None:
         """Leave everything as it is; the journal knows."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelling.ended(*self._tasks)
 
     async def _quiet(self, within_s: float) -> None:
         """Until nothing is left; without a session, until nothing runs."""

@@ -50,7 +50,7 @@ class LocalServer:
         self._news = anyio.Event()  # of its state; a new one each time
 
     async def run(self) -> None:
-        """Start it, and start it again whenever it ends, until this is cancelled."""
+        """Start it, and again whenever it ends, until the scope around this is cancelled."""
         failures = 0
         while True:
             self._now("starting")
@@ -121,13 +121,15 @@ class LocalServer:
         while True:
             with anyio.move_on_after(LOOK_EVERY_S if self.spec.url else None):
                 await connection.changed.wait()
+            told = connection.changed.is_set()
             connection.changed.clear()
-            if self.spec.url and self._calls:
-                continue  # one that is busy may not answer, and must not be cut off for that
+            if self._calls and not told:
+                continue  # one that is busy need not be looked at
             try:
                 self._show(connection, await connection.tools())
             except (MCPError, TimeoutError):
-                if self.spec.url:
+                # One that is busy may not answer, and must not be cut off for that.
+                if self.spec.url and not self._calls:
                     raise
             await anyio.sleep(CALM_S)
 
@@ -183,13 +185,22 @@ class Servers:
         told: Callable[[Happening], None],
     ) -> None:
         self._servers = {spec.name: LocalServer(spec, announce, told) for spec in specs}
+        self._scope = anyio.CancelScope()
 
     @property
     def announced(self) -> list[Announced]:
         return [server.announced for server in self._servers.values()]
 
     async def run(self) -> None:
-        """Keep all running, until this is cancelled."""
+        """Keep all running until `stop`."""
+        with self._scope:
+            await self._run()
+
+    def stop(self) -> None:
+        """End all. A cancelled scope stays cancelled; a task hears of it once."""
+        self._scope.cancel()
+
+    async def _run(self) -> None:
         async with anyio.create_task_group() as tasks:
             for server in self._servers.values():
                 tasks.start_soon(server.run)

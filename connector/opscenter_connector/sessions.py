@@ -3,11 +3,11 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any, Protocol
 
-from opscenter_connector import frames
+from opscenter_connector import cancelling, frames
 from opscenter_connector.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -147,14 +147,12 @@ def read(said: Any) -> frames.FromGateway | None:
         return None
 
 
-async def until_one_ends(*works: Awaitable[None]) -> None:
+async def until_one_ends(*works: Coroutine[None, None, None]) -> None:
     """Run them together; when one returns or raises, stop the others and do the same."""
-    tasks = [asyncio.ensure_future(work) for work in works]
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelling.ended(*tasks)
     for task in done:
         task.result()

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -17,7 +17,6 @@ from opscenter_connector import backoff
 from opscenter_connector.frames import Announced
 from opscenter_connector.happenings import ServerSaid
 from opscenter_connector.servers import (
-    LocalServer,
     LostError,
     NotRunningError,
     Servers,
@@ -41,7 +40,8 @@ class Watched:
         self.announced: list[Announced] = []
         self._news = asyncio.Event()
         self.notes = notes
-        self.server = LocalServer(spec, self._announce, self.told.append)
+        self.servers = Servers([spec], self._announce, self.told.append)
+        self.server = self.servers.get(spec.name)
 
     def _announce(self, announced: Announced) -> None:
         self.announced.append(announced)
@@ -73,6 +73,8 @@ Start = Callable[..., Awaitable[Watched]]
 @pytest.fixture
 async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     monkeypatch.setattr(backoff, "FIRST_S", 0.05)
+    monkeypatch.setattr(backoff, "MOST_S", 0.5)
+    kept: list[Servers] = []
     tasks: list[asyncio.Task[None]] = []
 
     async def started(*argv: str, **spec: Any) -> Watched:
@@ -80,14 +82,14 @@ async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         if argv:
             spec |= {"command": sys.executable, "args": argv, "cwd": HERE.parent}
         watched = Watched(ServerSpec(name="echo", env={"ECHO_NOTES": str(notes)}, **spec), notes)
-        tasks.append(asyncio.create_task(watched.server.run()))
+        kept.append(watched.servers)
+        tasks.append(asyncio.create_task(watched.servers.run()))
         return watched
 
     yield started
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    for servers in kept:
+        servers.stop()
+    await asyncio.wait_for(asyncio.gather(*tasks), WITHIN_S)
 
 
 ECHO = ("-m", "tests.echo_server")
@@ -267,6 +269,19 @@ async def test_keeping_none_ends_no_more_than_keeping_some() -> None:
     with anyio.move_on_after(0.1) as patience:
         await Servers((), lambda _: None, lambda _: None).run()
     assert patience.cancelled_caught
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.01, 0.02, 0.03])
+async def test_it_stops_also_while_its_server_goes_away(
+    start: Start, tmp_path: Path, after_s: float
+) -> None:
+    with over_http(tmp_path / "notes") as (url, _, process):
+        watched = await start(url=url)
+        await watched.until(lambda one: one.state == "ready")
+        await asyncio.sleep(after_s)  # it asks about the tools just now
+        process.kill()
+        process.wait()
+        watched.servers.stop()  # and `start` waits until it has stopped
 
 
 def test_tools_that_do_not_fit_are_left_out() -> None:
