@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from accounts import failures
+from tests import migrated
 
 # Whether an example was made or tried slowly says how busy the machine is, and nothing of the code.
 settings.register_profile(
@@ -32,6 +33,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
         # One of the two must lose: the gateway, which tries again.
         connection.close()
         connection.settings_dict["OPTIONS"]["options"] = "-c deadlock_timeout=30s"
+    with django_db_blocker.unblock():
+        migrated.begin()
     yield
     if connection.vendor == "postgresql":
         with django_db_blocker.unblock(), connection.cursor() as cursor:
@@ -39,6 +42,12 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before the test's own transaction, if it has one."""
+    migrated.before(item)
 
 
 @pytest.fixture(autouse=True)

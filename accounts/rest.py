@@ -123,9 +123,12 @@ class BoundedJSONParser(JSONParser):
         try:
             value = super().parse(io.BytesIO(body), media_type, parser_context)
             # Half a surrogate pair is legal JSON, but no database and no answer can hold it.
-            json.dumps(value, ensure_ascii=False).encode()
+            # And what JSON writes as 1e999 is Infinity here, which JSON cannot write.
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         except RecursionError as error:
             raise ParseError("The body nests too deeply.") from error
         except UnicodeEncodeError as error:
             raise ParseError("The body holds half of a surrogate pair.") from error
+        except ValueError as error:
+            raise ParseError("The body holds a number that is too large.") from error
         return value

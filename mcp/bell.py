@@ -116,6 +116,10 @@ class Bell:
         """Hear of this call's progress and end."""
         return self._listening(self._calls, row)
 
+    def is_waited_for(self, call: UUID) -> bool:
+        """Whether anybody here listens for this call's end."""
+        return call in self._calls
+
     def _listening(self, ears: dict[UUID, set[Ear]], row: UUID) -> Listening:
         return Listening(ears, row, self._poll_while_heard)
 

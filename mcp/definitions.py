@@ -1,6 +1,7 @@
 """Is a tool's definition one? What a machine says of its tools is not believed unseen (pure)."""
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -145,6 +146,8 @@ def _walk(root: Json) -> None:
             raise DefinitionError("", f"it nests deeper than {MAX_DEPTH}")
         if isinstance(value, str) and "\0" in value:
             raise DefinitionError("", "it holds the character U+0000")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise DefinitionError("", "it holds a number that JSON cannot")
         if isinstance(value, dict):
             left.extend((inner, depth + 1) for pair in value.items() for inner in pair)
         elif isinstance(value, list):

@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 from django.db.models import Case, F, Q, Value, When
 
-from mcp import clock, conditions, prepared
+from mcp import clock, conditions, frames, prepared
 from mcp.conditions import Holder
 from mcp.models import ToolCall
 from mcp.states import FINAL, Outcome, State, Verdict
 
-MAX_RESULT_BYTES = 1024 * 1024  # it goes through a model in the end
+MAX_RESULT_BYTES = frames.MAX_RESULT_BYTES
 
 
 def failure(text: str) -> str:

@@ -52,7 +52,7 @@ async def enter(scope: Mapping[str, Any], user: str) -> Entered:
     address = client_of(peer, headers.get(b"x-forwarded-for", []), settings.TRUSTED_PROXIES)
     principal = await _identified(authorization, x_api_key, address)
     if user not in {ME, str(principal.user_id)}:
-        text = f"This key is of user {principal.user_id}; the path names another."
+        text = f"This key is of user {principal.user_id}; the path names another: say `me`."
         raise NoEntryError(403, "permission_error", text)
     return Entered(principal=principal, shown=auth.shown(principal, authorization, x_api_key))
 

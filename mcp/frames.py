@@ -13,13 +13,17 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 VERSION = 1
 MAX_FRAME_BYTES = 2 * 1024 * 1024  # a result of the largest size and what is around it
+MAX_RESULT_BYTES = 1024 * 1024  # it goes through a model in the end
 MAX_HELD = 64  # calls named in one frame; a connector never holds so many
 MAX_DEPTH = 100  # of a result; deeper ones break readers that go down by recursion
 
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+\Z")]
 Line = Annotated[str, Meta(max_length=500)]
 Fence = Annotated[int, Meta(ge=1, le=2**62)]
 Held = Annotated[list[tuple[UUID, Fence]], Meta(max_length=MAX_HELD)]
+# JSON has longer integers, but the channel layer (MessagePack) has not: one would lose a batch of
+# rings, everybody's.
+Amount = float | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class FrameError(Exception):
@@ -75,8 +79,8 @@ class Start(Frame, frozen=True, kw_only=True, tag="start"):
 class Progress(Frame, frozen=True, kw_only=True, tag="progress"):
     id: UUID
     fence: Fence
-    progress: float | int
-    total: float | int | UnsetType = UNSET
+    progress: Amount
+    total: Amount | UnsetType = UNSET
     message: Line | UnsetType = UNSET
 
 
@@ -184,7 +188,8 @@ _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _QUOTED = re.compile(r"'[^']*'")
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_MARKS = re.compile(rb"[\[\]{}]")
+_NO_MARKS = bytes(set(range(256)) - set(b"[]{}"))
+_AS_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def from_connector(text: bytes | str) -> FromConnector:
@@ -235,7 +240,8 @@ def _check_result(frame: Result) -> None:
             raise FrameError(
                 f"outcome {frame.outcome} {'needs' if field == wanted else 'has no'} `{field}`"
             )
-        if value is not UNSET:
+        # A larger one is not kept, and looking at it would hold up everybody.
+        if value is not UNSET and len(value) <= MAX_RESULT_BYTES:
             _check_raw(bytes(value), field)
 
 
@@ -243,7 +249,7 @@ def _check_raw(raw: bytes, field: str) -> None:
     """JSON that is kept as it is must be some that everybody can read."""
     if raw[:1] != b"{":
         raise FrameError(f"`{field}` must be an object")
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_deep(raw):
         raise FrameError(f"`{field}` nests deeper than {MAX_DEPTH}")
     try:
         _decode_any(raw)
@@ -251,9 +257,14 @@ def _check_raw(raw: bytes, field: str) -> None:
         raise FrameError(f"{_without_values(str(error))} in `{field}`") from error
 
 
-def _depth(raw: bytes) -> int:
-    depth = deepest = 0
-    for mark in _MARKS.findall(_STRINGS.sub(b"", raw)):
-        depth += 1 if mark in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _is_deep(raw: bytes) -> bool:
+    """Whether it nests deeper than MAX_DEPTH: each round takes the innermost pairs away.
+
+    Whole texts at a time: a loop over a million brackets would hold up everybody for a second.
+    """
+    left = _STRINGS.sub(b"", raw).translate(_AS_ONE_KIND, _NO_MARKS)
+    for _ in range(MAX_DEPTH):
+        if not left:
+            return False
+        left = left.replace(b"[]", b"")
+    return bool(left)

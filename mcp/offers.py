@@ -11,6 +11,8 @@ from mcp import definitions, prepared
 from mcp.models import Connector, McpServer, McpTool
 from mcp.registry import is_online
 
+SEE = "GET /api/mcp/servers/me lists what there is."
+
 
 class RefusedError(Exception):
     """The call does not begin. The text is for the model that asked, the code for programs."""
@@ -66,17 +68,19 @@ def find(principal: Principal, server_name: str, tool_name: str) -> Target:
         name=server_name[: definitions.TITLE_CHARS],
     )
     if not named:
-        raise RefusedError("no_such_server", f"There is no server {server_name[:100]!r}.")
+        text = f"You have no server {server_name[:100]!r}; {SEE}"
+        raise RefusedError("no_such_server", text)
     server_id, connector_id, name, machine, can_work, state, error = named[0]
     if not can_work:
         text = f"The machine {machine!r} with the server {name} is offline."
         raise RefusedError("offline", text)
     if state != McpServer.State.READY:
+        how = "has failed" if state == McpServer.State.FAILED else "still starts"
         why = f": {error}" if error else "."
-        raise RefusedError("not_ready", f"The server {name} is {state}{why}")
+        raise RefusedError("not_ready", f"The server {name} {how}{why}")
     tools = _tool_of(server_id=server_id, name=tool_name[: definitions.TITLE_CHARS])
     if not tools:
-        text = f"The server {name} has no tool {tool_name[:100]!r}."
+        text = f"The server {name} has no tool {tool_name[:100]!r}; {SEE}"
         raise RefusedError("no_such_tool", text)
     ((tool, annotations),) = tools
     has_effects = definitions.has_effects(annotations)

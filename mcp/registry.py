@@ -149,14 +149,16 @@ def _replace_tools(server_id: UUID, tools: Sequence[definitions.Tool]) -> None:
     of_server = McpTool.objects.filter(server_id=server_id)
     wanted = {tool.name: (position, tool) for position, tool in enumerate(tools)}
     kept: set[str] = set()
+    gone: list[int] = []
     for known in of_server.only("id", "name", "position", "digest"):
         position, tool = wanted.get(known.name, (0, None))
         if tool is None or tool.digest != known.digest:
-            known.delete()
+            gone.append(known.pk)
             continue
         kept.add(known.name)
         if position != known.position:
             of_server.filter(id=known.id).update(position=position)
+    of_server.filter(pk__in=gone).delete()  # at once: everybody waits for the writer of SQLite
     McpTool.objects.bulk_create(
         McpTool(
             server_id=server_id,

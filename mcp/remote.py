@@ -88,7 +88,8 @@ class Remote:
             raw = await self.ask("tools/list", {} if cursor is None else {"cursor": cursor})
             page = _sensible(raw)
             tools = page.get("tools")
-            found += [each for each in tools if isinstance(each, dict)] if tools else []
+            listed = tools if isinstance(tools, list) else []
+            found += [each for each in listed if isinstance(each, dict)]
             cursor = page.get("nextCursor")
             if not isinstance(cursor, str) or not cursor or len(found) >= MAX_TOOLS:
                 break

@@ -48,7 +48,6 @@ FRAMES_PER_S = 200  # nobody honest is near
 FRAMES_AT_ONCE = 1000
 PROGRESS_WRITTEN_S = 1.0  # for one call; in between only the bell tells of it
 POLLED_S = 60.0  # a session that has not been polled for longer is forgotten here, not ended
-
 MOST_REFUSED = 20  # tools of one server that are told of; the rest have the same fault
 _WORK = bell.Note(kind=bell.WORK, body={})
 
@@ -57,7 +56,11 @@ class Session:
     """What a machine says and is told. One coroutine calls `take`, another `next_due`."""
 
     def __init__(
-        self, principal: Principal, opened: registry.Opened, transport: str, shown: Shown | None
+        self,
+        principal: Principal,
+        opened: registry.Opened,
+        transport: str,
+        shown: Shown | None = None,
     ) -> None:
         self.principal = principal
         self.opened = opened
@@ -103,16 +106,14 @@ class Session:
         instance: UUID,
         epoch: int,
         transport: str = Connector.Transport.POLLING,
-        shown: Shown | None = None,
     ) -> Self:
         """The session of this epoch. Raises SessionError where it is not the newest."""
         opened = await in_words(_resume(principal, instance, epoch))
         known = living.of_epoch(opened.connector_id, epoch)
         if isinstance(known, cls):
-            known.touched_at = time.monotonic()
-            known.shown = shown
+            known.touched_at = time.monotonic()  # but what a socket has shown stays
             return known
-        return cls(principal, opened, transport, shown)
+        return cls(principal, opened, transport)
 
     def welcome(self) -> frames.Welcome:
         """The answer to the hello."""
@@ -202,6 +203,9 @@ class Session:
 
     async def close(self) -> None:
         """Note its end, unless a newer session is there."""
+        self.end(
+            BYE, "Goodbye."
+        )  # whoever else carries it: a bye may come over the other transport
         self.forget()
         await lastwords.said(_close(self.opened.connector_id, self.opened.epoch))
 

@@ -189,6 +189,8 @@ def _put(
 
 async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> None:
     put = await putting
+    if bell.current().is_waited_for(put.call_id):
+        return  # somebody asked again with the same ids, and stays
     if await _cancel(principal.organization_id, put.call_id):
         bell.ring_connector(put.connector_id)
 

@@ -2,18 +2,20 @@
 
 import asyncio
 import signal
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.utils import timezone
 
 from accounts import keys
 from accounts.models import ApiKey
 from accounts.tests.people import Person
-from mcp import frames
+from mcp import bell, frames
 from mcp.models import Connector
 from mcp.states import State
 from mcp.threads import off_loop
@@ -21,7 +23,7 @@ from tests import gateway as gateways
 from tests import tunnel
 from tests.connector import about, machine, ready
 from tests.gateway import Gateway
-from tests.tunnel import rows, run
+from tests.tunnel import rows, run, until
 
 tidy = tunnel.tidy
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -106,6 +108,26 @@ async def test_it_takes_a_result_after_the_gateway_was_killed(
     assert [(row.starts, row.state) for row in await rows()] == [(1, State.SUCCEEDED)]
 
 
+async def test_it_goes_on_for_whoever_asked_again_with_the_same_ids(
+    server: Gateway, key: str, alice: Person
+) -> None:
+    async with ready(server.url, key) as laptop:
+        ids = {"request_id": "one", "tool_use_id": "use"}
+        first = run(alice, tool="write", **ids)
+        call = await laptop.begin()
+        again = run(alice, tool="write", **ids)
+        await until(lambda: is_heard_by(call.id, 2))
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert [row.cancel_requested for row in await rows()] == [False]
+        assert await laptop.finish(call) == "accepted"
+        assert (await again).state == State.SUCCEEDED
+
+
+async def is_heard_by(call: uuid.UUID, many: int) -> bool:
+    return len(bell.current()._calls[call]) == many
+
+
 async def test_it_says_goodbye_when_it_stops(another: Gateway, key: str) -> None:
     async with ready(another.url, key) as laptop, machine(another.url, key):
         another.process.send_signal(signal.SIGTERM)
@@ -131,6 +153,35 @@ async def test_it_closes_the_socket_of_a_revoked_key(
             code, reason = await laptop.closed()
     assert code == 4401
     assert "was revoked" in reason
+
+
+async def test_it_closes_the_socket_of_a_revoked_key_whose_machine_polls_too(
+    server: Gateway, key: str, alice: Person
+) -> None:
+    async with ready(server.url, key) as laptop:
+        await polled(server.url, key, laptop.instance)
+        await revoke(alice)
+        async with asyncio.timeout(HELD_S + SLACK_S):
+            code, reason = await laptop.closed()
+    assert code == 4401
+    assert "was revoked" in reason
+
+
+async def test_it_closes_the_socket_of_a_machine_that_says_bye_by_post(
+    server: Gateway, key: str
+) -> None:
+    async with ready(server.url, key) as laptop:
+        await polled(server.url, key, laptop.instance, {"type": "bye"})
+        assert (await laptop.closed())[0] == 1000
+
+
+async def polled(url: str, key: str, instance: uuid.UUID, *frames: dict[str, Any]) -> None:
+    """Carry frames of a socket's session by POST."""
+    body = {"instance": str(instance), "epoch": 1, "frames": list(frames)}
+    shown = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, headers=shown, trust_env=False) as client:
+        answer = await client.post("/api/mcp/submit", json=body, timeout=20)
+    assert answer.status_code == 200, answer.text
 
 
 async def test_it_closes_the_socket_of_a_user_who_left(

@@ -1,11 +1,9 @@
 """What the ledger's tests share."""
 
 from collections.abc import AsyncIterator
-from importlib import import_module
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection
 
@@ -13,20 +11,12 @@ from accounts.models import Organization
 from accounts.tests import people
 from billing import ledger, writer
 from billing.ledger import Admission
-from billing.models import Plan
 from tests import lago as standing_in
 
 alice, bob, charlie = people.alice, people.bob, people.charlie
 lago = standing_in.lago
 
 alice, bob, charlie, uses_written = people.alice, people.bob, people.charlie, people.uses_written
-
-
-@pytest.fixture
-def plans(db: None) -> None:
-    """The plans of a new installation. A test that truncates all tables may have come first."""
-    if not Plan.objects.exists():
-        import_module("billing.migrations.0004_plans").seed(apps, None)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_it_sends_the_row_under_its_own_name_and_time(
 
 
 def test_it_names_the_subscription_as_lago_does(
-    plans: None, alice: Person, lago: Lago, exporter: export.Exporter
+    alice: Person, lago: Lago, exporter: export.Exporter
 ) -> None:
     Subscription.objects.create(
         organization=alice.organization,

@@ -11,8 +11,6 @@ from billing import webhooks
 from billing.models import Alarm, Plan, Subscription, WebhookDelivery
 from billing.tests.lago_calls import SECRET, T1, T2, T3, subscription, tell
 
-pytestmark = pytest.mark.usefixtures("plans")
-
 
 @pytest.fixture(autouse=True)
 def secret(settings: Any) -> None:

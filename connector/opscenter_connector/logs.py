@@ -11,6 +11,13 @@ from opscenter_connector import plain
 from opscenter_connector.happenings import Happening
 from opscenter_connector.telling import Entry, Teller
 
+# The SDK's words about a line on a server's standard output that is no message: a traceback, and
+# never which server it was. Such servers are common, and whoever runs one cannot mend it.
+NO_MESSAGE = ("mcp.client.stdio", "Failed to parse JSONRPC message from server")
+NO_MESSAGE_TEXT = (
+    "a server writes something else than MCP to its standard output; it is passed over "
+    "(its log belongs on standard error)"
+)
 TRACE_LINES = 60  # the end of a long one says what it was
 
 
@@ -60,6 +67,9 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line, and one for each of a traceback."""
+        if (record.name, record.msg) == NO_MESSAGE:
+            self._teller.note("debug", NO_MESSAGE_TEXT, logger=record.name)
+            return
         level = "error" if record.levelno >= logging.ERROR else "warning"
         if record.levelno < logging.WARNING:
             level = "debug"

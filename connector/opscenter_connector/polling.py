@@ -5,11 +5,12 @@ import logging
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
-from opscenter_connector import __version__, addresses, frames
+from opscenter_connector import __version__, addresses, frames, unreached
 from opscenter_connector.outbox import Outbox
 from opscenter_connector.sessions import (
     OPEN_TIMEOUT_S,
@@ -80,6 +81,8 @@ class Wire:
                 headers={"Content-Type": "application/json"},
                 timeout=httpx.Timeout(CONNECT_S, read=(wait_s or 0) + ANSWER_S, write=ANSWER_S),
             )
+        except httpx.ConnectError as error:
+            raise SessionEndError(unreached.words(error, urlsplit(url).netloc)) from error
         except httpx.HTTPError as error:
             raise SessionEndError(str(error) or type(error).__name__) from error
         return self._read(answer)

@@ -7,6 +7,8 @@ MAX_TEXT_BYTES = 256 * 1024  # of one text; more than any model reads at once
 MAX_MESSAGE = 2000  # characters of an error's message
 SMALL_CHARS = 16_384  # of JSON; written in less time than it takes to ask a thread
 VALUE_CHARS = 4  # of a value that is no text, with what is around it
+MAX_DEPTH = 100  # the gateway refuses what is deeper, and with it the session that brings it
+TOO_DEEP = f"[… nested deeper than {MAX_DEPTH} levels: left out …]"
 ROOM = 1024  # for what is around the content
 
 
@@ -61,13 +63,34 @@ def fitted_error(error: dict[str, Any]) -> dict[str, Any]:
 
 
 def sayable(body: dict[str, Any]) -> dict[str, Any]:
-    """Without what JSON or UTF-8 cannot say: NaN, and halves of characters."""
+    """Without what JSON or UTF-8 cannot say: NaN, and halves of characters; and not too deep."""
+    if _is_deep(body):
+        body = _shallow(body, MAX_DEPTH)
     try:
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
         text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         body = json.loads(text, parse_constant=lambda _: None)
     return body
+
+
+def _is_deep(body: dict[str, Any]) -> bool:
+    level: list[Any] = [body]
+    for _ in range(MAX_DEPTH):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [one for values in inner for one in values if isinstance(one, dict | list)]
+    return bool(level)
+
+
+def _shallow(value: Any, levels: int) -> Any:
+    """With a note in place of what lies below. The SDK reads nothing that recursion cannot."""
+    if not isinstance(value, dict | list):
+        return value
+    if not levels:
+        return TOO_DEEP
+    if isinstance(value, dict):
+        return {name: _shallow(one, levels - 1) for name, one in value.items()}
+    return [_shallow(one, levels - 1) for one in value]
 
 
 def _size(result: dict[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -242,6 +243,10 @@ class Runner:
 
         async def progressed(progress: float, total: float | None, message: str | None) -> None:
             nonlocal last_s
+            if not math.isfinite(progress):
+                return  # servers may say anything; JSON cannot
+            if total is not None and not math.isfinite(total):
+                total = None
             now_s = time.monotonic()
             if now_s - last_s < PROGRESS_EVERY_S and progress != total:
                 return

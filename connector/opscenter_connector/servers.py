@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED
+from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 
 from opscenter_connector import backoff
 from opscenter_connector.frames import Announced
@@ -204,6 +204,7 @@ class Servers:
         async with anyio.create_task_group() as tasks:
             for server in self._servers.values():
                 tasks.start_soon(server.run)
+            await anyio.sleep_forever()  # also where there is none: that is no reason to end
 
     def get(self, name: str) -> LocalServer:
         """Raises NotRunningError."""
@@ -235,9 +236,10 @@ def _explained(error: BaseException) -> str:
     while (inner := getattr(error, "exceptions", None)) and isinstance(inner, tuple):
         error = inner[0]
     if isinstance(error, FileNotFoundError):
-        return f"{error.filename} is not there"
+        return f"{error.filename} is not there: is it installed, and in PATH?"
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     if isinstance(error, MCPError):
-        return "it ended" if error.code == CONNECTION_CLOSED else error.message
+        own = {CONNECTION_CLOSED: "it ended", REQUEST_TIMEOUT: "it did not answer in time"}
+        return own.get(error.code, error.message)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -112,7 +112,7 @@ def refusal(status: int, body: bytes, retry_after: str | None, *, upgrade: bool)
     """
     said = _said(body)
     return SessionEndError(
-        said or f"HTTP {status}, and not from the gateway",
+        said or f"HTTP {status}, and not from the gateway: is its address right?",
         code=status if said else None,
         refused_upgrade=upgrade and (status in NO_UPGRADE or not (said or status in AWAY)),
         retry_after_s=_seconds(retry_after),

@@ -126,22 +126,37 @@ class Teller:
 
 
 class Repeats:
-    """Recognizes an attempt that failed as the one before did: a night offline is two lines."""
+    """Recognizes an attempt that failed as the one before did: a night offline is a few lines.
+
+    By transport, for both are tried in turn, and by server, for one may be broken for days.
+    """
 
     def __init__(self) -> None:
-        self._last: tuple[str, int | None, str] | None = None
+        self._lost: dict[str, tuple[int | None, str]] = {}
+        self._failed: dict[str, str] = {}
         self._is_repeat = False
 
     def says_nothing_new(self, it: Happening) -> bool:
         """Whether a person already knows."""
+        if isinstance(it, happenings.ServerChanged):
+            return self._of_server(it)
         if isinstance(it, happenings.Connected):
-            self._last = None
+            self._lost.clear()
         elif isinstance(it, happenings.Lost):
-            this = (it.transport, it.code, it.reason)
-            self._is_repeat = this == self._last
-            self._last = this
+            this = (it.code, it.reason)
+            self._is_repeat = self._lost.get(it.transport) == this
+            self._lost[it.transport] = this
             return self._is_repeat
         return self._is_repeat and isinstance(it, happenings.Waiting)
+
+    def _of_server(self, it: happenings.ServerChanged) -> bool:
+        if it.state == "ready":
+            self._failed.pop(it.server, None)
+        if it.state != "failed":
+            return it.state == "starting" and it.server in self._failed
+        is_repeat = self._failed.get(it.server) == it.error
+        self._failed[it.server] = it.error
+        return is_repeat
 
 
 def _now() -> datetime:

@@ -1,5 +1,7 @@
 """Starts a local server, has it list its tools, and stops it."""
 
+import logging
+
 import anyio
 
 from opscenter_connector.frames import Announced
@@ -7,6 +9,8 @@ from opscenter_connector.happenings import Happening
 from opscenter_connector.servers import LocalServer
 from opscenter_connector.settings import ServerSpec
 
+# The SDK logs tracebacks about servers that are broken; here the reason is the answer.
+SILENT = logging.NullHandler()
 LISTING_S = 35.0  # after its start; the listing has a bound of 30 s of its own
 
 
@@ -17,6 +21,7 @@ def bound_s(spec: ServerSpec) -> float:
 
 async def tried(spec: ServerSpec) -> Announced:
     """What would be announced of it: ready with its tools, or failed with the reason."""
+    logging.getLogger("mcp").addHandler(SILENT)
     found: list[Announced] = []
     settled = anyio.Event()
 

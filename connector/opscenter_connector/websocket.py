@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+from urllib.parse import urlsplit
 
 import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from opscenter_connector import __version__, addresses, frames
+from opscenter_connector import __version__, addresses, frames, unreached
 from opscenter_connector.outbox import Outbox
 from opscenter_connector.sessions import (
     OPEN_TIMEOUT_S,
@@ -127,7 +128,8 @@ class WebSocketOpener:
         except (TimeoutError, asyncio.TimeoutError) as error:
             raise SessionEndError(_words(error), stalled=True) from error
         except OSError as error:
-            raise SessionEndError(_words(error), unreachable=True) from error
+            said = unreached.words(error, urlsplit(self._url).netloc)
+            raise SessionEndError(said, unreachable=True) from error
 
 
 async def _welcome(socket: ClientConnection) -> frames.Welcome:

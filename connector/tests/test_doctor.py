@@ -160,20 +160,6 @@ async def test_it_says_that_the_key_is_not_taken() -> None:
     assert other not in str(found)
 
 
-async def test_it_gives_the_gateways_words_about_a_scope() -> None:
-    def answers(asked: Asked) -> Answer | None:
-        if asked.path.startswith("/api/mcp/servers/"):
-            return said(403, detail="This key lacks the scope mcp-callback.")
-        return well(asked)
-
-    async with gateway(answers) as port:
-        found = await findings(f"http://127.0.0.1:{port}")
-    assert found["key taken"].state == OK
-    assert found["scope"].seen == "This key lacks the scope mcp-callback."
-    assert found["scope"].state == FAILED
-    assert found["WebSocket"].state == SKIPPED
-
-
 async def test_it_says_that_a_gateway_has_no_tunnel() -> None:
     async with gateway(
         lambda asked: Answer(status=404, body=b"") if "/api/" in asked.path else well(asked)

@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from opscenter_connector.results import MAX_TEXT_BYTES, SMALL_CHARS, fitted, is_small
+from opscenter_connector.results import (
+    MAX_DEPTH,
+    MAX_TEXT_BYTES,
+    SMALL_CHARS,
+    TOO_DEEP,
+    fitted,
+    fitted_error,
+    is_small,
+    sayable,
+)
 
 MOST = 1024 * 1024
 
@@ -54,3 +63,34 @@ def test_it_says_so_where_nothing_can_be_kept() -> None:
 )
 def test_it_knows_what_is_plainly_small(body: Any, is_it: bool) -> None:
     assert is_small(body) is is_it
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """An object with lists in it, so many levels in all."""
+    inner: list[Any] = []
+    for _ in range(levels - 2):
+        inner = [inner]
+    return {"deep": inner}
+
+
+def depth(value: Any) -> int:
+    inner = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    )
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+def test_it_leaves_what_is_as_deep_as_the_gateway_takes() -> None:
+    body = nested(MAX_DEPTH)
+    assert depth(body) == MAX_DEPTH
+    assert sayable(body) is body
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, MAX_DEPTH + 90])
+def test_it_leaves_out_what_is_deeper(levels: int) -> None:
+    result, _ = fitted(said("hello", structuredContent=nested(levels)), MOST)
+    assert result["content"][0]["text"] == "hello"
+    error = fitted_error({"code": 1, "message": "no", "data": nested(levels)})
+    for body in (result, error):
+        assert depth(body) == MAX_DEPTH
+        assert TOO_DEEP in str(body)

@@ -16,7 +16,12 @@ from mcp.shared.exceptions import MCPError
 from opscenter_connector import backoff
 from opscenter_connector.frames import Announced
 from opscenter_connector.happenings import ServerSaid
-from opscenter_connector.servers import LostError, NotRunningError, Servers, fitting_tools
+from opscenter_connector.servers import (
+    LostError,
+    NotRunningError,
+    Servers,
+    fitting_tools,
+)
 from opscenter_connector.settings import ServerSpec
 
 HERE = Path(__file__).parent
@@ -239,7 +244,7 @@ async def test_a_server_that_does_not_start_says_why(start: Start) -> None:
 async def test_a_command_that_is_not_there_is_named(start: Start) -> None:
     watched = await start(command="/nowhere/at-all")
     failed = await watched.until(lambda one: one.state == "failed")
-    assert failed.error == "/nowhere/at-all is not there"
+    assert failed.error == "/nowhere/at-all is not there: is it installed, and in PATH?"
     with pytest.raises(NotRunningError, match="/nowhere/at-all is not there"):
         while True:  # it may be starting again just now
             await watched.call("say")
@@ -258,6 +263,12 @@ async def test_an_http_server_that_goes_away_is_reached_again(start: Start, tmp_
         with over_http(tmp_path / "notes", port):
             await watched.until(lambda one: one.state == "ready")
             assert text(await watched.call("say", text="a")) == "a"
+
+
+async def test_keeping_none_ends_no_more_than_keeping_some() -> None:
+    with anyio.move_on_after(0.1) as patience:
+        await Servers((), lambda _: None, lambda _: None).run()
+    assert patience.cancelled_caught
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.01, 0.02, 0.03])

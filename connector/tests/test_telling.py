@@ -12,7 +12,7 @@ import pytest
 
 from opscenter_connector import happenings as h
 from opscenter_connector import telling
-from opscenter_connector.logs import JsonLog, TextLog, taken_over
+from opscenter_connector.logs import NO_MESSAGE, JsonLog, TextLog, taken_over
 from opscenter_connector.telling import Teller
 
 LOST = h.Lost(transport="websocket", code=1006, reason="it broke off")
@@ -77,6 +77,40 @@ def test_it_says_once_that_it_is_offline_for_the_same_reason() -> None:
     again = as_json(LOST, CONNECTED, LOST)
     assert [line["event"] for line in again] == ["lost", "connected", "lost"]
     assert len(as_json(LOST, WAITING, LOST, WAITING, level="debug")) == 4
+
+
+def test_it_says_once_that_neither_transport_works() -> None:
+    other = h.Lost(transport="polling", code=None, reason="HTTP 404")
+    waiting = h.Waiting(transport="polling", delay_s=2, reason="HTTP 404")
+    said = as_json(*(LOST, WAITING, other, waiting) * 3)
+    assert [line["event"] for line in said] == ["lost", "waiting"] * 2
+
+
+def test_it_says_once_that_a_server_fails_for_the_same_reason() -> None:
+    def server(state: str, error: str = "") -> h.ServerChanged:
+        return h.ServerChanged(
+            server="s", transport="stdio", state=state, tools=0, error=error, retry_s=None
+        )
+
+    broken = [server("starting"), server("failed", "it ended")]
+    assert [line["text"] for line in as_json(*broken * 3)] == [
+        "server s starts",
+        "server s failed: it ended",
+    ]
+    assert len(as_json(*broken, server("failed", "it hangs"))) == 3
+    assert len(as_json(*broken, server("starting"), server("ready"), *broken)) == 5
+
+
+def test_it_tells_no_traceback_of_a_server_that_writes_something_else() -> None:
+    stream = io.StringIO()
+    teller = Teller(TextLog(stream), "debug")
+    with taken_over(teller, "debug"):
+        name, text = NO_MESSAGE
+        logging.getLogger(name).exception(text, exc_info=ValueError("hello"))
+    teller.close()
+    (line,) = stream.getvalue().splitlines()
+    assert "standard output" in line
+    assert " debug " in line
 
 
 class Stuck(TextLog):

@@ -15,6 +15,7 @@ from mcp.models import ToolCall
 from mcp.states import State
 from mcp.tests.machines import RESULT, call, machine
 from mcp.tests.pages import operator, with_key
+from mcp.views.tool_calls import NO_CALL
 
 __all__ = ["alice", "bob", "charlie", "uses_written"]
 
@@ -98,7 +99,7 @@ def test_it_shows_calls_to_who_made_them_and_to_operators(
         for client in (other.signed_in(), with_key(other)):
             unknown = client.get(f"{CALLS}/{uuid4()}")
             assert client.get(pages[0]).status_code == unknown.status_code == 404
-            assert client.get(pages[0]).json() == unknown.json()
+            assert client.get(pages[0]).json() == unknown.json() == {"detail": NO_CALL}
             assert client.post(pages[1]).status_code == 404
             assert client.get(CALLS).json()["results"] == []
             assert client.get(CALLS, {"before": str(row.pk)}).status_code == 404

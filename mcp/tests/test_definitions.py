@@ -91,6 +91,7 @@ def test_it_takes_schemas_as_servers_write_them(raw: dict[str, Any]) -> None:
         (tool(description="\0"), ""),
         (tool(description="\ud800"), ""),
         (tool(_meta={"a\0": 1}), ""),
+        (schema(maximum=float("inf")), ""),
         (tool(inputSchema=nested(20)), ""),
     ],
 )

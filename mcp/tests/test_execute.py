@@ -12,6 +12,7 @@ from accounts.models import Membership, Organization
 from accounts.tests.people import Person, Role, alice, bob, charlie, uses_written
 from mcp import calls
 from mcp.models import McpServer, ToolCall
+from mcp.offers import SEE
 from mcp.tests.machines import machine, server
 
 __all__ = ["alice", "bob", "charlie", "uses_written"]
@@ -105,6 +106,7 @@ DEEP = b'{"server":"files","tool":"read","wait":false,"arguments":{"a":%s}}'
         (DEEP % b'"\\ud800"', 400),
         (DEEP % b'"\\u0000"', 202),
         (DEEP % b"NaN", 400),
+        (DEEP % b"1e999", 400),
         (DEEP % (b"9" * 5_000), 400),
         (DEEP % (b"9" * 400), 202),
         (DEEP % (b'"%s"' % (b"x" * 1024 * 1024)), 413),
@@ -149,9 +151,10 @@ def test_the_same_ids_of_two_people_are_two_calls(
 @pytest.mark.parametrize(
     ("state", "body", "status", "told"),
     [
-        ("ready", {"server": "none"}, 404, {"server": ["There is no server 'none'."]}),
-        ("ready", {"tool": "x"}, 404, {"tool": ["The server files has no tool 'x'."]}),
-        ("starting", {}, 503, {"detail": "The server files is starting.", "code": "not_ready"}),
+        ("ready", {"server": "none"}, 404, {"server": [f"You have no server 'none'; {SEE}"]}),
+        ("ready", {"tool": "x"}, 404, {"tool": [f"The server files has no tool 'x'; {SEE}"]}),
+        ("failed", {}, 503, {"detail": "The server files has failed.", "code": "not_ready"}),
+        ("starting", {}, 503, {"detail": "The server files still starts.", "code": "not_ready"}),
     ],
 )
 def test_it_says_what_is_not_there(

@@ -1,6 +1,7 @@
 """The frames: every example of the document, byte for byte, and nothing else."""
 
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ RESULT = (
     b'{"type":"result","id":"0193d0f2-2f6c-7cc0-9f6e-2b1d7a3c4e55","fence":1,"outcome":"done",'
     b'"result":%s}'
 )
+SOME_ID = "0193d0f2-2f6c-7cc0-9f6e-2b1d7a3c4e55"
 FROM_GATEWAY = {"welcome", "call", "started", "denied", "ack", "renewed", "cancel", "refused"}
 
 
@@ -53,7 +55,8 @@ def test_it_ignores_members_that_it_does_not_know() -> None:
         b'{"a":tru}',
         b'{"a":01}',
         b'{"a":"\x01"}',
-        b'{"a":' + b"[" * 101 + b"]" * 101 + b"}",
+        b'{"a":' + b"[" * 100 + b"]" * 100 + b"}",
+        b'{"a":' * 50 + b"[" * 51 + b"]" * 51 + b"}" * 50,
         b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
     ],
@@ -66,7 +69,14 @@ def test_it_takes_no_result_that_others_could_not_read(raw: bytes) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b'{"a":"' + b"[" * 1000 + b'\\"{"}', b'{"a":"\\ud83d\\ude00"}', b'{ "a" : [[]] }', b"{}"],
+    [
+        b'{"a":"' + b"[" * 1000 + b'\\"{"}',
+        b'{"a":' + b"[" * 99 + b"]" * 99 + b"}",
+        b'{"a":[' + b'{"b":[]},' * 1000 + b"1]}",
+        b'{"a":"\\ud83d\\ude00"}',
+        b'{ "a" : [[]] }',
+        b"{}",
+    ],
 )
 def test_it_keeps_a_result_as_it_is(raw: bytes) -> None:
     frame = frames.from_connector(RESULT % raw)
@@ -77,6 +87,28 @@ def test_it_keeps_a_result_as_it_is(raw: bytes) -> None:
 def test_it_takes_no_frame_that_is_too_large() -> None:
     with pytest.raises(frames.FrameError, match="at most 2097152 bytes"):
         frames.from_connector(b" " * (frames.MAX_FRAME_BYTES + 1))
+
+
+@pytest.mark.parametrize("raw", ["[],", "{},", '"",', "[" * 98 + "]" * 98 + ","])
+def test_it_looks_at_the_largest_frame_in_no_time(raw: str) -> None:
+    room = frames.MAX_FRAME_BYTES - len(RESULT) - 100
+    body = '{"a":[%s1]}' % (raw * (room // len(raw)))
+    began = time.process_time()
+    frames.from_connector(RESULT % body.encode())
+    assert time.process_time() - began < 0.2  # everybody waits meanwhile
+
+
+@pytest.mark.parametrize("name", ["files\\n", "\\u0000", "a/b", "", "é", "a" * 65])
+def test_it_takes_no_name_that_is_none(name: str) -> None:
+    with pytest.raises(frames.FrameError):
+        frames.from_connector(f'{{"type":"ready","servers":["{name}"]}}')
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "1" * 300])
+def test_it_takes_no_progress_that_others_could_not_read(number: str) -> None:
+    line = '{"type":"progress","id":"%s","fence":1,"progress":1,"total":%s}'
+    with pytest.raises(frames.FrameError):
+        frames.from_connector(line % (SOME_ID, number))
 
 
 def test_it_says_nothing_of_what_was_sent() -> None:

@@ -255,7 +255,7 @@ async def test_it_says_that_a_server_is_not_ready(alice: Person) -> None:
     failed = frames.Announced(name="files", transport="stdio", state="failed", error="exit code 1")
     await session.take(frames.Server(server=failed))
     assert await tools.offered(principal_of(alice)) == []
-    with pytest.raises(tools.RefusedError, match="files is failed: exit code 1") as refused:
+    with pytest.raises(tools.RefusedError, match="files has failed: exit code 1") as refused:
         await run(alice)
     assert refused.value.code == "not_ready"
 

@@ -7,7 +7,7 @@ import msgspec
 from asgiref.sync import async_to_sync
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,6 +20,8 @@ from mcp.shown import Cancellation, EndedCall, ShownCall, ShownCalls
 from mcp.states import Outcome
 from mcp.views.pages import TAG, TunnelPage
 
+NO_CALL = "There is no such call of yours; GET /api/mcp/calls lists them."
+
 
 class CallPage(TunnelPage):
     """What the pages about calls share."""
@@ -27,6 +29,13 @@ class CallPage(TunnelPage):
     def seen(self) -> QuerySet[ToolCall]:
         """One's own, for arguments may hold anything; to operators all."""
         return ToolCall.objects.filter(self.own())
+
+    def one(self, rows: QuerySet[ToolCall], call_id: UUID) -> ToolCall:
+        """The call of this id, if it is one to be seen."""
+        found = rows.filter(id=call_id).first()
+        if found is None:
+            raise NotFound(NO_CALL)
+        return found
 
 
 class Calls(CallPage):
@@ -48,7 +57,7 @@ class Calls(CallPage):
         if asked["state"]:
             rows = rows.filter(state=asked["state"])
         if asked["before"]:
-            last = get_object_or_404(self.seen().only("created_at"), id=asked["before"])
+            last = self.one(self.seen().only("created_at"), asked["before"])
             older = Q(created_at__lt=last.created_at)
             rows = rows.filter(older | Q(created_at=last.created_at, id__lt=last.id))
         found = list(rows.order_by("-created_at", "-id")[: asked["limit"] + 1])
@@ -69,7 +78,7 @@ class Call(CallPage):
         refuses=(404,),
     )
     def get(self, request: Request, call_id: UUID) -> HttpResponse:
-        return whole(get_object_or_404(self.seen().defer("params"), id=call_id))
+        return whole(self.one(self.seen().defer("params"), call_id))
 
 
 class CallCancellation(CallPage):
@@ -84,7 +93,7 @@ class CallCancellation(CallPage):
     )
     def post(self, request: Request, call_id: UUID) -> Response:
         rows = self.seen().only("organization_id", "user_id")
-        call = get_object_or_404(rows, id=call_id)
+        call = self.one(rows, call_id)
         asked = async_to_sync(tools.cancel)(owner_of(call), call.id)
         state = ToolCall.objects.values_list("state", flat=True).get(id=call.id)
         return Response({"call_id": str(call.id), "state": state, "cancel_requested": asked})

@@ -42,7 +42,7 @@ def running() -> Iterator[Postgres]:
         )
         options = f"-p {server.port} -c listen_addresses={server.host}"
         # No socket files, and no flush to disk: the data does not outlive the tests.
-        options += " -c unix_socket_directories='' -c fsync=off -c max_connections=400"
+        options += " -c unix_socket_directories='' -c fsync=off -c max_connections=200"
         control = ("pg_ctl", "-D", folder / "data", "-w", "-t", str(POSTGRES_S))
         _program(*control, "-l", folder / "log", "-o", options, "start")
         try:

@@ -35,6 +35,7 @@ MAKE_KEY = (
     ".venv/bin/python manage.py createapikey --user NAME --name laptop --scope mcp-callback"
     "    # on the gateway"
 )
+NO_USER = "unset MCP_USER_ID    # and leave out --user-id: the key says who it is"
 PROXY_LINES = 'the lines for nginx are in docs/operations.md, "Behind a proxy"    # on the gateway'
 
 
@@ -126,6 +127,7 @@ async def key_shape(patient: Patient) -> Finding:
     if not key:
         seen, *rest = config.key_problem.splitlines()
         fix = ("export MCP_API_KEY=sk-uc-…", MAKE_KEY) if config.key_problem == NONE else rest
+        seen = seen.removesuffix(". Give one by")
         return Finding(state=FAILED, seen=seen, fix=tuple(line.strip() for line in fix))
     if KEY.match(key):
         return Finding(state=OK, seen=f"{key[:18]}…, from {config.key_from}")
@@ -149,7 +151,7 @@ async def accepted(patient: Patient) -> Finding:
     except httpx.HTTPError as error:
         return _no_answer(patient, error)
     patient.account = response
-    if response.status_code in {200, 403}:
+    if response.status_code in {200, 403} or _is_of_user(response):
         return Finding(state=OK, seen="the gateway takes it")
     if response.status_code == 401:
         return Finding(
@@ -169,18 +171,25 @@ async def accepted(patient: Patient) -> Finding:
     return Finding(state=FAILED, seen=seen, why="the gateway cannot say now; try again")
 
 
+def _is_of_user(response: httpx.Response) -> bool:
+    """Whether it is the gateway that knows no such user, and not the path that is not there."""
+    return response.status_code == 404 and bool(fields(response).get("detail"))
+
+
 async def scope(patient: Patient) -> Finding:
     """Whether the key may open a tunnel, for this user."""
-    response = patient.account
-    if response is None or response.status_code != 403:
-        user = patient.config.settings.user_id
+    response, user = patient.account, patient.config.settings.user_id
+    if response is None or response.is_success:
         return Finding(state=OK, seen=f"mcp-callback, for user {clean(user)}")
-    return Finding(
-        state=FAILED,
-        seen=reason(response),
-        why="the key lacks the scope mcp-callback, or the user is not the key's owner",
-        fix=("unset MCP_USER_ID    # and leave out --user-id: the key says who it is", MAKE_KEY),
-    )
+    fix: tuple[str, ...]
+    if user == "me":
+        why, fix = "only a key with the scope mcp-callback opens a tunnel", (MAKE_KEY,)
+    elif _is_of_user(response):
+        why, fix = f"user {clean(user)} is not the key's owner", (NO_USER,)
+    else:
+        why = "the key lacks the scope mcp-callback, or the user is not the key's owner"
+        fix = (NO_USER, MAKE_KEY)
+    return Finding(state=FAILED, seen=reason(response), why=why, fix=fix)
 
 
 async def websocket(patient: Patient) -> Finding:

@@ -15,6 +15,7 @@ from billing.models import Plan
 from mcp import beside, frames
 from opscenter import exporter
 from opscenter.listening import check_free
+from opscenter.sockets import BoundedSocket
 
 # Clients keep one connection for a session and think between two requests; a server that closes
 # first now and then closes on a request that is just being sent.
@@ -75,7 +76,7 @@ def _serve() -> None:
         log_config=None,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.DRAIN_S,
-        ws="websockets-sansio",  # the one that bounds what it reads ahead and what it has to send
+        ws=BoundedSocket,
         ws_max_size=frames.MAX_FRAME_BYTES,
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,

@@ -1,0 +1,97 @@
+"""uvicorn's WebSockets, with a bound on the frames that no application ever sees."""
+
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from mcp.allowance import Allowance, SpentError
+
+# Pings, pongs and fragments too, which cost six bytes to send and 20 µs to read. Twice what a
+# session takes of messages, and a frame of the largest size in fragments of 1 KiB.
+FRAMES_PER_S = 400
+FRAMES_AT_ONCE = 4000
+SLICE_BYTES = 8 * 1024  # read at once; 256 KiB of tiny frames would hold up everybody for a second
+TOO_OFTEN = 4429  # as docs/tunnel.md has it
+
+
+class BoundedSocket(WebSocketsSansIOProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
+
+    def data_received(self, data: bytes) -> None:
+        """Slice by slice, so that a flood is noticed in its first."""
+        for at in range(0, len(data), SLICE_BYTES):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[at : at + SLICE_BYTES])
+
+    def handle_text(self, event: Frame) -> None:
+        """Count it."""
+        if self._counted():
+            super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        """Count it."""
+        if self._counted():
+            super().handle_bytes(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Count it."""
+        if self._counted():
+            super().handle_cont(event)
+
+    def handle_pong(self, event: Frame) -> None:
+        """Count it."""
+        if self._counted():
+            super().handle_pong(event)
+
+    def handle_ping(self) -> None:
+        """Answer it, unless nobody reads the answers: they would pile up here."""
+        if not self._counted():
+            return
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    async def run_asgi(self) -> None:
+        """To the end of the application; then nothing waits for a peer that does not read."""
+        await super().run_asgi()
+        if not self.writable.is_set():
+            self.transport.abort()
+
+    def keepalive_timeout(self) -> None:
+        """No pong came in time."""
+        super().keepalive_timeout()
+        if not self.writable.is_set():
+            self.transport.abort()
+
+    def _counted(self) -> bool:
+        """Whether the frame counts. The one that is too many ends the connection."""
+        if self.transport.is_closing():
+            return False
+        try:
+            self._allowance.spend(self.loop.time())
+        except SpentError:
+            self._fail()
+            return False
+        return True
+
+    def _fail(self) -> None:
+        reason = f"More than {FRAMES_PER_S} frames in a second."
+        self.logger.info("a WebSocket was closed with %d: %s", TOO_OFTEN, reason)
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": TOO_OFTEN, "reason": reason})
+        self.stop_keepalive()
+        if not self.close_sent:
+            self.conn.fail(TOO_OFTEN, reason)
+            self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        # What is unsent nobody reads.
+        if self.writable.is_set():
+            self.transport.close()
+        else:
+            self.transport.abort()
