@@ -1,6 +1,7 @@
 """What a machine is handed: calls that are leased to it, and word of those that should stop."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -66,7 +67,16 @@ def _to_do(*, connector_id: UUID, organization_id: UUID) -> QuerySet[Any, Any]:
     return found.values_list("id", "fence", "state")[:MOST_LOOKED_AT]
 
 
-def frame_of(claimed: calls.Claimed) -> frames.Call:
+def frames_of(due: Due, told: Collection[calls.Held]) -> list[frames.Frame]:
+    """What is due, without the cancellations that were `told`."""
+    fresh = [held for held in due.to_stop if held not in told]
+    return [
+        *(frames.Cancel(id=call, fence=fence) for call, fence in fresh),
+        *(_frame_of(claimed) for claimed in due.claimed),
+    ]
+
+
+def _frame_of(claimed: calls.Claimed) -> frames.Call:
     return frames.Call(
         id=claimed.id,
         fence=claimed.fence,

@@ -170,7 +170,7 @@ def _selecting(query: QuerySet[Any, Any]) -> tuple[str, Sequence[Any], Callable[
 
 def _updating(change: Change) -> tuple[str, Sequence[Any], Callable[[Any], int]]:
     rows, changes = change
-    query = rows.query.chain(UpdateQuery)
+    query: Any = rows.query.chain(UpdateQuery)
     query.add_update_values(changes)
     query.clear_ordering(force=True)
     sql, params = query.get_compiler(connection=connection).as_sql()
