@@ -76,7 +76,7 @@ def recovered(entry: Entry, end: End) -> Held:
         server="",
         method="",
         params={},
-        has_effects=entry.has_effects,
+        has_effects=True,  # others are not in it
         remaining_ms=0,
     )
     return Held(call=call, permission=Permission.GRANTED, began=True, end=end, kept=True)

@@ -324,3 +324,16 @@ async def test_it_says_what_the_gateway_does_not_take(
     connector = start()
     told = await connector.heard(happenings.Refused)
     assert (told.name, told.field, told.reason) == ("echo", "tools[0]", "no")
+
+
+async def test_a_yes_that_was_cut_off_and_is_not_repeated_is_no_unknown_outcome(
+    gateway: Gateway, start: Start
+) -> None:
+    gateway.faults.cut_after = "start"
+    gateway.faults.once = True
+    connector = start()
+    await gateway.serving()
+    ended = await gateway.ended(gateway.submit("count", word="a"))
+    assert ended.error is not None
+    assert "the connection was cut; the call was not begun" in ended.error["message"]
+    assert connector.ran("count a") == 0
