@@ -7,6 +7,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from django.conf import settings
+
 from accounts import auth
 from mcp import bell, lastwords, living, registry, session, threads
 from mcp.direct_worker import Worker
@@ -30,8 +32,9 @@ class Beside:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         bell.current().connect()
-        self._worker = Worker()
-        self._worker.start()
+        self._worker = Worker() if settings.MCP_HTTP else None
+        if self._worker is not None:
+            self._worker.start()
         self._stop = threading.Event()
         # A daemon: a database that hangs must not keep the process from ending.
         self._reaping = threading.Thread(
@@ -46,7 +49,8 @@ class Beside:
     async def end(self) -> None:
         """Stop all of it, once no request is under way."""
         self._stop.set()
-        await self._worker.end()
+        if self._worker is not None:
+            await self._worker.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

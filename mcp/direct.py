@@ -42,6 +42,8 @@ async def register(principal: Principal, name: str, url: str, credential: str = 
     `credential` is shown to it as `Authorization: Bearer` and stored encrypted. It takes at most
     REGISTER_S. Raises NotRegisteredError, and accounts.reads.DatabaseAwayError.
     """
+    if not settings.MCP_HTTP:
+        raise NotRegisteredError("url", "This gateway calls no MCP servers; a connector does.")
     if not _NAME.fullmatch(name):
         raise NotRegisteredError("name", "A name has 1 to 64 of A-Z, a-z, 0-9, _, . and -.")
     credential_sealed = _sealed(credential)

@@ -53,6 +53,8 @@ LAGO_WEBHOOK_SECRET = env.text("LAGO_WEBHOOK_SECRET")
 LAGO_EVENT_CODE = env.text("LAGO_EVENT_CODE", "ai_api_call")
 LAGO_EVENT_PROPERTIES = env.checked("LAGO_EVENT_PROPERTIES", list(events.DEFAULT), events.fields)
 # MCP servers that the gateway reaches itself: what of them may be private and without TLS.
+# Whether the gateway itself calls MCP servers that users name by a URL.
+MCP_HTTP = env.flag("OPSCENTER_MCP_HTTP", True)
 MCP_HTTP_ALLOW = env.checked("OPSCENTER_MCP_HTTP_ALLOW", [], targets.allowed)
 # Proxies in front of us whose word on where a request comes from is believed.
 TRUSTED_PROXIES = env.whole("OPSCENTER_TRUSTED_PROXIES", 0, least=0, most=10)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from pytest_django import Settings
 
 from accounts import sealed
 from accounts.tests import people
@@ -44,6 +45,15 @@ async def test_it_registers_a_server_with_its_tools(
     await off_loop(look)()
     if era == LEGACY:
         assert mcp_http.methods()[-1] == "DELETE"
+
+
+async def test_it_takes_none_where_the_operator_wants_none(
+    alice: Person, mcp_http: McpHttp, settings: Settings
+) -> None:
+    settings.MCP_HTTP = False
+    with pytest.raises(NotRegisteredError, match="calls no MCP servers"):
+        await direct.register(principal(alice), "weather", mcp_http.url)
+    assert mcp_http.methods() == []
 
 
 async def test_it_replaces_a_server_of_the_same_name(alice: Person, mcp_http: McpHttp) -> None:

@@ -79,7 +79,7 @@ def test_it_adds_nothing_to_what_the_server_writes(operator: Client, model: str)
 def test_it_groups_the_sidebar(operator: Client) -> None:
     page = operator.get("/admin/")
     groups = [group["title"] for group in page.context["sidebar_navigation"]]
-    assert groups == ["Billing", "Gateway", "People"]
+    assert groups == ["Billing", "Gateway", "Machines", "People"]
     for group in page.context["sidebar_navigation"]:
         for item in group["items"]:
             assert operator.get(item["link"]).status_code == 200

@@ -77,7 +77,7 @@ def recovered(entry: Entry, end: End) -> Held:
         server="",
         method="",
         params={},
-        has_effects=entry.has_effects,
+        has_effects=True,  # others are not in it
         remaining_ms=0,
     )
     if end.body is not None:  # written by a version that let more through, perhaps

@@ -2,7 +2,8 @@
 
 One JSON object a line, appended and synced: `s` (begun, before the gateway is asked whether it
 may), `d` (ended, with its result) and `a` (the gateway has answered: over). Nothing that is found
-here is ever run again; it only says what to report.
+here is ever run again; it only says what to report. Calls without effects are not in it: what is
+lost of them the gateway has run again.
 """
 
 import asyncio
@@ -41,19 +42,18 @@ class Entry:
 
     id: str
     fence: int
-    has_effects: bool
     end: End | None = None  # None: begun, and nobody knows
     over: bool = False  # acknowledged; remembered only so that it never runs again
 
     def lines(self) -> list[dict[str, Any]]:
-        told: list[dict[str, Any]] = [begun(self.id, self.fence, has_effects=self.has_effects)]
+        told: list[dict[str, Any]] = [begun(self.id, self.fence)]
         if self.over:
             return [*told, over(self.id, self.fence, ran=True)]
         return told if self.end is None else [*told, ended(self.id, self.fence, self.end)]
 
 
-def begun(id_: str, fence: int, *, has_effects: bool) -> dict[str, Any]:
-    return {"k": "s", "id": id_, "fence": fence, "effects": has_effects}
+def begun(id_: str, fence: int) -> dict[str, Any]:
+    return {"k": "s", "id": id_, "fence": fence}
 
 
 def ended(id_: str, fence: int, end: End) -> dict[str, Any]:
@@ -182,19 +182,16 @@ def _replay(entries: dict[str, Entry], record: dict[str, Any]) -> None:
     kind, id_, fence = record["k"], record["id"], record["fence"]
     entry = entries.get(id_)
     if kind == "s":
-        effects = bool(record.get("effects", True))
         # Begun again under a higher fence: what is known of its end stays known.
         entries[id_] = (
-            Entry(id=id_, fence=fence, has_effects=effects)
-            if entry is None
-            else replace(entry, fence=fence, over=False)
+            Entry(id=id_, fence=fence) if entry is None else replace(entry, fence=fence, over=False)
         )
     elif kind == "d" and entry is not None:
         end = End(outcome=record["outcome"], body=record.get("body"))
         entries[id_] = replace(entry, fence=max(fence, entry.fence), end=end)
     elif kind == "a" and entry is not None:
         del entries[id_]
-        if record.get("ran") and entry.has_effects:
+        if record.get("ran"):
             entries[id_] = replace(entry, end=None, over=True)
             _forget_oldest(entries)
 

@@ -144,7 +144,7 @@ class Runner:
 
     def _begin(self, action: actions.Begin) -> None:
         call = action.call
-        line = journal.begun(call.id, call.fence, has_effects=call.has_effects)
+        line = journal.begun(call.id, call.fence)
 
         def written(durable: "asyncio.Future[None]") -> None:
             refusal = self._trouble(durable)

@@ -20,6 +20,7 @@ MAX_TOOLS = 512
 MAX_DEFINITION_BYTES = 64 * 1024
 MAX_ANNOUNCEMENT_BYTES = 1_900_000  # a frame has 2 MiB
 MAX_LAST_WORDS = 5  # lines; what a server says before it ends is usually why
+HOPELESS = 3  # failures in a row, after which a call waits for no more
 CALM_S = 0.5  # between two listings, if a server changes its tools in a hurry
 LOOK_EVERY_S = 30.0  # an HTTP server that is gone says nothing
 
@@ -47,24 +48,30 @@ class LocalServer:
         self._told = told
         self._connection: Connection | None = None
         self._calls = 0
+        self._failures = 0  # in a row
         self._news = anyio.Event()  # of its state; a new one each time
 
     async def run(self) -> None:
         """Start it, and again whenever it ends, until the scope around this is cancelled."""
-        failures = 0
         while True:
             self._now("starting")
             began = time.monotonic()
             error = await self._once()
-            failures = 0 if time.monotonic() - began > backoff.STABLE_S else failures + 1
-            delay_s = backoff.delay_s(failures)
+            held = time.monotonic() - began > backoff.STABLE_S
+            self._failures = 0 if held else self._failures + 1
+            delay_s = backoff.delay_s(self._failures)
             self._now("failed", error=error, retry_s=delay_s)
             await anyio.sleep(delay_s)
+
+    @property
+    def _may_come(self) -> bool:
+        """It is starting, or has ended just now and will be started again in no time."""
+        return self.announced.state == "starting" or self._failures < HOPELESS
 
     async def ready(self, within_s: float) -> Connection:
         """The connection, as soon as it is there. Raises NotRunningError."""
         with anyio.move_on_after(within_s):
-            while self._connection is None and self.announced.state == "starting":
+            while self._connection is None and self._may_come:
                 await self._news.wait()
         if self._connection is None:
             why = self.announced.error or "it is still starting"

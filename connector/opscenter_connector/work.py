@@ -34,12 +34,10 @@ class Work:
         self._numbers = itertools.count(1)
 
     def recover(self, entry: Entry) -> list[Action]:
-        """From the journal. What was begun without effects the gateway will hand out again."""
+        """From the journal."""
         if entry.over:
             self._remember(entry.id)
             return []
-        if entry.end is None and not entry.has_effects:
-            return [Forget(id=entry.id, fence=entry.fence, ran=False)]
         end = entry.end or INTERRUPTED
         self._held[entry.id] = recovered(entry, end)
         return [happenings.Recovered(id=entry.id, outcome=end.outcome)]
@@ -65,7 +63,13 @@ class Work:
         held = self._held[call.id] = Held(call=call)
         if call.id in self._ran:  # it ran, and its result is gone: never again
             held.began, held.end, held.kept = True, INTERRUPTED, True
-        return [Begin(call=call)]
+        return self._begin(held)
+
+    def _begin(self, held: Held) -> list[Action]:
+        """Write it down, then ask; without effects there is nothing to remember."""
+        if held.call.has_effects:
+            return [Begin(call=held.call)]
+        return self.written(*held.names)
 
     def _handed_out_again(self, held: Held, call: frames.Call) -> list[Action]:
         """Under a new fence: permission is asked anew. What runs goes on, what has ended stands."""
@@ -75,7 +79,7 @@ class Work:
             return [*self._drop(held), *self.handed_out(call)]
         held.call, held.permission, held.ours, held.cancelled = call, Permission.NOTED, True, False
         held.asked_earlier = False
-        return [Begin(call=call)]
+        return self._begin(held)
 
     def _in_flight(self) -> int:
         return sum(held.ours and held.end is None for held in self._held.values())
@@ -231,6 +235,9 @@ class Work:
 
     def _end(self, held: Held, end: End) -> list[Action]:
         held.run, held.end = None, end
+        if not held.call.has_effects:
+            held.kept = True
+            return self._send(held) if held.settled else []
         return [Keep(id=held.call.id, fence=held.call.fence, end=end)]
 
     def _send(self, held: Held) -> list[Action]:
@@ -240,10 +247,12 @@ class Work:
     def _drop(self, held: Held) -> list[Action]:
         id_, fence = held.names
         del self._held[id_]
-        if held.began and held.call.has_effects:
+        stop: list[Action] = [] if held.run is None else [Stop(number=held.run)]
+        if not held.call.has_effects:
+            return stop
+        if held.began:
             self._remember(id_)
-        forget = Forget(id=id_, fence=fence, ran=held.began)
-        return [forget] if held.run is None else [Stop(number=held.run), forget]
+        return [*stop, Forget(id=id_, fence=fence, ran=held.began)]
 
     def _remember(self, id_: str) -> None:
         self._ran[id_] = None

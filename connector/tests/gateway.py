@@ -168,7 +168,8 @@ async def running() -> AsyncIterator[Gateway]:
             Route("/api/mcp/submit", gateway.submit_door, methods=["POST"]),
         ]
     )
-    listening = socket.socket()
+    # With the protocol said, asyncio sends at once what it is given (TCP_NODELAY).
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     gateway.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     config = uvicorn.Config(

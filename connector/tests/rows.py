@@ -53,6 +53,7 @@ class Faults:
     greeting: str = ""  # said before the welcome
     poll: int = 0  # status of polls
     mute: set[str] = field(default_factory=set)  # types that get no answer
+    once: bool = False  # a second `start` of a running call is denied
     deny: str = ""  # reason with which `start` is denied
     close: int = 0  # code with which the next WebSocket is closed at once
 
@@ -160,7 +161,8 @@ class Queue:
     def _start(self, frame: frames.Start) -> list[frames.FromGateway]:
         call = self.calls.get(frame.id)
         granted = call is not None and call.fence == frame.fence
-        if call is None or not granted or call.state not in ("leased", "running"):
+        startable = ("leased",) if self.faults.once else ("leased", "running")
+        if call is None or not granted or call.state not in startable:
             return [frames.Denied(id=frame.id, fence=frame.fence, reason="it is not yours")]
         if self.faults.deny or call.cancel:
             call.state = "ended"

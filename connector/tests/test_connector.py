@@ -131,65 +131,6 @@ async def test_an_answer_that_is_cut_off_is_asked_for_again(
     assert connector.ran("began a") == 1
 
 
-async def test_what_ran_when_it_was_killed_is_reported_and_not_repeated(
-    gateway: Gateway, start: Start
-) -> None:
-    first = start()
-    await gateway.serving()
-    call = gateway.submit("wait", seconds=60, word="a")
-    await first.noted("began a")
-    await first.kill()
-    second = start()
-    assert (await gateway.ended(call)).outcome == "interrupted"
-    await second.heard(happenings.Recovered, lambda one: one.id == call.id)
-    assert second.ran("began a") == 1
-
-
-async def test_what_had_ended_when_it_was_killed_is_reported(
-    gateway: Gateway, start: Start
-) -> None:
-    gateway.faults.mute = {"result"}
-    first = start()
-    await gateway.serving()
-    call = gateway.submit("count", word="a")
-    await gateway.until(lambda: gateway.count(frames.Result))
-    await first.kill()
-    gateway.faults.mute = set()
-    second = start()
-    assert (await gateway.ended(call)).outcome == "done"
-    assert call.text == "a"
-    assert second.ran("count a") == 1
-
-
-async def test_a_call_that_was_begun_once_is_never_run_again(
-    gateway: Gateway, start: Start
-) -> None:
-    connector = start()
-    await gateway.serving()
-    call = gateway.submit("count", word="a")
-    await gateway.ended(call)
-    await connector.heard(happenings.CallDelivered)
-    await connector.kill()
-    call.result = None
-    gateway.requeue(call)  # which no gateway may do
-    again = start()
-    assert (await gateway.ended(call)).outcome == "interrupted"
-    assert again.ran("count a") == 1
-
-
-async def test_a_call_without_effects_may_run_again(gateway: Gateway, start: Start) -> None:
-    connector = start()
-    await gateway.serving()
-    call = gateway.submit("wait", seconds=60, word="a", effects=False)
-    await connector.noted("began a")
-    await connector.kill()
-    call.arguments["seconds"] = 0.1
-    gateway.requeue(call)
-    again = start()
-    assert (await gateway.ended(call)).outcome == "done"
-    assert again.ran("began a") == 2
-
-
 async def test_a_lost_lease_does_not_stop_what_has_effects(gateway: Gateway, start: Start) -> None:
     connector = start()
     await gateway.serving()
@@ -261,3 +202,56 @@ async def test_more_calls_than_it_takes_are_given_back(gateway: Gateway, start: 
     await gateway.serving()
     calls = [gateway.submit("wait", seconds=1, word=f"w{n}") for n in range(3)]
     await gateway.until(lambda: [call.state for call in calls].count("released") == 1)
+
+
+async def test_a_full_disk_stops_calls_and_nothing_else(
+    gateway: Gateway, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = start()
+    await gateway.serving()
+
+    def full(handle: int, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("opscenter_connector.journal._write_all", full)
+        ended = await gateway.ended(gateway.submit("count", word="a"))
+    assert ended.outcome == "error"
+    assert ended.error is not None
+    assert "No space left on device" in ended.error["message"]
+    await connector.heard(happenings.Trouble)
+    assert connector.ran("count a") == 0
+    assert (await gateway.ended(gateway.submit("count", word="b"))).outcome == "done"
+
+
+async def test_a_second_connector_of_one_directory_is_refused(
+    gateway: Gateway, start: Start
+) -> None:
+    start()
+    await gateway.serving()
+    ending = await start().ended()
+    assert ending.exit_code is ExitCode.CONFIGURATION
+    assert "another connector uses" in ending.reason
+
+
+async def test_it_says_what_the_gateway_does_not_take(
+    gateway: Gateway, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = frames.Refused(what="server", name="echo", field="tools[0]", reason="no")
+    monkeypatch.setattr(gateway, "_server", lambda frame: [refused])
+    connector = start()
+    told = await connector.heard(happenings.Refused)
+    assert (told.name, told.field, told.reason) == ("echo", "tools[0]", "no")
+
+
+async def test_a_yes_that_was_cut_off_and_is_not_repeated_is_no_unknown_outcome(
+    gateway: Gateway, start: Start
+) -> None:
+    gateway.faults.cut_after = "start"
+    gateway.faults.once = True
+    connector = start()
+    await gateway.serving()
+    ended = await gateway.ended(gateway.submit("count", word="a"))
+    assert ended.error is not None
+    assert "the connection was cut; the call was not begun" in ended.error["message"]
+    assert connector.ran("count a") == 0

@@ -36,46 +36,38 @@ async def read(path: Path) -> list[Entry]:
 
 
 async def test_it_remembers_what_was_begun(opened: Journal, path: Path) -> None:
-    await opened.write(journal.begun("a", 1, has_effects=True))
-    assert await read(path) == [Entry(id="a", fence=1, has_effects=True)]
+    await opened.write(journal.begun("a", 1))
+    assert await read(path) == [Entry(id="a", fence=1)]
 
 
 async def test_it_remembers_a_result_until_it_is_acknowledged(opened: Journal, path: Path) -> None:
-    await opened.write(journal.begun("a", 1, has_effects=True))
+    await opened.write(journal.begun("a", 1))
     await opened.write(journal.ended("a", 1, DONE))
-    assert await read(path) == [Entry(id="a", fence=1, has_effects=True, end=DONE)]
+    assert await read(path) == [Entry(id="a", fence=1, end=DONE)]
 
 
 async def test_it_remembers_that_a_call_ran_after_it_is_over(opened: Journal, path: Path) -> None:
-    await opened.write(journal.begun("a", 1, has_effects=True))
+    await opened.write(journal.begun("a", 1))
     await opened.write(journal.ended("a", 1, DONE))
     await opened.write(journal.over("a", 1, ran=True))
-    known = [Entry(id="a", fence=1, has_effects=True, over=True)]
+    known = [Entry(id="a", fence=1, over=True)]
     assert await read(path) == known
     assert await read(path) == known  # also after it was written anew
 
 
 async def test_it_forgets_a_call_that_was_not_let_begin(opened: Journal, path: Path) -> None:
-    await opened.write(journal.begun("a", 1, has_effects=True))
+    await opened.write(journal.begun("a", 1))
     await opened.write(journal.over("a", 1, ran=False))
-    assert await read(path) == []
-
-
-async def test_it_forgets_a_call_without_effects_when_it_is_over(
-    opened: Journal, path: Path
-) -> None:
-    await opened.write(journal.begun("a", 1, has_effects=False))
-    await opened.write(journal.over("a", 1, ran=True))
     assert await read(path) == []
 
 
 async def test_it_never_takes_a_begun_call_for_new_wherever_it_is_cut(path: Path) -> None:
     records = [
-        journal.begun("a", 1, has_effects=True),
+        journal.begun("a", 1),
         journal.ended("a", 1, DONE),
         journal.over("a", 1, ran=True),
-        journal.begun("b", 1, has_effects=True),
-        journal.begun("b", 2, has_effects=True),
+        journal.begun("b", 1),
+        journal.begun("b", 2),
         journal.ended("b", 2, End(outcome="cancelled")),
     ]
     opened = Journal(path)
@@ -100,7 +92,7 @@ async def test_it_skips_a_line_that_cannot_be_read(path: Path) -> None:
     path.write_bytes(
         b'{"k":"s","id":"a","fence":1,"effects":true}\n\x00\x00\n{"k":"d","id":"a"}\n[]\n'
     )
-    assert await read(path) == [Entry(id="a", fence=1, has_effects=True)]
+    assert await read(path) == [Entry(id="a", fence=1)]
 
 
 async def test_lines_that_wait_share_one_sync(
@@ -114,9 +106,7 @@ async def test_lines_that_wait_share_one_sync(
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", counted)
-    await asyncio.gather(
-        *(opened.write(journal.begun(f"c{n}", 1, has_effects=True)) for n in range(50))
-    )
+    await asyncio.gather(*(opened.write(journal.begun(f"c{n}", 1)) for n in range(50)))
     assert len(syncs) <= 2
     assert len(opened.entries) == 50
 
@@ -124,19 +114,19 @@ async def test_lines_that_wait_share_one_sync(
 async def test_it_is_compacted_when_it_has_grown(path: Path) -> None:
     opened = Journal(path, compact_bytes=10_000)
     for n in range(200):
-        await opened.write(journal.begun(f"c{n}", 1, has_effects=False))
+        await opened.write(journal.begun(f"c{n}", 1))
         await opened.write(journal.ended(f"c{n}", 1, DONE))
-        opened.note(journal.over(f"c{n}", 1, ran=True))
-    await opened.write(journal.begun("last", 1, has_effects=True))
+        opened.note(journal.over(f"c{n}", 1, ran=False))
+    await opened.write(journal.begun("last", 1))
     await opened.aclose()
     assert path.stat().st_size < 11_000
-    assert await read(path) == [Entry(id="last", fence=1, has_effects=True)]
+    assert await read(path) == [Entry(id="last", fence=1)]
 
 
 async def test_a_full_disk_fails_the_line_and_leaves_the_file_whole(
     opened: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await opened.write(journal.begun("a", 1, has_effects=True))
+    await opened.write(journal.begun("a", 1))
     before = path.read_bytes()
     write = os.write
     room = [10]
@@ -149,9 +139,9 @@ async def test_a_full_disk_fails_the_line_and_leaves_the_file_whole(
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", almost_full)
         with pytest.raises(JournalError, match="No space left"):
-            await opened.write(journal.begun("b", 1, has_effects=True))
+            await opened.write(journal.begun("b", 1))
     assert path.read_bytes() == before
-    await opened.write(journal.begun("c", 1, has_effects=True))
+    await opened.write(journal.begun("c", 1))
     assert [entry.id for entry in await read(path)] == ["a", "c"]
 
 

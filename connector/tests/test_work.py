@@ -56,7 +56,7 @@ class World:
         for action in todo:
             if isinstance(action, actions.Begin):
                 call = action.call
-                line = journal.begun(call.id, call.fence, has_effects=call.has_effects)
+                line = journal.begun(call.id, call.fence)
                 self.writing.append((line, lambda c=call: self.work.written(c.id, c.fence)))
             elif isinstance(action, actions.Keep):
                 line = journal.ended(action.id, action.fence, action.end)
@@ -71,7 +71,10 @@ class World:
             elif isinstance(action, frames.FromConnector):
                 self.send(action)
 
-    def send(self, frame: frames.FromConnector) -> None:
+    def send(self, frame: Any) -> None:
+        if isinstance(frame, frames.Renew) or not self.rows[frame.id]["effects"]:
+            self.up.append(frame)
+            return
         on_disk = {(line["k"], line["id"], line.get("outcome")) for line in self.disk}
         if isinstance(frame, frames.Start):
             assert ("s", frame.id, None) in on_disk
