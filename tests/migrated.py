@@ -12,7 +12,8 @@ import pytest
 from django.apps import apps
 from django.core import serializers
 from django.core.management import call_command
-from django.db import transaction
+from django.core.management.color import no_style
+from django.db import connection, transaction
 from pytest_django.plugin import blocking_manager_key
 
 REMADE = {"contenttypes", "auth"}  # Django makes these rows again itself
@@ -59,5 +60,11 @@ def _empty() -> None:
 
 def _restore() -> None:
     with transaction.atomic():
+        models = set()
         for row in serializers.deserialize("json", _state.rows):
             row.save()
+            models.add(type(row.object))
+        # Saved under the ids they had, so PostgreSQL would give those to the next rows again.
+        with connection.cursor() as cursor:
+            for statement in connection.ops.sequence_reset_sql(no_style(), list(models)):
+                cursor.execute(statement)

@@ -7,6 +7,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import wait
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from django.core.signals import request_finished, request_started
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
+from accounts import auth
 from billing import tariff, writer
 from billing.models import UsageRecord
 from opscenter.asgi import application
@@ -150,6 +152,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Counted]]:
     started: list[Counted] = []
 
     def start() -> Counted:
+        # That a key was used is written down by a thread of its own, which may be late.
+        assert not wait(auth._under_way.copy(), WAIT_S).not_done
         started.append(Counted(monkeypatch))
         for signal in (request_started, request_finished):
             signal.connect(started[-1].signal)
