@@ -19,8 +19,6 @@ from django.db import connection
 from django.db.models import Model, QuerySet
 from django.db.models.sql import InsertQuery, UpdateQuery
 
-from mcp import clock, conditions
-
 Rows = list[Any]
 Form = Callable[[Any], Any]  # from a value to what the database's driver is given
 Change = tuple[QuerySet[Any, Any], Mapping[str, Any]]
@@ -39,8 +37,11 @@ _FORMS: Sequence[Form] = (
     lambda value: value // timedelta(microseconds=1),  # a timedelta there
     lambda value: str(value // timedelta(microseconds=1)),
 )
-_CONDITIONS = tuple(vars(conditions).items())
-_NOW = clock.now
+_all: "list[Prepared[Any]]" = []
+
+
+class UnplacedError(Exception):
+    """A query that would not be run with one of its values: a defect of who wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +79,21 @@ class Prepared(Generic[R]):
         }
         self._marked = {name: kind for name, kind in kinds.items() if kind in _MARKS}
         self._shaping = [name for name in kinds if name not in self._marked]
+        _all.append(self)
 
     def __call__(self, **values: Any) -> R:
+        shape = tuple([values[name] for name in self._shaping])
         try:
-            found: R = self._ready(values).run(values)
+            written = self._written.get(shape) or self._put_down(shape, values)
         except EmptyResultSet:  # no row can be meant
             return self._nothing
+        found: R = written.run(values)
         return found
 
-    def _ready(self, values: Mapping[str, Any]) -> _Written:
-        if not _is_as_always(self._write):
-            return self._put_down(values)
-        shape = tuple(values[name] for name in self._shaping)
-        written = self._written.get(shape)
-        if written is None:
-            written = self._written[shape] = self._put_down(values)
-        return written
+    def forget(self) -> None:
+        self._written.clear()
 
-    def _put_down(self, values: Mapping[str, Any]) -> _Written:
+    def _put_down(self, shape: tuple[Any, ...], values: Mapping[str, Any]) -> _Written:
         marks = {name: _MARKS[kind]() for name, kind in self._marked.items()}
         sql, params, read = self._turn(self._write(**{**values, **marks}))
         places = tuple(
@@ -104,9 +102,10 @@ class Prepared(Generic[R]):
             for name, mark in marks.items()
             if (form := _form_of(mark, param)) is not None
         )
-        missing = marks.keys() - {name for _, name, _ in places}
-        assert not missing, f"{self._write.__name__} does not use {missing} as a value"  # noqa: S101  (a defect here)
-        return _Written(sql, tuple(params), places, read)
+        if missing := marks.keys() - {name for _, name, _ in places}:
+            raise UnplacedError(f"{self._write.__name__} does not use {missing} as values")
+        written = self._written[shape] = _Written(sql, tuple(params), places, read)
+        return written
 
 
 def select(write: Callable[..., QuerySet[Any, Any]]) -> Prepared[Rows]:
@@ -124,19 +123,16 @@ def insert(write: Callable[..., Model]) -> Prepared[int]:
     return Prepared(write, _inserting, 0)
 
 
+def forget() -> None:
+    """Have each query written anew, as after its conditions or the clock were changed."""
+    for one in _all:
+        one.forget()
+
+
 def _value_of(annotation: Any) -> Any:
     """`UUID | None` is UUID."""
     found = [one for one in get_args(annotation) if one is not NoneType]
     return found[0] if isinstance(annotation, UnionType) and len(found) == 1 else annotation
-
-
-def _is_as_always(write: Callable[..., Any]) -> bool:
-    """False while a test has put another condition or another clock in its place."""
-    return (
-        clock.now is _NOW
-        and write.__globals__.get("conditions", conditions) is conditions
-        and all(vars(conditions).get(name) is value for name, value in _CONDITIONS)
-    )
 
 
 def _form_of(mark: Any, param: Any) -> Form | None:

@@ -1,21 +1,22 @@
 """Queries that are written once: the same rows each time, for other values, on either database."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
-from django.db.models import Q, QuerySet, Value
+from django.db.models import QuerySet
 
 from accounts.tests import people
 from accounts.tests.people import Person
 from mcp import calls, clock, conditions, prepared
 from mcp.models import Connector, ToolCall
-from mcp.states import State
-from mcp.tests.queues import connector_of, new_call
+from mcp.tests import queues
+from mcp.tests.queues import Clock, connector_of, new_call
 
 alice, bob = people.alice, people.bob
+time_ = queues.time_
 written: list[str] = []
 
 
@@ -79,36 +80,37 @@ def test_a_value_may_be_nothing(laptop: Connector) -> None:
         assert ToolCall.objects.get(id=call_id).waiter == value
 
 
-def test_a_planted_condition_is_never_remembered(
-    laptop: Connector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls.enqueue(new_call(laptop, tool="write"))
+def test_it_is_written_anew_once_forgotten(laptop: Connector, time_: Clock) -> None:
+    call_id = calls.enqueue(new_call(laptop, tool="write", deadline_s=10))
     asked: dict[str, Any] = {"connector_id": laptop.id, "tool": "write", "most": 1}
-    assert len(queued(**asked)) == 1
-    with monkeypatch.context() as patch:
-        patch.setattr(conditions, "claimable", lambda: Q(state=State.LEASED))
-        assert queued(**asked) == []
-        patch.setattr(conditions, "claimable", lambda: Q(pk__in=[]))
-        assert queued(**asked) == []
-    assert len(queued(**asked)) == 1
+    assert [row[0] for row in queued(**asked)] == [call_id]
+    assert [row[0] for row in queued(**asked)] == [call_id]
+    assert written == ["queued"]
+    time_.moves(11)  # which forgets
+    assert queued(**asked) == []
+    assert written == ["queued", "queued"]
 
 
-def test_a_clock_that_is_moved_is_asked_anew(
-    laptop: Connector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    call_id = calls.enqueue(new_call(laptop, tool="write"))
-    deadline = ToolCall.objects.get(id=call_id).deadline
-    for seconds, count in ((-1, 1), (1, 0)):
-        now = Value(deadline + timedelta(seconds=seconds))
-        monkeypatch.setattr(clock, "now", lambda now=now: now)
-        assert len(queued(connector_id=laptop.id, tool="write", most=1)) == count
-
-
-def test_a_value_that_is_not_used_is_a_defect(db: None) -> None:
+def test_a_query_that_can_find_nothing_finds_nothing(laptop: Connector) -> None:
     @prepared.select
-    def broken(*, connector_id: UUID, fence: int) -> QuerySet[Any, Any]:
-        return ToolCall.objects.filter(connector_id=connector_id).values_list("id")
+    def nothing(*, call_id: UUID) -> QuerySet[Any, Any]:
+        return ToolCall.objects.filter(id=call_id, pk__in=[]).values_list("id")
 
-    with pytest.raises(AssertionError, match="fence"):
-        broken(connector_id=uuid4(), fence=1)
-    assert connection.is_usable()
+    assert nothing(call_id=calls.enqueue(new_call(laptop))) == []
+
+
+def baked_in(*, connector_id: UUID, fence: int) -> QuerySet[Any, Any]:
+    return ToolCall.objects.filter(connector_id=connector_id, fence=fence + 1).values_list("id")
+
+
+def left_out(*, connector_id: UUID, fence: int) -> QuerySet[Any, Any]:
+    return ToolCall.objects.filter(connector_id=connector_id).values_list("id")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("write", [baked_in, left_out])
+def test_a_value_that_has_no_place_of_its_own_is_a_defect(
+    write: Callable[..., QuerySet[Any, Any]],
+) -> None:
+    with pytest.raises(prepared.UnplacedError, match=r"does not use \{'fence'\}"):
+        prepared.select(write)(connector_id=uuid4(), fence=1)
