@@ -37,8 +37,8 @@ real: .venv/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, Pos
 	$(BIN)/python -m tests.real.install
 	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(or $(ARGS),$(BESIDE))
 
-chaos: .venv/dev.stamp ## Kill workers and exporter at random, three times, and balance the books. SEEDS=7 for one.
-	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real tests/real/test_chaos.py $(ARGS)
+chaos: .venv/dev.stamp ## Kill everybody at random, three times, and balance books and tool calls. SEEDS=7 for one.
+	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real tests/real/test_chaos.py tests/real/test_tunnel_chaos.py $(ARGS)
 
 lint: .venv/dev.stamp $(TOOL)/dev.stamp ## Format, rules, types, layers, file sizes, missing migrations.
 	$(BIN)/ruff format --check --quiet .
@@ -50,8 +50,9 @@ lint: .venv/dev.stamp $(TOOL)/dev.stamp ## Format, rules, types, layers, file si
 		awk '$$2 != "total" && $$1 > 300 { print $$2 " has " $$1 " lines; 300 is the bound"; bad = 1 } END { exit bad }'
 	@DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django makemigrations --check --dry-run
 
-bench: .venv/dev.stamp ## Measure ours, the raw floor and LiteLLM's proxy in one run. ARGS='--quick' for less.
+bench: .venv/dev.stamp ## Measure ours, the raw floor and LiteLLM's proxy in one run, and tool calls. ARGS='--quick' for less.
 	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench.tunnel $(if $(findstring --quick,$(ARGS)),--quick)
 
 format: .venv/dev.stamp ## Bring the code into its form.
 	$(BIN)/ruff check --quiet --fix .

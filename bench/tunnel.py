@@ -6,8 +6,10 @@ server in Python, and back.
 
 import argparse
 import asyncio
+import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import __main__ as bench
+from bench import servers
 from bench import tunnel_calls as calls
 from bench import tunnel_crowd as crowd
 from tests.real import install, machine, peers, postgres, redis, tunnel
@@ -23,6 +26,7 @@ from tests.real.tunnel import Stack
 
 CALLS, QUICK_CALLS = 400, 60
 MACHINES, QUICK_MACHINES = 1000, 64
+DIRECT_S = 120.0
 TRANSPORTS = {"websocket": "WebSocket", "polling": "polling"}
 TARGET_MS = {"websocket": 10.0, "polling": 30.0}
 SQLITE, POSTGRES = "SQLite, one process", "PostgreSQL and Redis, two processes"
@@ -71,13 +75,28 @@ def stacks(folder: Path) -> Iterator[dict[str, Stack]]:
         }
 
 
+def direct(folder: Path, count: int) -> Figures:
+    """The figures of the MCP server alone, asked by the SDK."""
+    script = Path(__file__).with_name("tunnel_direct.py")
+    server = machine.effects_server(folder / "notes")
+    done = subprocess.run(
+        [machine.PYTHON, script, str(count), *server],
+        cwd=folder,
+        env=servers.environment(folder, {}),
+        stdout=subprocess.PIPE,
+        timeout=DIRECT_S,
+        check=True,
+    )
+    return calls.named("look", json.loads(done.stdout))
+
+
 def round_trips(stack: Stack, transport: str, folder: Path, count: int) -> Figures:
     """The figures of one machine on its own, asked at the last of the gateways."""
     notes = folder / "notes"
     owner = stack.owners[list(TRANSPORTS).index(transport)]
-    servers = {"effects": machine.effects_server(notes)}
+    fronted = {"effects": machine.effects_server(notes)}
     where = stack.workers[0].url
-    with Machine(folder / "home", servers, url=where, owner=owner, transport=transport) as laptop:
+    with Machine(folder / "home", fronted, url=where, owner=owner, transport=transport) as laptop:
         laptop.wait_until_ready()
         tunnel.wait_until_offered(stack.caller(owner), laptop)
         gateways = [worker.program.pid for worker in stack.workers]
@@ -131,9 +150,11 @@ def main(argv: Sequence[str]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(bench.OPEN_FILES, hard), hard))
     bench.say(install.ensure(peers.named(machine.CONNECTOR)))
     trips: dict[str, dict[str, Figures]] = {}
+    floor: Figures
     crowds: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory(prefix="opscenter-bench-") as temporary:
         folder = Path(temporary)
+        floor = direct(folder, count)
         with stacks(folder) as running:
             for number, (name, stack) in enumerate(running.items()):
                 trips[name] = {}
@@ -147,6 +168,7 @@ def main(argv: Sequence[str]) -> None:
                 crowds[name] = asyncio.run(crowd.measure(stack, others, many))
     load = os.getloadavg()[1]
     print(f"{bench.machine(1).removesuffix(' medians of 1 rounds.')} load {load:.1f}.\n")
+    print(f"The MCP server alone, asked by the SDK: p50 {floor['look.p50_ms']:.1f} ms.\n")
     print(f"{render(trips)}\n\n{render_crowd(crowds)}")
 
 

@@ -17,6 +17,7 @@ from mcp.enqueueing import (
     OtherCallError,
     QueueFullError,
     enqueue,
+    enqueue_or_find,
 )
 from mcp.holding import (
     Claimed,
@@ -56,6 +57,7 @@ __all__ = [
     "cancel",
     "claim",
     "enqueue",
+    "enqueue_or_find",
     "failure",
     "finish",
     "note_progress",

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from django.db.models import Case, F, Q, Value, When
 
-from mcp import clock, conditions, frames
+from mcp import clock, conditions, frames, prepared
 from mcp.conditions import Holder
 from mcp.models import ToolCall
 from mcp.states import FINAL, Outcome, State, Verdict
@@ -63,22 +63,16 @@ def finish(
     """Take the result of a call that its holder began. An older session may still hand one in."""
     ending = _ending(outcome, body)
     digest = hashlib.sha256(f"{outcome}\n{body or ''}".encode()).hexdigest()
-    taken = (
-        ToolCall.objects.filter(
-            conditions.under_fence(call_id, fence), conditions.of_holder(holder)
-        )
-        .filter(conditions.finishable())
-        .update(
-            state=Case(
-                When(cancel_requested=True, then=Value(ending.if_cancelled.value)),
-                default=Value(ending.state.value),
-            ),
-            outcome=outcome,
-            result=ending.result,
-            digest=digest,
-            finished_at=clock.now(),
-            lease_until=None,
-        )
+    taken = _end(
+        connector_id=holder.connector_id,
+        organization_id=holder.organization_id,
+        call_id=call_id,
+        fence=fence,
+        state=ending.state.value,
+        if_cancelled=ending.if_cancelled.value,
+        outcome=outcome,
+        result=ending.result,
+        digest=digest,
     )
     if taken:
         return Verdict.ACCEPTED
@@ -86,6 +80,33 @@ def finish(
     if call is None:
         return Verdict.UNKNOWN
     return Verdict.DUPLICATE if is_repeated(call, fence, digest) else Verdict.CONFLICT
+
+
+@prepared.update
+def _end(
+    *,
+    connector_id: UUID,
+    organization_id: UUID,
+    call_id: UUID,
+    fence: int,
+    state: str,
+    if_cancelled: str,
+    outcome: str,
+    result: str,
+    digest: str,
+) -> prepared.Change:
+    holder = Holder(connector_id=connector_id, organization_id=organization_id, epoch=0)
+    calls = ToolCall.objects.filter(
+        conditions.under_fence(call_id, fence), conditions.of_holder(holder)
+    )
+    return calls.filter(conditions.finishable()), {
+        "state": Case(When(cancel_requested=True, then=Value(if_cancelled)), default=Value(state)),
+        "outcome": outcome,
+        "result": result,
+        "digest": digest,
+        "finished_at": clock.now(),
+        "lease_until": None,
+    }
 
 
 def is_repeated(call: ToolCall, fence: int, digest: str) -> bool:

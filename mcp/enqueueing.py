@@ -1,13 +1,15 @@
 """How a call gets into the queue: once for its ids, and only where there is room."""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import Count, Q
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Q, QuerySet
 
 from billing import ledger, locking
-from mcp import clock, conditions
+from mcp import clock, conditions, prepared
 from mcp.models import ToolCall
 from mcp.states import State
 
@@ -54,57 +56,117 @@ def enqueue(new: NewCall) -> UUID:
     Raises QueueFullError, ArgumentsTooLargeError, and OtherCallError where the ids are those of a
     call of something else.
     """
+    return enqueue_or_find(new)[0]
+
+
+def enqueue_or_find(new: NewCall) -> tuple[UUID, bool]:
+    """As `enqueue`, and whether the call is new."""
     if len(new.params.encode()) > MAX_ARGUMENT_BYTES:
         raise ArgumentsTooLargeError(f"The arguments have more than {MAX_ARGUMENT_BYTES} bytes.")
-    with transaction.atomic():
-        # One at a time in an organization, or two would both see the last free place.
-        locking.take_turns([f"tool-calls:{new.organization_id}"])
-        if (known := _known(new)) is not None:
-            return known
-        _require_room(new)
-        call = ToolCall.objects.create(
-            id=ledger.new_id(),  # rises with time, so that calls of one moment keep their order
-            organization_id=new.organization_id,
-            user_id=new.user_id,
-            connector_id=new.connector_id,
-            server=new.server,
-            tool=new.tool,
-            method=new.method,
-            params=new.params,
-            has_effects=new.has_effects,
-            request_id=new.request_id,
-            tool_use_id=new.tool_use_id,
-            waiter=new.waiter,
-            state=State.QUEUED,
-            deadline=clock.after(min(max(new.deadline_s, 0.0), MAX_DEADLINE_S)),
-        )
-        return call.id
+    try:
+        with transaction.atomic():
+            # One at a time in an organization, or two would both see the last free place.
+            locking.take_turns([f"tool-calls:{new.organization_id}"])
+            _require_room(new)
+            return _put(new), True
+    except (IntegrityError, QueueFullError):
+        if (known := _known(new)) is None:
+            raise
+        return known, False
+
+
+def _put(new: NewCall) -> UUID:
+    call_id = ledger.new_id()  # rises with time, so that calls of one moment keep their order
+    _insert(
+        call_id=call_id,
+        organization_id=new.organization_id,
+        user_id=new.user_id,
+        connector_id=new.connector_id,
+        server=new.server,
+        tool=new.tool,
+        method=new.method,
+        params=new.params,
+        has_effects=new.has_effects,
+        request_id=new.request_id,
+        tool_use_id=new.tool_use_id,
+        waiter=new.waiter,
+        lasts=timedelta(seconds=min(max(new.deadline_s, 0.0), MAX_DEADLINE_S)),
+    )
+    return call_id
+
+
+@prepared.insert
+def _insert(
+    *,
+    call_id: UUID,
+    organization_id: UUID,
+    user_id: int,
+    connector_id: UUID,
+    server: str,
+    tool: str,
+    method: str,
+    params: str,
+    has_effects: bool,
+    request_id: str,
+    tool_use_id: str,
+    waiter: UUID | None,
+    lasts: timedelta,
+) -> ToolCall:
+    return ToolCall(
+        id=call_id,
+        organization_id=organization_id,
+        user_id=user_id,
+        connector_id=connector_id,
+        server=server,
+        tool=tool,
+        method=method,
+        params=params,
+        has_effects=has_effects,
+        request_id=request_id,
+        tool_use_id=tool_use_id,
+        waiter=waiter,
+        state=State.QUEUED,
+        deadline=clock.now() + lasts,
+    )
 
 
 def _known(new: NewCall) -> UUID | None:
-    found = ToolCall.objects.filter(
+    """The call of these ids. Who asks for it last waits for it: whoever did before may be dead."""
+    calls = ToolCall.objects.filter(
         organization_id=new.organization_id,
         user_id=new.user_id,
         request_id=new.request_id,
         tool_use_id=new.tool_use_id,
-    ).first()
-    if found is None:
+    )
+    if (found := calls.first()) is None:
         return None
     theirs = (found.server, found.tool, found.method, found.params)
     if theirs != (new.server, new.tool, new.method, new.params):
         raise OtherCallError(
             f"The ids {new.request_id} and {new.tool_use_id} are those of another call."
         )
+    if new.waiter is not None:
+        calls.filter(conditions.is_open()).update(waiter=new.waiter)
     return found.id
 
 
 def _require_room(new: NewCall) -> None:
-    found = ToolCall.objects.filter(
-        conditions.is_open(), organization_id=new.organization_id
-    ).aggregate(all=Count("id"), here=Count("id", filter=Q(connector_id=new.connector_id)))
-    if found["here"] >= MAX_QUEUED:
+    asked = {"organization_id": new.organization_id, "connector_id": new.connector_id}
+    everywhere, here = next(iter(_open_calls(**asked)), (0, 0))
+    if here >= MAX_QUEUED:
         raise QueueFullError(f"The queue of this machine is full: {MAX_QUEUED} calls are open.")
-    if found["all"] >= MAX_QUEUED_ORGANIZATION:
+    if everywhere >= MAX_QUEUED_ORGANIZATION:
         raise QueueFullError(
             f"The queue of this organization is full: {MAX_QUEUED_ORGANIZATION} calls are open."
         )
+
+
+@prepared.select
+def _open_calls(*, organization_id: UUID, connector_id: UUID) -> QuerySet[Any, Any]:
+    """How many there are, and how many of them are the connector's."""
+    calls = ToolCall.objects.filter(conditions.is_open(), organization_id=organization_id)
+    return (
+        calls.values("organization_id")
+        .annotate(everywhere=Count("id"), here=Count("id", filter=Q(connector_id=connector_id)))
+        .values_list("everywhere", "here")
+    )

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models import Case, Count, F, QuerySet, Value, When
 
-from mcp import clock, conditions
+from mcp import clock, conditions, prepared
 from mcp.conditions import LEASE_S, Held, Holder
 from mcp.models import Connector, ToolCall
 from mcp.states import FINAL, HELD, State
@@ -55,47 +56,82 @@ class Renewal:
 
 def claim(holder: Holder, most: int) -> list[Claimed]:
     """Lease at most `most` calls to the holder, the oldest first. Raises SupersededError."""
+    mine = _mine(holder)
     with transaction.atomic():
         # Locked: two processes must not both count the same free places of one connector.
-        connector = (
-            Connector.objects.select_for_update(no_key=True)
-            .filter(id=holder.connector_id, organization_id=holder.organization_id)
-            .first()
-        )
-        if connector is None or not _is_newest(holder):
+        if not (locked := _locked(**mine, epoch=holder.epoch)):
             raise SupersededError("A newer session of this machine is there.")
-        calls = ToolCall.objects.filter(conditions.of_holder(holder))
-        in_flight = calls.filter(state__in=HELD, finished_at__isnull=True).count()
-        if (most := min(most, conditions.room(connector.max_in_flight, in_flight))) <= 0:
+        in_flight = sum(count for (count,) in _in_flight(**mine))
+        if (most := min(most, conditions.room(locked[0][0], in_flight))) <= 0:
             return []
-        waiting = calls.filter(conditions.claimable()).order_by("created_at", "id")
-        if not (ids := list(waiting.values_list("id", flat=True)[:most])):
-            return []
+        waiting = [call_id for (call_id,) in _waiting(**mine, most=most)]
         # What is cancelled meanwhile is not leased; what is, is ours until the commit.
-        calls.filter(conditions.claimable(), id__in=ids).update(
-            state=State.LEASED,
-            fence=conditions.next_fence(),
-            deliveries=F("deliveries") + 1,
-            lease_until=clock.after(LEASE_S),
-        )
-        mine = calls.filter(id__in=ids, state=State.LEASED).order_by("created_at", "id")
-        return [_claimed(call) for call in mine.annotate(now=clock.now())]
+        leased = [call_id for call_id in waiting if _lease(**mine, call_id=call_id)]
+        return [_claimed(row) for call_id in leased for row in _handed_out(**mine, call_id=call_id)]
 
 
-def _claimed(call: Any) -> Claimed:
+def _mine(holder: Holder) -> dict[str, Any]:
+    return {"connector_id": holder.connector_id, "organization_id": holder.organization_id}
+
+
+def _calls_of(connector_id: UUID, organization_id: UUID) -> QuerySet[ToolCall]:
+    holder = Holder(connector_id=connector_id, organization_id=organization_id, epoch=0)
+    return ToolCall.objects.filter(conditions.of_holder(holder))
+
+
+@prepared.select
+def _locked(*, connector_id: UUID, organization_id: UUID, epoch: int) -> QuerySet[Any, Any]:
+    """Room for how many, where the holder is the connector's newest session."""
+    holder = Holder(connector_id=connector_id, organization_id=organization_id, epoch=epoch)
+    rows = Connector.objects.select_for_update(no_key=True).filter(conditions.newest(holder))
+    return rows.values_list("max_in_flight")
+
+
+@prepared.select
+def _in_flight(*, connector_id: UUID, organization_id: UUID) -> QuerySet[Any, Any]:
+    held = _calls_of(connector_id, organization_id).filter(conditions.is_open(), state__in=HELD)
+    return held.values("connector_id").annotate(count=Count("id")).values_list("count")
+
+
+@prepared.select
+def _waiting(*, connector_id: UUID, organization_id: UUID, most: object) -> QuerySet[Any, Any]:
+    waiting = _calls_of(connector_id, organization_id).filter(conditions.claimable())
+    return waiting.order_by("created_at", "id").values_list("id")[:most]
+
+
+@prepared.update
+def _lease(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> prepared.Change:
+    calls = _calls_of(connector_id, organization_id)
+    return calls.filter(conditions.claimable(), id=call_id), {
+        "state": State.LEASED,
+        "fence": conditions.next_fence(),
+        "deliveries": F("deliveries") + 1,
+        "lease_until": clock.after(LEASE_S),
+    }
+
+
+@prepared.select
+def _handed_out(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> QuerySet[Any, Any]:
+    calls = _calls_of(connector_id, organization_id).filter(id=call_id, state=State.LEASED)
+    told = ("id", "fence", "server", "method", "params", "has_effects", "deadline", "now")
+    return calls.annotate(now=clock.now()).values_list(*told)
+
+
+def _claimed(row: tuple[Any, ...]) -> Claimed:
+    call_id, fence, server, method, params, has_effects, deadline, now = row
     return Claimed(
-        id=call.id,
-        fence=call.fence,
-        server=call.server,
-        method=call.method,
-        params=call.params,
-        has_effects=call.has_effects,
-        remaining_ms=_remaining_ms(call),
+        id=call_id,
+        fence=fence,
+        server=server,
+        method=method,
+        params=params,
+        has_effects=has_effects,
+        remaining_ms=_ms_between(now, deadline),
     )
 
 
-def _remaining_ms(call: Any) -> int:
-    return max(int((call.deadline - call.now).total_seconds() * 1000), 0)
+def _ms_between(now: datetime, deadline: datetime) -> int:
+    return max(int((deadline - now).total_seconds() * 1000), 0)
 
 
 def start(holder: Holder, call_id: UUID, fence: int) -> int | Denial:
@@ -103,25 +139,37 @@ def start(holder: Holder, call_id: UUID, fence: int) -> int | Denial:
 
     Raises SupersededError.
     """
-    begun = (
-        _asked(holder, call_id, fence)
-        .filter(conditions.startable())
-        .update(
-            state=State.RUNNING,
-            starts=F("starts") + 1,
-            started_at=clock.now(),
-            lease_until=clock.after(LEASE_S),
-        )
-    )
+    mine = _mine(holder)
+    begun = _begin(**mine, epoch=holder.epoch, call_id=call_id, fence=fence)
+    times = _times(**mine, call_id=call_id)
+    if begun and times:
+        return _ms_between(*times[0])
+    _require_newest(holder)
     call: Any = (
         ToolCall.objects.filter(conditions.of_holder(holder), id=call_id)
         .annotate(now=clock.now())
         .first()
     )
-    if begun and call is not None:
-        return _remaining_ms(call)
-    _require_newest(holder)
     return _why_not(call, fence)
+
+
+@prepared.update
+def _begin(
+    *, connector_id: UUID, organization_id: UUID, epoch: int, call_id: UUID, fence: int
+) -> prepared.Change:
+    holder = Holder(connector_id=connector_id, organization_id=organization_id, epoch=epoch)
+    return _asked(holder, call_id, fence).filter(conditions.startable()), {
+        "state": State.RUNNING,
+        "starts": F("starts") + 1,
+        "started_at": clock.now(),
+        "lease_until": clock.after(LEASE_S),
+    }
+
+
+@prepared.select
+def _times(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> QuerySet[Any, Any]:
+    calls = _calls_of(connector_id, organization_id).filter(id=call_id)
+    return calls.annotate(now=clock.now()).values_list("now", "deadline")
 
 
 def _why_not(call: Any, fence: int) -> Denial:

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import Case, F, Q, QuerySet, Value, When
 
 from accounts.principal import Principal
-from mcp import definitions
+from mcp import definitions, prepared
 from mcp.models import Connector, McpServer, McpTool
 from mcp.registry import is_online
 
@@ -39,6 +39,16 @@ class Offered:
     connector: str  # its name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A tool where a call of it would run now."""
+
+    connector_id: UUID
+    server: str
+    tool: str
+    has_effects: bool
+
+
 def offered(principal: Principal) -> list[Offered]:
     """All tools of all ready servers. Of two servers of one name the first in order counts."""
     servers: dict[str, McpServer] = {}
@@ -50,36 +60,59 @@ def offered(principal: Principal) -> list[Offered]:
     return [_offered(by_id[tool.server_id], tool) for tool in tools]
 
 
-def find(principal: Principal, server_name: str, tool_name: str) -> Offered:
-    """The tool where a call of it would run now. Raises RefusedError."""
-    of_name = _servers_of(principal).filter(name=server_name[: definitions.TITLE_CHARS])
-    server = of_name.select_related("connector").first()
-    if server is None:
+def find(principal: Principal, server_name: str, tool_name: str) -> Target:
+    """Where a call of the tool would run now. Raises RefusedError."""
+    named = _server_of(
+        organization_id=principal.organization_id,
+        user_id=principal.user_id,
+        name=server_name[: definitions.TITLE_CHARS],
+    )
+    if not named:
         text = f"You have no server {server_name[:100]!r}; {SEE}"
         raise RefusedError("no_such_server", text)
-    if not server.can_work:  # type: ignore[attr-defined]  # annotated
-        text = f"The machine {server.connector.name!r} with the server {server.name} is offline."
+    server_id, connector_id, name, machine, can_work, state, error = named[0]
+    if not can_work:
+        text = f"The machine {machine!r} with the server {name} is offline."
         raise RefusedError("offline", text)
-    if server.state != McpServer.State.READY:
-        how = "has failed" if server.state == McpServer.State.FAILED else "still starts"
-        why = f": {server.error}" if server.error else "."
-        raise RefusedError("not_ready", f"The server {server.name} {how}{why}")
-    tool = server.tools.filter(name=tool_name[: definitions.TITLE_CHARS]).first()
-    if tool is None:
-        text = f"The server {server.name} has no tool {tool_name[:100]!r}; {SEE}"
+    if state != McpServer.State.READY:
+        how = "has failed" if state == McpServer.State.FAILED else "still starts"
+        why = f": {error}" if error else "."
+        raise RefusedError("not_ready", f"The server {name} {how}{why}")
+    tools = _tool_of(server_id=server_id, name=tool_name[: definitions.TITLE_CHARS])
+    if not tools:
+        text = f"The server {name} has no tool {tool_name[:100]!r}; {SEE}"
         raise RefusedError("no_such_tool", text)
-    return _offered(server, tool)
+    ((tool, annotations),) = tools
+    has_effects = definitions.has_effects(annotations)
+    return Target(connector_id=connector_id, server=name, tool=tool, has_effects=has_effects)
+
+
+@prepared.select
+def _server_of(*, organization_id: UUID, user_id: int, name: str) -> QuerySet[Any, Any]:
+    """Of the servers of this name the one that a call goes to."""
+    told = ("id", "connector_id", "name", "connector__name", "can_work", "state", "error")
+    return _servers(organization_id, user_id).filter(name=name).values_list(*told)[:1]
+
+
+@prepared.select
+def _tool_of(*, server_id: UUID, name: str) -> QuerySet[Any, Any]:
+    found = McpTool.objects.filter(server_id=server_id, name=name).order_by()
+    return found.values_list("name", "annotations")
 
 
 def _servers_of(principal: Principal) -> QuerySet[McpServer]:
+    return _servers(principal.organization_id, principal.user_id)
+
+
+def _servers(organization_id: UUID, user_id: int) -> QuerySet[McpServer]:
     """The user's servers, those that can be called now first.
 
     Then those of the machine whose session is the youngest: it is where the user came last. (When
     it was seen last says nothing, for all that are there are seen every few seconds.)
     """
     mine = McpServer.objects.filter(
-        connector__organization_id=principal.organization_id,
-        connector__user_id=principal.user_id,
+        connector__organization_id=organization_id,
+        connector__user_id=user_id,
     )
     can_work = Case(When(is_online("connector__"), then=Value(True)), default=Value(False))
     is_ready = Case(When(Q(state=McpServer.State.READY), then=Value(True)), default=Value(False))

@@ -2,21 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 
 from accounts import rates
 from accounts.principal import Principal
 from billing import locking
-from mcp import clock, definitions, frames
+from mcp import clock, definitions, frames, prepared
 from mcp.models import Connector, McpServer, McpTool, ToolCall
 
 ONLINE_S = 45.0  # without a word; a socket and a poll are noted every ten seconds
+FRESH_S = 5.0  # seen so lately, a machine that says something again needs no note of it
 MAX_CONNECTORS = 32  # of one user at once: a fleet has users of its own
 MAX_KNOWN = 256  # of one user, online or not: each keeps rows
 MAX_SERVERS = 64  # of one connector
+
+
+NO_SESSION = "There is no such session: begin one with a hello."
 
 
 class TooManyError(Exception):
@@ -97,18 +102,38 @@ def resume_session(principal: Principal, instance: UUID, epoch: int) -> Opened:
 
     Raises NewerSessionError, and NoSessionError where there was none or it has ended.
     """
-    row = Connector.objects.filter(
-        organization_id=principal.organization_id,
-        user_id=principal.user_id,
+    found = _standing(
+        organization_id=principal.organization_id, user_id=principal.user_id, instance=instance
+    )
+    if not found:
+        raise NoSessionError(NO_SESSION)
+    connector_id, newest, has_closed, max_in_flight, is_fresh = found[0]
+    if newest > epoch:
+        raise NewerSessionError("A newer session of this machine is there.")
+    if newest < epoch or has_closed:
+        raise NoSessionError(NO_SESSION)
+    if not is_fresh:
+        see([connector_id])
+    return Opened(connector_id=connector_id, epoch=epoch, max_in_flight=max_in_flight)
+
+
+@prepared.select
+def _standing(*, organization_id: UUID, user_id: int, instance: UUID) -> QuerySet[Any, Any]:
+    """The machine's newest session, and whether the machine was seen just now."""
+    rows = Connector.objects.filter(
+        organization_id=organization_id,
+        user_id=user_id,
         kind=Connector.Kind.TUNNEL,
         instance=instance,
-    ).first()
-    if row is not None and row.epoch > epoch:
-        raise NewerSessionError("A newer session of this machine is there.")
-    if row is None or row.epoch < epoch or row.closed_at is not None:
-        raise NoSessionError("There is no such session: begin one with a hello.")
-    see([row.id])
-    return Opened(connector_id=row.id, epoch=epoch, max_in_flight=row.max_in_flight)
+    ).annotate(
+        has_closed=_whether(closed_at__isnull=False),
+        is_fresh=_whether(last_seen_at__gt=clock.after(-FRESH_S)),
+    )
+    return rows.values_list("id", "epoch", "has_closed", "max_in_flight", "is_fresh")
+
+
+def _whether(**condition: Any) -> Case:
+    return Case(When(**condition, then=Value(True)), default=Value(False))
 
 
 def announce(session: Opened, announced: frames.Announced) -> list[definitions.Problem]:

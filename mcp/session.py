@@ -80,6 +80,7 @@ class Session:
         self._ear.hear(_WORK)  # what came before anybody listened
         self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
         self._told_to_stop: set[calls.Held] = set()
+        self._left = True  # calls wait that were not handed out, as far as we know
         self._progress_written: dict[calls.Held, float] = {}
         self._turn = 0
         living.add(self)
@@ -145,13 +146,11 @@ class Session:
         """The calls and cancellations that are to be sent now. Raises SessionError."""
         if self._over is not None:
             raise self._over
-        claimed, to_stop = await in_words(handout.due(self._holder))
-        fresh = [held for held in to_stop if held not in self._told_to_stop]
-        self._told_to_stop = set(to_stop)
-        return [
-            *(frames.Cancel(id=call, fence=fence) for call, fence in fresh),
-            *(handout.frame_of(one) for one in claimed),
-        ]
+        self._left = True  # so that a place which comes free meanwhile is heard of
+        due = await in_words(handout.due(self._holder))
+        told, self._told_to_stop = self._told_to_stop, set(due.to_stop)
+        self._left = due.left
+        return handout.frames_of(due, told)
 
     async def next_due(self, timeout_s: float) -> list[frames.Frame]:
         """What is due, as soon as there is something; [] when the time is over or another asks.
@@ -243,7 +242,8 @@ class Session:
         if verdict is Verdict.ACCEPTED:
             self._progress_written.pop((frame.id, frame.fence), None)
             bell.ring_call(frame.id)
-            self._ear.hear(_WORK)  # there is a free place
+            if self._left:
+                self._ear.hear(_WORK)  # there is a free place
         return [frames.Ack(id=frame.id, fence=frame.fence, verdict=verdict.value)]
 
     async def _release(self, frame: frames.Release) -> list[frames.Frame]:

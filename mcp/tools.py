@@ -45,6 +45,7 @@ class CallView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Put:
     call_id: UUID
+    is_new: bool
     connector_id: UUID
 
 
@@ -77,7 +78,7 @@ async def run(
         put = await asyncio.shield(putting)  # the row may be there though we never hear of it
         bell.ring_connector(put.connector_id)
         within_s = deadline_s + calls.GRACE_S + SLACK_S
-        row = await waiting.for_end(put.call_id, within_s, told)
+        row = await waiting.for_end(put.call_id, within_s, told, is_new=put.is_new)
     except BaseException as error:
         # Left by its caller, or by a `told` that fails: in both cases nobody hears the result.
         if not isinstance(error, RefusedError):
@@ -178,7 +179,8 @@ def _put(
         waiter=waiter,
     )
     try:
-        return _Put(call_id=calls.enqueue(new), connector_id=found.connector_id)
+        call_id, is_new = calls.enqueue_or_find(new)
+        return _Put(call_id=call_id, is_new=is_new, connector_id=found.connector_id)
     except calls.QueueFullError as error:
         raise RefusedError("queue_full", str(error)) from error
     except calls.OtherCallError as error:
@@ -193,7 +195,7 @@ async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> Non
         bell.ring_connector(put.connector_id)
 
 
-def _ended(row: ToolCall) -> Ended:
+def _ended(row: ToolCall | waiting.End) -> Ended:
     result = row.result
     if row.outcome == Outcome.ERROR and result is not None:
         result = calls.failure(_message_of(json.loads(result)))

@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from accounts.reads import DatabaseAwayError
-from mcp import bell
+from mcp import bell, prepared
 from mcp.models import ToolCall
 from mcp.states import FINAL
 from mcp.threads import off_loop
@@ -16,12 +19,28 @@ LOOK_S = 5.0  # the process's look of every second rings; this is for when even 
 Told = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-async def for_end(call_id: UUID, within_s: float, told: Told | None = None) -> ToolCall | None:
-    """The call once it is final; None after that time. `told` gets each progress that is heard."""
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a call stands, as far as whoever waits for it wants to know."""
+
+    id: UUID
+    state: str
+    outcome: str
+    result: str | None
+
+
+async def for_end(
+    call_id: UUID, within_s: float, told: Told | None = None, *, is_new: bool = False
+) -> End | None:
+    """The call once it is final; None after that time. `told` gets each progress that is heard.
+
+    Of a call that `is_new` nobody looks first whether it has ended: if it should have, while nobody
+    listened, that is found within a second.
+    """
     ends_at = time.monotonic() + within_s
     last: dict[str, Any] | None = None
     with bell.current().of_call(call_id) as ear:
-        row = await _look(call_id)  # it may have ended before anybody listened
+        row = None if is_new else await _look(call_id)
         while not _is_final(row) and (left_s := ends_at - time.monotonic()) > 0:
             notes = await ear.wait(min(left_s, LOOK_S))
             for note in notes:
@@ -34,11 +53,11 @@ async def for_end(call_id: UUID, within_s: float, told: Told | None = None) -> T
     return row if _is_final(row) else None
 
 
-def _is_final(row: ToolCall | None) -> bool:
+def _is_final(row: End | None) -> bool:
     return row is not None and row.state in FINAL
 
 
-async def _look(call_id: UUID) -> ToolCall | None:
+async def _look(call_id: UUID) -> End | None:
     try:
         return await _read(call_id)
     except DatabaseAwayError:
@@ -46,5 +65,10 @@ async def _look(call_id: UUID) -> ToolCall | None:
 
 
 @off_loop
-def _read(call_id: UUID) -> ToolCall | None:
-    return ToolCall.objects.filter(id=call_id).first()
+def _read(call_id: UUID) -> End | None:
+    return next((End(*row) for row in _end_of(call_id=call_id)), None)
+
+
+@prepared.select
+def _end_of(*, call_id: UUID) -> QuerySet[Any, Any]:
+    return ToolCall.objects.filter(id=call_id).values_list("id", "state", "outcome", "result")

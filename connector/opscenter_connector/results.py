@@ -5,9 +5,25 @@ from typing import Any
 
 MAX_TEXT_BYTES = 256 * 1024  # of one text; more than any model reads at once
 MAX_MESSAGE = 2000  # characters of an error's message
+SMALL_CHARS = 16_384  # of JSON; written in less time than it takes to ask a thread
+VALUE_CHARS = 4  # of a value that is no text, with what is around it
 MAX_DEPTH = 100  # the gateway refuses what is deeper, and with it the session that brings it
 TOO_DEEP = f"[… nested deeper than {MAX_DEPTH} levels: left out …]"
 ROOM = 1024  # for what is around the content
+
+
+def is_small(body: Any) -> bool:
+    """Whether it is plainly small. Looks at a few values and no further."""
+    left = SMALL_CHARS
+    level = [body]
+    while level and left > 0:
+        value = level.pop()
+        left -= VALUE_CHARS + (len(value) if isinstance(value, str) else 0)
+        if isinstance(value, dict):
+            level += [part for item in list(value.items())[:SMALL_CHARS] for part in item]
+        elif isinstance(value, list):
+            level += value[:SMALL_CHARS]
+    return left > 0
 
 
 def fitted(result: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any], str]:

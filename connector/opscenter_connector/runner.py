@@ -201,7 +201,7 @@ class Runner:
                 end = await self._asked(call)
             if running.scope.cancelled_caught and running.stopped:
                 end = CANCELLED
-            end, note = await anyio.to_thread.run_sync(_fitted, end, self.max_result_bytes)
+            end, note = await _fit(end, self.max_result_bytes)
         finally:
             del self._running[action.number]
         self._told(_ended(call, end, time.monotonic() - began, note))
@@ -266,6 +266,13 @@ def _timed_out(limit_s: float) -> End:
     return _error(
         TIMED_OUT, f"no answer within {limit_s:g} s; the tool was told to stop and may have acted"
     )
+
+
+async def _fit(end: End, max_bytes: int) -> tuple[End, str]:
+    """At once, or in a thread where that would hold up the others' calls."""
+    if results.is_small(end.body):
+        return _fitted(end, max_bytes)
+    return await anyio.to_thread.run_sync(_fitted, end, max_bytes)
 
 
 def _fitted(end: End, max_bytes: int) -> tuple[End, str]:

@@ -7,9 +7,11 @@ import pytest
 from opscenter_connector.results import (
     MAX_DEPTH,
     MAX_TEXT_BYTES,
+    SMALL_CHARS,
     TOO_DEEP,
     fitted,
     fitted_error,
+    is_small,
     sayable,
 )
 
@@ -47,6 +49,20 @@ def test_it_says_so_where_nothing_can_be_kept() -> None:
     result, note = fitted({"content": [], "structuredContent": {"content": "x" * 2 * MOST}}, MOST)
     assert result["isError"] is True
     assert note == "too large"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_it"),
+    [
+        (None, True),
+        (said("hello"), True),
+        (said("x" * SMALL_CHARS), False),
+        ({"content": [0] * SMALL_CHARS}, False),
+        ({"content": [], "structuredContent": {"x" * SMALL_CHARS: 1}}, False),
+    ],
+)
+def test_it_knows_what_is_plainly_small(body: Any, is_it: bool) -> None:
+    assert is_small(body) is is_it
 
 
 def nested(levels: int) -> dict[str, Any]:

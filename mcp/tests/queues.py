@@ -1,6 +1,7 @@
 """Calls, connectors and a clock that stands still, for the tests of the queue."""
 
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ import pytest
 from django.db.models import DateTimeField, Value
 
 from accounts.tests.people import Person
-from mcp import calls, clock
+from mcp import calls, clock, prepared
 from mcp.calls import Claimed, Holder, NewCall
 from mcp.models import Connector, ToolCall
 
@@ -21,16 +22,20 @@ class Clock:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.moment = datetime.now(UTC)
+        prepared.forget()  # each move is another query: the moment stands in it
         patch.setattr(clock, "now", lambda: Value(self.moment, output_field=DateTimeField()))
 
     def moves(self, seconds: float) -> None:
         self.moment += timedelta(seconds=seconds)
+        prepared.forget()
 
 
 @pytest.fixture
-def time_(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def time_() -> Iterator[Clock]:
     """The clock that stands still."""
-    return Clock(monkeypatch)
+    with pytest.MonkeyPatch.context() as patch:
+        yield Clock(patch)
+    prepared.forget()
 
 
 def connector_of(person: Person, **more: Any) -> Connector:

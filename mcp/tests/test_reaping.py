@@ -1,6 +1,7 @@
 """What time does to calls, and what becomes of those that nobody waits for."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from uuid import UUID, uuid4
@@ -154,6 +155,21 @@ def test_it_cancels_what_a_dead_process_waited_for(laptop: Connector) -> None:
     assert {row(each).state for each in (own, living, nobody)} == {State.QUEUED}
     assert one.step(workers.DEAD_S + 5) == {}
     assert calls.renew(holder, [(runs.id, runs.fence)]).cancel
+
+
+def test_who_asks_again_for_a_call_waits_for_it_instead(laptop: Connector) -> None:
+    """As a client does whose gateway has died: the call is not the dead one's any more."""
+    beat(DEAD, 7)
+    new = new_call(laptop, waiter=DEAD, deadline_s=60)
+    call_id = calls.enqueue(new)
+    assert calls.enqueue_or_find(replace(new, waiter=LIVING)) == (call_id, False)
+    assert row(call_id).waiter == LIVING
+    assert calls.enqueue(replace(new, waiter=None)) == call_id
+    assert row(call_id).waiter == LIVING
+    one = Reaper()
+    for second in range(0, int(workers.DEAD_S) + 1, 5):
+        beat(LIVING, second)
+        assert one.step(float(second)) == {}
 
 
 def test_it_purges_hourly(laptop: Connector, time_: Clock) -> None:
