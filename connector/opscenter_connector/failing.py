@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+from pydantic import ValidationError
 
 from opscenter_connector import unreached
 from opscenter_connector.plain import clean
@@ -53,7 +54,16 @@ def _said(error: BaseException | None) -> str:
         return "it did not answer in time"
     if isinstance(error, MCPError):
         return error.message
+    if isinstance(error, ValidationError):
+        return _wrong(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _wrong(error: ValidationError) -> str:
+    """The first mistake, without what the server wrote there."""
+    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return clean(f"it answered what is no MCP: {place}: {first['msg']}", MOST)
 
 
 def _is_end(error: BaseException | None) -> bool:

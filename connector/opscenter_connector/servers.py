@@ -12,7 +12,7 @@ from mcp_types import CONNECTION_CLOSED
 from opscenter_connector import backoff
 from opscenter_connector.failing import explained
 from opscenter_connector.frames import Announced
-from opscenter_connector.happenings import Happening, ServerChanged, ServerSaid
+from opscenter_connector.happenings import Happening, ServerBabbled, ServerChanged, ServerSaid
 from opscenter_connector.localserver import Connection, Progressed, connected
 from opscenter_connector.results import sayable
 from opscenter_connector.settings import ServerSpec
@@ -104,10 +104,13 @@ class LocalServer:
             del last_words[:-MAX_LAST_WORDS]
             self._told(ServerSaid(server=self.spec.name, line=line))
 
+        def babbled(lines: int) -> None:
+            self._told(ServerBabbled(server=self.spec.name, lines=lines))
+
         met = False
         why: Exception | None = None
         try:
-            async with connected(self.spec, said) as connection:
+            async with connected(self.spec, said, babbled) as connection:
                 met = True
                 await self._serve(connection)
         except Exception as error:  # whatever a server does, it is reported and started again

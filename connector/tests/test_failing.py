@@ -10,6 +10,13 @@ from tests.watched import Start, over_http
 
 start = watched.start
 
+ANSWERS_WRONGLY = """
+import json, sys
+for line in sys.stdin:
+    told = {"jsonrpc": "2.0", "id": json.loads(line).get("id"), "result": {"secret": "secret"}}
+    print(json.dumps(told), flush=True)
+"""
+
 
 @pytest.mark.parametrize(
     ("command", "said"),
@@ -45,3 +52,10 @@ async def test_a_url_at_which_something_else_answers_is_named(start: Start, tmp_
         where = url.removesuffix("/mcp")
         failed = await server.until(lambda one: "Not Found" in one.error)
     assert failed.error == f"Not Found; it was asked at {where}: is its url right?"
+
+
+async def test_what_a_server_answers_wrongly_is_named_and_not_shown(start: Start) -> None:
+    server = await start("-c", ANSWERS_WRONGLY)
+    failed = await server.until(lambda one: one.state == "failed")
+    assert "secret" not in failed.error
+    assert "Field required" in failed.error

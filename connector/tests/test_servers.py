@@ -1,6 +1,8 @@
 """Local servers that are real: written with the SDK and by hand, over pipes and over HTTP."""
 
 import asyncio
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +10,17 @@ import anyio
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from opscenter_connector.happenings import ServerSaid
+from opscenter_connector.happenings import ServerBabbled, ServerSaid
+from opscenter_connector.logs import TextLog, taken_over
 from opscenter_connector.servers import (
     LostError,
     NotRunningError,
     Servers,
     fitting_tools,
 )
+from opscenter_connector.telling import Teller
 from tests import watched
-from tests.watched import ECHO, LEGACY, WITHIN_S, Start, over_http
+from tests.watched import ECHO, HERE, LEGACY, WITHIN_S, Start, over_http
 
 start = watched.start
 
@@ -138,6 +142,22 @@ async def test_a_server_that_crashes_is_started_again(start: Start) -> None:
     await server.until(lambda one: one.state == "ready")
     assert text(await server.call("say", text="again")) == "again"
     assert server.notes.read_text().count("crash a") == 1
+
+
+async def test_lines_that_are_no_mcp_are_counted_and_not_told(start: Start) -> None:
+    stream = io.StringIO()
+    teller = Teller(TextLog(stream), "debug")
+    program = (
+        f"for i in $(seq 12); do echo secret; done; exec {sys.executable} -m tests.legacy_server"
+    )
+    with taken_over(teller, "debug"):
+        server = await start(command="sh", args=("-c", program), cwd=HERE.parent)
+        await server.until(lambda one: one.state == "ready")
+        assert text(await server.call("say", word="a")) == "a"
+    teller.close()
+    counted = [told for told in server.told if isinstance(told, ServerBabbled)]
+    assert counted == [ServerBabbled(server="echo", lines=lines) for lines in (1, 10)]
+    assert "secret" not in stream.getvalue() + str(server.told)
 
 
 async def test_a_server_that_does_not_start_says_why(start: Start) -> None:
