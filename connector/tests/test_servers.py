@@ -117,6 +117,19 @@ async def test_progress_is_passed_on(start: Start) -> None:
     assert steps == [(n, 10, f"{n} of 10") for n in range(1, 11)]
 
 
+async def test_progress_that_is_no_number_is_passed_over(start: Start) -> None:
+    server = await start(*LEGACY)
+    steps: list[Any] = []
+
+    async def progressed(progress: float, total: float | None, message: str | None) -> None:
+        steps.append((progress, total, message))
+
+    params = {"name": "babble", "arguments": {"word": "a"}}
+    result = await server.server.call(params, progressed, start_within_s=WITHIN_S)
+    assert (text(result), steps) == ("a", [])
+    assert "failed" not in [one.state for one in server.announced]
+
+
 async def test_a_tool_that_fails_says_so_in_its_result(start: Start) -> None:
     server = await start(*ECHO)
     result = await server.call("fail", why="no flour")
