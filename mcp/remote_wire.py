@@ -9,10 +9,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")  # the newest is offered
@@ -46,9 +46,9 @@ class NotMcpError(Exception):
 
 
 class Failure(Struct):
-    """The error of a JSON-RPC answer."""
+    """The error of a JSON-RPC answer. A code of more than 64 bits would break readers."""
 
-    code: int
+    code: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
     message: str = ""
     data: Any = UNSET
 

@@ -2,13 +2,14 @@
 
 from django.urls import re_path
 
-from mcp.views import execute, polling, register, standing, tool_calls
+from mcp.views import execute, polling, register, standing, tool_calls, upgrade
 
 # With and without the slash at the end: a redirect would lose the body of a POST.
 SERVER = r"^register/(?P<server_id>[A-Za-z0-9_.-]{1,64})"
 CALL = r"^calls/(?P<call_id>[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
 
 urlpatterns = [
+    re_path(r"^ws/(?P<user_id>[^/]+)$", upgrade.required),  # as in mcp/routing.py
     # Described from here; served by mcp/lean_urls.py.
     re_path(r"^poll/?$", polling.Poll.as_view(), name="mcp-poll"),
     re_path(r"^execute/?$", execute.Execute.as_view(), name="mcp-execute"),

@@ -2,9 +2,10 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from accounts.signin import sign_in
@@ -31,6 +32,14 @@ def hello(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+@csrf_exempt  # or whoever posts hears of a token instead
+def nowhere(request: HttpRequest) -> HttpResponse:
+    """Any other path below /api: programs ask there, and read JSON."""
+    return JsonResponse(
+        {"detail": "There is no such path. See /api/docs for those that are."}, status=404
+    )
+
+
 urlpatterns = [
     path("", home),
     path("api/hello", hello),
@@ -41,6 +50,7 @@ urlpatterns = [
     path("api/mcp/", include("mcp.urls")),
     re_path(r"^api/schema/?$", openapi.Schema.as_view(), name="schema"),
     re_path(r"^api/docs/?$", openapi.Docs.as_view(), name="docs"),
+    re_path(r"^api(?:/|$)", nowhere),  # after all others below it
     path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
     path("admin/billing/usage/", admin.site.admin_view(usage), name="billing_usage"),
     path("admin/", admin.site.urls),

@@ -5,6 +5,7 @@ import contextlib
 import json
 from typing import Any
 
+import httpx
 import pytest
 import websockets
 from websockets.asyncio.client import connect
@@ -81,6 +82,19 @@ async def test_it_has_no_other_socket(server: Gateway, key: str) -> None:
             async with connect(f"{server.url.replace('http', 'ws', 1)}{path}", proxy=None):
                 pass
         assert caught.value.response.status_code == 404, path
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_it_says_how_a_socket_is_opened_to_who_asks_for_none(
+    server: Gateway, method: str
+) -> None:
+    async with httpx.AsyncClient() as client:
+        answer = await client.request(method, f"{server.url}/api/mcp/ws/me")
+    assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")
+    assert answer.headers["connection"] == "Upgrade"
+    error = answer.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    assert "ops-connector" in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,14 @@ class ServerSaid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerBabbled:
+    """A local server writes what is no MCP to its standard output. Told at 1, 10, 100, ..."""
+
+    server: str
+    lines: int  # since it was started. What they hold may be a secret.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The gateway does not take something that was announced, and says why."""
 
@@ -183,6 +191,7 @@ Happening = (
     | ClimbedBack
     | ServerChanged
     | ServerSaid
+    | ServerBabbled
     | Refused
     | CallStarted
     | CallProgress

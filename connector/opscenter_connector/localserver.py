@@ -5,24 +5,22 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol
 
 import anyio
 import httpx2
 import mcp_types as types
 from mcp.client import Client
-from mcp.client._transport import ReadStream, TransportStreams
+from mcp.client._transport import TransportStreams
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.exceptions import MCPError
-from mcp.shared.message import SessionMessage
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict
-from typing_extensions import Self
 
 from opscenter_connector import __version__
+from opscenter_connector.hearing import Hearing
 from opscenter_connector.settings import MAX_CALL_S, ServerSpec
 
 LIST_TIMEOUT_S = 30.0
@@ -117,8 +115,13 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(spec: ServerSpec, said: Callable[[str], None]) -> AsyncIterator[Connection]:
-    """Start it, or reach it, and agree on a revision. Raises whatever that raises."""
+async def connected(
+    spec: ServerSpec, said: Callable[[str], None], babbled: Callable[[int], None]
+) -> AsyncIterator[Connection]:
+    """Start it, or reach it, and agree on a revision. Raises whatever that raises.
+
+    `said` hears each line of its standard error, `babbled` how much of its output is no MCP.
+    """
     closed, changed = asyncio.Event(), asyncio.Event()
 
     async def heard(message: Any) -> None:
@@ -127,7 +130,7 @@ async def connected(spec: ServerSpec, said: Callable[[str], None]) -> AsyncItera
 
     async with AsyncExitStack() as stack:
         client = Client(
-            _over_http(spec) if spec.url else _over_pipes(spec, said, closed),
+            _over_http(spec) if spec.url else _over_pipes(spec, said, closed, babbled),
             message_handler=heard,
             client_info=types.Implementation(name="opscenter-connector", version=__version__),
             read_timeout_seconds=spec.start_timeout_s,
@@ -142,21 +145,29 @@ async def _over_http(spec: ServerSpec) -> AsyncIterator[TransportStreams]:
     timeout = httpx2.Timeout(CONNECT_TIMEOUT_S, read=MAX_CALL_S + BEYOND_S)
     async with (
         httpx2.AsyncClient(headers=dict(spec.headers), timeout=timeout) as client,
-        streamable_http_client(spec.url, http_client=client) as streams,
+        streamable_http_client(spec.url, http_client=client) as (read, write),
     ):
-        yield streams
+        # Its end says nothing of the server's, and what is wrong in it ends a request.
+        yield Hearing(read, asyncio.Event(), _nobody), write
+
+
+def _nobody(_: int) -> None:
+    """Nothing is told."""
 
 
 @asynccontextmanager
 async def _over_pipes(
-    spec: ServerSpec, said: Callable[[str], None], closed: asyncio.Event
+    spec: ServerSpec,
+    said: Callable[[str], None],
+    closed: asyncio.Event,
+    babbled: Callable[[int], None],
 ) -> AsyncIterator[TransportStreams]:
     parameters = StdioServerParameters(
         command=spec.command, args=list(spec.args), env=dict(spec.env), cwd=spec.cwd
     )
     async with _lines(said) as errlog, stdio_client(parameters, errlog) as (read, write):
         errlog.close()  # the server has its own copy
-        yield _Watched(read, closed), write
+        yield Hearing(read, closed, babbled), write
 
 
 @asynccontextmanager
@@ -185,44 +196,3 @@ class _Lines(asyncio.Protocol):
             if text := line.decode("utf-8", "replace").rstrip()[:MAX_LINE]:
                 self._said(text)
         self._rest = rest[: 4 * MAX_LINE]  # of a line without an end only its start is kept
-
-
-class _Watched:
-    """The server's messages, and whether there will be any more."""
-
-    def __init__(
-        self, stream: ReadStream[SessionMessage | Exception], closed: asyncio.Event
-    ) -> None:
-        self._stream = stream
-        self._closed = closed
-
-    async def receive(self) -> SessionMessage | Exception:
-        try:
-            return await self._stream.receive()
-        except (anyio.EndOfStream, anyio.ClosedResourceError):
-            self._closed.set()
-            raise
-
-    async def aclose(self) -> None:
-        self._closed.set()
-        await self._stream.aclose()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()

@@ -11,13 +11,10 @@ from opscenter_connector import plain
 from opscenter_connector.happenings import Happening
 from opscenter_connector.telling import Entry, Teller
 
-# The SDK's words about a line on a server's standard output that is no message: a traceback, and
-# never which server it was. Such servers are common, and whoever runs one cannot mend it.
+# What the SDK logs of a line that is no message. We count them ourselves, by server: ServerBabbled.
 NO_MESSAGE = ("mcp.client.stdio", "Failed to parse JSONRPC message from server")
-NO_MESSAGE_TEXT = (
-    "a server writes something else than MCP to its standard output; it is passed over "
-    "(its log belongs on standard error)"
-)
+# Its errors quote what a server wrote, which may be a secret.
+QUOTING = "mcp."
 TRACE_LINES = 60  # the end of a long one says what it was
 
 
@@ -68,7 +65,6 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """One line, and one for each of a traceback."""
         if (record.name, record.msg) == NO_MESSAGE:
-            self._teller.note("debug", NO_MESSAGE_TEXT, logger=record.name)
             return
         level = "error" if record.levelno >= logging.ERROR else "warning"
         if record.levelno < logging.WARNING:
@@ -82,9 +78,16 @@ class Handler(logging.Handler):
             text = plain.clean(str(record.msg))
         self._teller.note(level, text, logger=record.name)
         if record.exc_info and record.exc_info[1] is not None:
-            trace = "".join(traceback.format_exception(record.exc_info[1])).splitlines()
-            for line in trace[-TRACE_LINES:]:
+            for line in _trace(record.name, record.exc_info[1])[-TRACE_LINES:]:
                 self._teller.note(level, line, logger=record.name)
+
+
+def _trace(logger: str, error: BaseException) -> list[str]:
+    if logger.startswith(QUOTING):
+        lines = [*traceback.format_tb(error.__traceback__), type(error).__name__]
+    else:
+        lines = traceback.format_exception(error)
+    return "".join(lines).splitlines()
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from typing import Any
 
 import anyio
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+from mcp_types import CONNECTION_CLOSED
 
 from opscenter_connector import backoff
+from opscenter_connector.failing import explained
 from opscenter_connector.frames import Announced
-from opscenter_connector.happenings import Happening, ServerChanged, ServerSaid
+from opscenter_connector.happenings import Happening, ServerBabbled, ServerChanged, ServerSaid
 from opscenter_connector.localserver import Connection, Progressed, connected
 from opscenter_connector.results import sayable
 from opscenter_connector.settings import ServerSpec
@@ -103,15 +104,20 @@ class LocalServer:
             del last_words[:-MAX_LAST_WORDS]
             self._told(ServerSaid(server=self.spec.name, line=line))
 
-        why = "it ended"
+        def babbled(lines: int) -> None:
+            self._told(ServerBabbled(server=self.spec.name, lines=lines))
+
+        met = False
+        why: Exception | None = None
         try:
-            async with connected(self.spec, said) as connection:
+            async with connected(self.spec, said, babbled) as connection:
+                met = True
                 await self._serve(connection)
         except Exception as error:  # whatever a server does, it is reported and started again
-            why = _explained(error)
+            why = error
         finally:
             self._connection = None
-        return f"{why} ({last_words[-1]})" if last_words else why
+        return explained(why, self.spec, last_words[-1] if last_words else "", met=met)
 
     async def _serve(self, connection: Connection) -> None:
         self._show(connection, await connection.tools())
@@ -236,17 +242,3 @@ def fitting_tools(tools: list[dict[str, Any]]) -> tuple[tuple[dict[str, Any], ..
             total += size
     left_out = len(tools) - len(fitting)
     return tuple(fitting), f"{left_out} tools are too large or too many" if left_out else ""
-
-
-def _explained(error: BaseException) -> str:
-    """The first cause, in words."""
-    while (inner := getattr(error, "exceptions", None)) and isinstance(inner, tuple):
-        error = inner[0]
-    if isinstance(error, FileNotFoundError):
-        return f"{error.filename} is not there: is it installed, and in PATH?"
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    if isinstance(error, MCPError):
-        own = {CONNECTION_CLOSED: "it ended", REQUEST_TIMEOUT: "it did not answer in time"}
-        return own.get(error.code, error.message)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -11,10 +11,14 @@ DOCTOR = "ops-connector doctor says more"
 
 def words(error: BaseException, host: str) -> str:
     """What kept us from `host`, which is a name with or without a port."""
-    for one in _causes(error):
-        if (said := _in_words(one, host)) is not None:
-            return f"{said}; {DOCTOR}"
-    return str(error) or type(error).__name__
+    said = plainly(error, host)
+    return str(error) or type(error).__name__ if said is None else f"{said}; {DOCTOR}"
+
+
+def plainly(error: BaseException, host: str) -> str | None:
+    """The same, without advice; None where it is nothing that we know."""
+    said = (_in_words(one, host) for one in _causes(error))
+    return next((words for words in said if words is not None), None)
 
 
 def _in_words(error: BaseException, host: str) -> str | None:

@@ -103,6 +103,14 @@ def _server_said(it: h.ServerSaid) -> Line:
     return Line(level="debug", text=f"{it.server} says: {it.line}")
 
 
+def _server_babbled(it: h.ServerBabbled) -> Line:
+    text = (
+        f"server {it.server} has written {counted(it.lines, 'line')} to its standard output that "
+        "are no MCP; they are passed over (its log belongs on standard error)"
+    )
+    return Line(level="debug", text=text)
+
+
 def _refused(it: h.Refused) -> Line:
     where = f", {it.field}" if it.field else ""
     text = f"the gateway does not take {it.what} {it.name}{where}: {it.reason}"
@@ -185,6 +193,7 @@ _SAY: dict[type[Any], Callable[[Any], Line]] = {
     h.ClimbedBack: _climbed_back,
     h.ServerChanged: _server_changed,
     h.ServerSaid: _server_said,
+    h.ServerBabbled: _server_babbled,
     h.Refused: _refused,
     h.CallStarted: _call_started,
     h.CallProgress: _call_progress,

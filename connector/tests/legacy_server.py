@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 WORDS = {"type": "object", "properties": {"word": {"type": "string"}}}
+PROGRESS = "notifications/progress"
+ODD_NUMBERS = ("9" * 400, "-" + "9" * 400, "NaN", "Infinity", "1e999", "true", '"1"', "null")
 READ_ONLY = {"readOnlyHint": True}
 tools = ["say", "count", "wait", "large", "crash", "learn"]
 waiting: dict[Any, threading.Event] = {}
@@ -23,8 +25,12 @@ def note(line: str) -> None:
 
 
 def send(**message: Any) -> None:
+    write(json.dumps({"jsonrpc": "2.0", **message}))
+
+
+def write(line: str) -> None:
     with one_at_a_time:
-        sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
 
@@ -50,9 +56,16 @@ def wait(id_: Any, arguments: dict[str, Any], token: Any) -> None:
             return
         if token is not None:
             progress = {"progressToken": token, "progress": step, "total": 10}
-            send(method="notifications/progress", params=progress)
+            send(method=PROGRESS, params=progress)
     note(f"ended {word}")
     send(id=id_, result=text(word))
+
+
+def babble(token: str) -> None:
+    """Progress that no standard library writes."""
+    for number in ODD_NUMBERS:
+        progress = f'{{"progressToken": {token}, "progress": {number}, "total": {number}}}'
+        write(f'{{"jsonrpc": "2.0", "method": "{PROGRESS}", "params": {progress}}}')
 
 
 def text(said: str) -> dict[str, Any]:
@@ -72,6 +85,9 @@ def called(id_: Any, params: dict[str, Any]) -> None:
         threading.Thread(target=wait, args=(id_, arguments, token), daemon=True).start()
     elif name == "large":
         send(id=id_, result=text("x" * arguments["size"]))
+    elif name == "babble":
+        babble(json.dumps(params["_meta"]["progressToken"]))
+        send(id=id_, result=text(word))
     elif name == "crash":
         note(f"crash {word}")
         os._exit(7)

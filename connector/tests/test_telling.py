@@ -9,10 +9,11 @@ import warnings
 from typing import Any
 
 import pytest
+from mcp_types import JSONRPCNotification
 
 from opscenter_connector import happenings as h
 from opscenter_connector import telling
-from opscenter_connector.logs import NO_MESSAGE, JsonLog, TextLog, taken_over
+from opscenter_connector.logs import JsonLog, TextLog, taken_over
 from opscenter_connector.telling import Teller
 
 LOST = h.Lost(transport="websocket", code=1006, reason="it broke off")
@@ -101,16 +102,31 @@ def test_it_says_once_that_a_server_fails_for_the_same_reason() -> None:
     assert len(as_json(*broken, server("starting"), server("ready"), *broken)) == 5
 
 
-def test_it_tells_no_traceback_of_a_server_that_writes_something_else() -> None:
+WRONG = '{"jsonrpc": "2.0", "method": ["secret"]}'
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (("mcp.client.stdio", "Failed to parse JSONRPC message from server"), ""),
+        (("mcp.client.session", "Failed to validate notification: x"), "Failed to validate"),
+    ],
+)
+def test_it_tells_nothing_of_what_a_server_wrote(said: tuple[str, str], told: str) -> None:
     stream = io.StringIO()
     teller = Teller(TextLog(stream), "debug")
+    name, text = said
     with taken_over(teller, "debug"):
-        name, text = NO_MESSAGE
-        logging.getLogger(name).exception(text, exc_info=ValueError("hello"))
+        try:
+            JSONRPCNotification.model_validate_json(WRONG)
+        except ValueError:
+            logging.getLogger(name).exception(text)
     teller.close()
-    (line,) = stream.getvalue().splitlines()
-    assert "standard output" in line
-    assert " debug " in line
+    log = stream.getvalue()
+    assert "secret" not in log
+    assert told in log
+    assert bool(log) == bool(told)
+    assert ("ValidationError" in log) == bool(told)
 
 
 class Stuck(TextLog):

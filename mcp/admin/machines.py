@@ -48,7 +48,7 @@ class ConnectorAdmin(ReadOnlyAdmin):
     list_display = [
         "name",
         "there_now",
-        "transport",
+        "its_transport",
         "last_seen_at",
         "server_count",
         "user",
@@ -69,7 +69,7 @@ class ConnectorAdmin(ReadOnlyAdmin):
             "Session",
             {
                 "fields": [
-                    ("transport", "epoch", "max_in_flight"),
+                    ("its_transport", "epoch", "max_in_flight"),
                     ("opened_at", "last_seen_at", "closed_at"),
                     ("id", "instance", "created_at"),
                 ]
@@ -111,6 +111,11 @@ class ConnectorAdmin(ReadOnlyAdmin):
         if row.kind == Connector.Kind.GATEWAY:
             return "gateway"
         return "online" if is_online(row, now=timezone.now()) else "offline"
+
+    @admin.display(description="transport", ordering="transport")
+    def its_transport(self, row: Connector) -> str:
+        is_there = row.transport != Connector.Transport.NONE
+        return Connector.Transport(row.transport).label if is_there else "-"
 
     @admin.display(description="servers", ordering="servers_there")
     def server_count(self, row: Any) -> int:

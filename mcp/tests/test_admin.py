@@ -1,6 +1,7 @@
 """Machines, servers and tool calls in the admin: to read, and to stop a call."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -45,6 +46,15 @@ def test_it_says_which_machines_are_there(operator: Client, alice: Person) -> No
     assert {*rows(operator.get(MACHINES, {"online": "yes"}))} == {here, own}
     assert {*rows(operator.get(MACHINES, {"online": "no"}))} == {closed, silent, never}
     assert len(rows(operator.get(MACHINES))) == 5
+
+
+def test_it_says_nothing_of_a_transport_that_is_not_there(operator: Client, alice: Person) -> None:
+    machine(alice, "here")
+    left = machine(alice, "left", transport=Connector.Transport.NONE)
+    listed = re.findall(r">\s*([^<>]+?)\s*</td>", operator.get(MACHINES).content.decode())
+    assert "Websocket" in listed
+    assert "None" not in listed
+    assert not re.search(r">\s*None\s*<", text(operator, MACHINES, left.pk))
 
 
 def test_it_shows_a_machine_with_its_servers_and_open_calls(

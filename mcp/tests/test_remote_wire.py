@@ -121,6 +121,9 @@ def test_it_takes_no_data_for_an_annotation() -> None:
         b'{"error": 7}',
         b"[" * 100_000,
         b'{"id": 1.5}',
+        b'{"id": 1, "error": {"code": 9223372036854775808}}',
+        b'{"id": 1, "error": {"code": -9223372036854775809}}',
+        b'{"id": 1, "error": {"code": ' + b"9" * 400 + b"}}",
     ],
 )
 def test_it_names_what_is_no_message(text: bytes) -> None:
@@ -132,6 +135,7 @@ def test_it_names_what_is_no_message(text: bytes) -> None:
 def test_it_tells_answers_from_requests() -> None:
     assert wire.message(b'{"id": 1, "result": {}}').is_answer
     assert wire.message(b'{"id": 1, "error": {"code": -1}}').is_answer
+    assert wire.message(b'{"id": 1, "error": {"code": -9223372036854775808}}').is_answer
     assert not wire.message(b'{"id": 1, "method": "ping"}').is_answer
     assert not wire.message(b'{"method": "notifications/progress"}').is_answer
 

@@ -58,3 +58,17 @@ def test_it_takes_nothing_there(client: Client, path: str) -> None:
 def test_it_reads_no_table_for_the_first_page(client: Client) -> None:
     # Without a database mark a query fails: the page works while the database is away.
     assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/mcp/", "/api/mcp/nothing", "/api/v1/no/"])
+@pytest.mark.parametrize("method", ["get", "post", "delete"])
+def test_it_says_in_json_that_a_path_below_api_is_not_there(path: str, method: str) -> None:
+    answer = getattr(Client(enforce_csrf_checks=True), method)(path)
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/json")
+    assert "/api/docs" in answer.json()["detail"]
+
+
+def test_it_shows_a_page_where_another_path_is_not_there(client: Client) -> None:
+    for path in ("/nothing", "/apiary"):
+        answer = client.get(path)
+        assert (answer.status_code, answer["Content-Type"][:9]) == (404, "text/html"), path

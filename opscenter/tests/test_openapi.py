@@ -19,6 +19,7 @@ NOT_DESCRIBED = {
     "/api/v1/lago/webhooks": "Lago's, signed",
     "/api/schema": "the description itself",
     "/api/docs": "the description itself",
+    "/api/mcp/ws/{user_id}": "a WebSocket",
 }
 
 

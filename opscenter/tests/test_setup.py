@@ -106,6 +106,9 @@ def test_it_shows_the_password_and_the_key_once(installed: Installation) -> None
     assert len(KEY.findall(installed.said)) == 1
     assert len(PASSWORD.findall(installed.said)) == 1
     assert "shown this once" in installed.said
+    [machines] = [line for line in installed.said.splitlines() if "make connector" in line]
+    title = machines[machines.index("README.md, ") + len("README.md, ") :]
+    assert f"\n## {title}\n" in (environment.ROOT / "README.md").read_text()
     assert exports(installed.said) == {
         "ANTHROPIC_BASE_URL": "http://127.0.0.1:8084",
         "ANTHROPIC_AUTH_TOKEN": KEY.findall(installed.said)[0],

@@ -94,6 +94,9 @@ class Command(BaseCommand):
             if better is not first_run.DEMO and not first_run.is_used(better):
                 command = f".venv/bin/python manage.py setup --upstream {better.name}"
                 lines += [f"{better.because} is set. To use it: {command}"]
+        lines += [
+            "Agents may use a machine's tools: make connector, then README.md, Connect a machine"
+        ]
         return lines
 
 
