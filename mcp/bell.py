@@ -61,7 +61,8 @@ class Ear:
     async def wait(self, timeout_s: float) -> list[Note]:
         """What was heard since the last time, as soon as there is something; [] after that time."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # wait_for may lose that we are cancelled
+                await self._rung.wait()
         self._rung.clear()
         heard = list(self._notes)
         self._notes.clear()
