@@ -114,11 +114,14 @@ class Closing:
 
 
 def new_id() -> uuid.UUID:
-    """A UUIDv7 (RFC 9562, 5.7): ordered by time, so that new rows lie together."""
+    """A UUIDv7 (RFC 9562, 5.7): ordered by time, so that new rows lie together.
+
+    Of one clock they are in order to a quarter of a microsecond (6.2, method 3).
+    """
     # Unique is enough: a guessed id opens nothing, and the system's randomness costs a call.
-    value = (time.time_ns() // 1_000_000) << 80 | random.getrandbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+    ms, ns = divmod(time.time_ns(), 1_000_000)
+    of_ms = (ns << 12) // 1_000_000
+    return uuid.UUID(int=ms << 80 | 0x7 << 76 | of_ms << 64 | 0x2 << 62 | random.getrandbits(62))
 
 
 async def admit(admission: Admission) -> Granted | Denied:
