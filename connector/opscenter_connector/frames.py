@@ -11,6 +11,7 @@ from typing import Any
 
 VERSION = 1
 MAX_HELD = 64  # calls named in one frame
+MAX_NUMBER = 2**63  # longer ones break whoever counts with them
 
 Held = tuple[tuple[str, int], ...]  # id and fence of each
 
@@ -238,7 +239,7 @@ def _made(kind: Any, said: Any) -> Any:
         return kind(
             **{name: _VALUE[known[name].type](said[name]) for name in known if name in said}
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise FrameError(f"{kind.__name__.lower()}: {error}") from error
 
 
@@ -246,6 +247,8 @@ def _is(*kinds: type) -> Callable[[Any], Any]:
     def value(said: Any) -> Any:
         if not isinstance(said, kinds) or (isinstance(said, bool) and bool not in kinds):
             raise TypeError(f"{said!r:.40} is not of type {kinds[0].__name__}")
+        if isinstance(said, int) and abs(said) >= MAX_NUMBER:
+            raise ValueError("a number of more than 64 bits")
         return said
 
     return value

@@ -1,13 +1,14 @@
 """Keeps a session with the gateway: opens it again, over whichever transport works."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import anyio
 
-from opscenter_connector import cancelling, frames, happenings
+from opscenter_connector import cancelling, frames, happenings, limits
 from opscenter_connector.choosing import Choice
 from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Happening
@@ -15,6 +16,8 @@ from opscenter_connector.outbox import Outbox
 from opscenter_connector.runner import Runner
 from opscenter_connector.servers import Servers
 from opscenter_connector.sessions import Meaning, Opener, Session, SessionEndError
+
+log = logging.getLogger(__name__)
 
 STRAY_S = 60.0  # a hello without an answer may still open a session, and fence ours
 DRAIN_S = 2.0  # for what the older session still brings after a newer one has taken over
@@ -124,7 +127,10 @@ class Link:
 
     def _greet(self, session: Session) -> Outbox:
         """Say in the new session what is here, and all that has had no answer."""
-        welcome, outbox = session.welcome, Outbox()
+        welcome, odd = limits.kept(session.welcome, self._hello)
+        for one in odd:
+            log.warning("%s", one)
+        outbox = Outbox()
         self._session = session
         self._runner.max_result_bytes = welcome.max_result_bytes
         self._runner.work.max_in_flight = welcome.max_in_flight

@@ -8,6 +8,7 @@ from opscenter_connector import frames
 
 log = logging.getLogger(__name__)
 
+MAX_WAITING = 1024  # frames; who does not read what was said is not read either
 MAX_PROGRESS = 64  # waiting frames, from which on progress is not worth more of them
 
 
@@ -17,6 +18,8 @@ class Outbox:
     def __init__(self) -> None:
         self._texts: deque[str] = deque()
         self._filled = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
 
     def put(self, frame: frames.FromConnector) -> None:
         if isinstance(frame, frames.Progress) and len(self._texts) >= MAX_PROGRESS:
@@ -29,6 +32,12 @@ class Outbox:
             return
         self._texts.append(text)
         self._filled.set()
+        if len(self._texts) >= MAX_WAITING:
+            self._drained.clear()
+
+    async def room(self) -> None:
+        """Wait until there is some."""
+        await self._drained.wait()
 
     async def take(self, *, most: int, most_bytes: int) -> list[str]:
         """Wait for frames; then as many as fit, and one at least."""
@@ -42,4 +51,6 @@ class Outbox:
             taken.append(self._texts.popleft())
         if not self._texts:
             self._filled.clear()
+        if len(self._texts) < MAX_WAITING:
+            self._drained.set()
         return taken

@@ -28,10 +28,12 @@ POLL_S = 25.0  # as long as most proxies let a request wait
 LEAST_POLL_S = 5.0
 EARLY_S = 2.0  # a request that ends sooner was not cut for having waited
 ANSWER_S = 15.0  # beyond the wait
+BODY_S = 60.0  # from the first byte of an answer to its last: minutes only for what drips
 CONNECT_S = 10.0
 CLOSE_TIMEOUT_S = 3.0
 MAX_FRAMES = 64
 MAX_BODY_BYTES = 2 * 1024 * 1024 - 4096  # without what is around the frames
+MAX_ANSWER_BYTES = 8 * 1024 * 1024  # more than four calls with the longest arguments
 
 
 @dataclass(slots=True)
@@ -75,28 +77,29 @@ class Wire:
         body = json.dumps(head)[:-1] + ',"frames":[' + ",".join(texts) + "]"
         body += "}" if wait_s is None else f',"wait_ms":{int(wait_s * 1000)}}}'
         try:
-            answer = await self._client.post(
+            async with self._client.stream(
+                "POST",
                 url,
                 content=body.encode(),
-                headers={"Content-Type": "application/json"},
+                headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
                 timeout=httpx.Timeout(CONNECT_S, read=(wait_s or 0) + ANSWER_S, write=ANSWER_S),
-            )
+            ) as answer:
+                said = await _body(answer)
         except httpx.ConnectError as error:
             raise SessionEndError(unreached.words(error, urlsplit(url).netloc)) from error
         except httpx.HTTPError as error:
             raise SessionEndError(str(error) or type(error).__name__) from error
-        return self._read(answer)
-
-    def _read(self, answer: httpx.Response) -> list[frames.FromGateway]:
         if answer.status_code != httpx.codes.OK:
             retry_after = answer.headers.get("Retry-After")
-            end = refusal(answer.status_code, answer.content, retry_after, upgrade=False)
-            raise end
+            raise refusal(answer.status_code, said, retry_after, upgrade=False)
+        return self._read(said)
+
+    def _read(self, body: bytes) -> list[frames.FromGateway]:
         try:
-            said = answer.json()
+            said = json.loads(body)
             self.epoch = int(said["epoch"])
             told = [read(one) for one in said["frames"]]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise SessionEndError("an answer that is not the gateway's") from error
         return [frame for frame in told if frame is not None]
 
@@ -122,7 +125,7 @@ class PollingSession:
         """Both ways until it ends: always with SessionEndError."""
         try:
             _taken(self._first, take)
-            await until_one_ends(self._poll(take), self._submit(take, outbox))
+            await until_one_ends(self._poll(take, outbox), self._submit(take, outbox))
         finally:
             with anyio.CancelScope(shield=True):
                 await self._wire.aclose()
@@ -135,8 +138,9 @@ class PollingSession:
             except SessionEndError:
                 log.debug("there was nobody to say bye to")
 
-    async def _poll(self, take: Take) -> None:
+    async def _poll(self, take: Take, outbox: Outbox) -> None:
         while True:
+            await outbox.room()
             began_s = time.monotonic()
             try:
                 _taken(await self._wire.poll([], self._patience.wait_s), take)
@@ -190,6 +194,20 @@ class PollingOpener:
             verify=self._verify,
             follow_redirects=False,  # the key is for the address that the user gave
         )
+
+
+async def _body(answer: httpx.Response) -> bytes:
+    """All of it; an answer that does not end is nobody's. Not unpacked: a little may be much."""
+    body = bytearray()
+    try:
+        with anyio.fail_after(BODY_S):
+            async for piece in answer.aiter_raw():
+                body += piece
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise SessionEndError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+    except TimeoutError as error:
+        raise SessionEndError(f"an answer that has not ended after {BODY_S:g} s") from error
+    return bytes(body)
 
 
 def _taken(said: list[frames.FromGateway], take: Take) -> None:

@@ -47,7 +47,7 @@ class WebSocketSession:
     async def work(self, take: Take, outbox: Outbox) -> None:
         """Both ways until it ends: always with SessionEndError."""
         try:
-            await until_one_ends(self._read(take), self._write(outbox))
+            await until_one_ends(self._read(take, outbox), self._write(outbox))
         except ConnectionClosed as closed:
             raise _end(closed) from closed
         finally:
@@ -62,8 +62,9 @@ class WebSocketSession:
                 log.debug("there was nobody to say bye to")
         await _left(self._socket)
 
-    async def _read(self, take: Take) -> None:
+    async def _read(self, take: Take, outbox: Outbox) -> None:
         while True:
+            await outbox.room()
             frame = read(await self._socket.recv())
             if isinstance(frame, frames.Bye):
                 raise SessionEndError(frame.reason or "the gateway said bye", code=frame.code)

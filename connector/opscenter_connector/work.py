@@ -20,6 +20,7 @@ from opscenter_connector.held import (
 )
 from opscenter_connector.journal import MAX_REMEMBERED, End, Entry
 
+MAX_HELD = 64  # with those whose result nobody has acknowledged: a MiB each
 REPEAT_AFTER = 2  # ticks, each as long as a renewal: an answer takes a tenth of that
 
 
@@ -60,6 +61,8 @@ class Work:
             return [release(call, "the connector is stopping")]
         if self._in_flight() >= self.max_in_flight:
             return [release(call, "too many calls at once")]
+        if len(self._held) >= MAX_HELD:
+            return [release(call, "too many results are not acknowledged")]
         held = self._held[call.id] = Held(call=call)
         if call.id in self._ran:  # it ran, and its result is gone: never again
             held.began, held.end, held.kept = True, INTERRUPTED, True
