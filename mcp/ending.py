@@ -26,7 +26,7 @@ def failure(text: str) -> str:
 
 
 UNKNOWN_OUTCOME = failure(
-    "Outcome unknown: the connector stopped while the tool ran."
+    "Outcome unknown: the tool's server or its machine stopped while the tool ran."
     " Check what it did before you repeat it."
 )
 STOPPED = failure("The tool was stopped before it ended. Check what it did before you repeat it.")

@@ -58,6 +58,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         else:
             self.conn.data_to_send()
 
+    async def send(self, message: Any) -> None:
+        """A refusal is an answer too: with it the handshake is over, and no error to be logged."""
+        await super().send(message)
+        self.handshake_complete = self.handshake_complete or self.close_sent
+
     async def run_asgi(self) -> None:
         """To the end of the application; then nothing waits for a peer that does not read."""
         await super().run_asgi()

@@ -57,9 +57,11 @@ async def test_it_lets_nobody_in_at_anothers_path(
 ) -> None:
     async with machine(server.url, key, user=alice.user.id) as laptop:
         await laptop.hello()
+    begin = server.log.stat().st_size
     for user in (charlie.user.id, 0, "alice", f"0{alice.user.id}", "me%20"):
         status, error = await refused(server.url, key, user=user)
         assert (status, error["type"]) == (403, "permission_error"), user
+    assert " ERROR " not in server.log.read_text()[begin:], "nothing is wrong with the gateway"
 
 
 async def test_it_lets_no_browser_in(server: Gateway, key: str) -> None:

@@ -47,7 +47,7 @@ def test_it_keeps_a_result_as_it_came(
 @pytest.mark.parametrize(
     ("outcome", "body", "said"),
     [
-        (Outcome.INTERRUPTED, None, "Outcome unknown: the connector stopped"),
+        (Outcome.INTERRUPTED, None, "Outcome unknown: the tool's server or its machine stopped"),
         (Outcome.CANCELLED, None, "was stopped"),
         (Outcome.DONE, None, "not what MCP describes"),
         (Outcome.DONE, "[]", "not what MCP describes"),
