@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ import jwt
 from django.conf import settings
 
 from billing import lago
+
+log = logging.getLogger(__name__)
 
 KEY_TTL_S = 3600.0  # Lago changes its key with an installation, not with the hour
 REFETCH_S = 30.0  # so that made-up signatures make us ask Lago no more often than this
@@ -122,8 +125,8 @@ class _Keys:
         try:
             with lago.Client(patience_s=PATIENCE_S) as client:
                 self._key = client.public_key()
-        except lago.LagoError:
-            return
+        except lago.LagoError as error:
+            log.warning("Lago's public key cannot be had, so no webhook is judged: %s", error)
 
 
 _keys = _Keys()
