@@ -20,7 +20,8 @@ from tests.lago import Lago
 
 @pytest.fixture(autouse=True)
 def no_key_in_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # The stand-in shares this process: on a loaded machine it is slow, and not away.
+    # The stand-in is a thread of this process, so a loaded machine took more than the product's
+    # three seconds and these tests read 503. None of them is about patience.
     monkeypatch.setattr(lago_signature, "PATIENCE_S", 60.0)
     lago_signature.forget()
     yield

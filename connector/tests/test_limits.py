@@ -115,7 +115,9 @@ async def test_it_reads_no_answer_that_never_ends(tmp_path: Path) -> None:
 async def test_it_waits_for_no_answer_that_drips(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polling, "BODY_S", 0.2)
+    monkeypatch.setattr(
+        polling, "BODY_S", 0.2
+    )  # not a minute; without it the test waits for ever, and fails
 
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(_head(10**6))

@@ -12,7 +12,6 @@ from typing import Any
 import anyio
 import pytest
 
-from opscenter_connector import backoff
 from opscenter_connector.frames import Announced
 from opscenter_connector.servers import Servers
 from opscenter_connector.settings import ServerSpec
@@ -64,9 +63,7 @@ Start = Callable[..., Awaitable[Watched]]
 
 
 @pytest.fixture
-async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
-    monkeypatch.setattr(backoff, "FIRST_S", 0.05)
-    monkeypatch.setattr(backoff, "MOST_S", 0.5)
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
     kept: list[Servers] = []
     tasks: list[asyncio.Task[None]] = []
 
