@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from opscenter_connector.confined import family, keeper, kernel
 
-MAX_FILES = 64  # order, control, two outputs, and a folder for each root
+MAX_FILES = 253  # the kernel's bound for one message
 FIXED_FILES = 4
 WAKE_S = 60.0  # no event is lost, but a lost one would cost no more
 

@@ -1,6 +1,5 @@
 """Layer A: the command line of bubblewrap. Everything is absent unless it stands here (pure)."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,38 +49,38 @@ class Machine:
     program: bytes  # of seccomp
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """Something of this machine that a command sees, at its own path."""
+
+    path: Path
+    writable: bool
+
+
 def order(
     machine: Machine,
     *,
     command: str,
     cwd: Path,
-    roots: Sequence[Path],
-    read_only: Sequence[tuple[Path, Path]],
-    mounted: Sequence[Path],
+    binds: Sequence[Bind],
+    watched: Sequence[Path],
     bounds: Bounds,
 ) -> Order:
-    """Roots are given as open folders, in this order. `read_only` is what lies where.
-
-    `mounted` are folders that become mounts of their own: such a one cannot be renamed away.
-    """
+    """What is bound is given as open files, in this order: what comes later lies on top."""
     blobs = [machine.program, *_people(machine)]
     files = [str(FIRST_FD + number) for number in range(len(blobs))]
     script = shell.script(command, blobs_before=len(blobs))
     if script.blob is not None:
         blobs.append(script.blob)
-    first_root = FIRST_FD + len(blobs)
+    first_bind = FIRST_FD + len(blobs)
     argv = [machine.bwrap, *ISOLATED]
     if machine.uid == 0:
         argv += ["--uid", str(UNPRIVILEGED), "--gid", str(UNPRIVILEGED)]
     for name, value in shell.environment(HOME, "/tmp").items():  # noqa: S108 - the sandbox's own
         argv += ["--setenv", name, value]
     argv += _system(machine, files)
-    for number, path in enumerate(roots, first_root):
-        argv += ["--bind-fd", str(number), str(path)]
-    for path in mounted:
-        argv += ["--bind", str(path), str(path)]
-    for source, path in read_only:
-        argv += ["--ro-bind", str(source), str(path)]
+    for number, bind in enumerate(binds, first_bind):
+        argv += ["--bind-fd" if bind.writable else "--ro-bind-fd", str(number), str(bind.path)]
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(cwd)]
     argv += ["--seccomp", files[0], "--", *_limited(bounds, script.argv)]
     return Order(
@@ -89,7 +88,7 @@ def order(
         env={"PATH": shell.PATH},
         cwd="/",
         bounds=bounds,
-        watched=tuple(map(str, roots)),
+        watched=tuple(map(str, watched)),
         blobs=tuple(blobs),
     )
 
@@ -127,8 +126,3 @@ def _people(machine: Machine) -> list[bytes]:
     uid, gid = machine.uid or UNPRIVILEGED, machine.gid or UNPRIVILEGED
     passwd = f"agent:x:{uid}:{gid}::{HOME}:{shell.BASH}\n"
     return [passwd.encode(), f"agent:x:{gid}:\n".encode(), shell.GIT_CONFIG]
-
-
-def shown(order: Order) -> str:
-    """The command line for a person who looks into it."""
-    return shlex.join(order.argv)

@@ -52,3 +52,10 @@ def seen() -> Machine:
         folders=tuple(str(path) for path in found if path.is_dir() and not path.is_symlink()),
         program=program(),
     )
+
+
+def no_landlock_for_root() -> str:
+    """Why layer B is not for who runs this: root may do too much that Landlock does not govern."""
+    if os.geteuid() != 0:
+        return ""
+    return "root is not confined well enough by Landlock; run the connector as an ordinary user"

@@ -1,22 +1,16 @@
-"""One command from the text to its outcome: planned, started, drained, ended."""
+"""One command from the text to its outcome: planned, started, drained, ended, swept."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from opscenter_connector.confined.order import Bounds, Order
-from opscenter_connector.sandbox import bubblewrap, machine, places, shell
+from opscenter_connector.sandbox import places, planning, shell
 from opscenter_connector.sandbox.draining import Draining
-from opscenter_connector.sandbox.layers import (
-    Layer,
-    Limits,
-    Outcome,
-    Root,
-    SandboxError,
-    Standing,
-)
+from opscenter_connector.sandbox.guarding import Guarding
+from opscenter_connector.sandbox.layers import Limits, Outcome, Standing
 from opscenter_connector.sandbox.nursery import NURSERY
+from opscenter_connector.sandbox.planning import Wanted
 
 
 async def run(
@@ -35,22 +29,17 @@ async def run(
     allowed = [known.get(path) or places.root(path) for path in roots]
     where = places.below(cwd, allowed)
     bounds = shell.bounds(limits, within_s)
-    with places.opened(allowed) as folders:
-        child = NURSERY.start(_order(standing.layer, allowed, command, where, bounds), folders)
-    outcome = await Draining(child, limits).outcome()
-    return replace(outcome, layer=standing.layer, duration_s=time.monotonic() - began_s)
-
-
-def _order(layer: Layer, roots: Sequence[Root], command: str, cwd: Path, bounds: Bounds) -> Order:
-    paths = [one.path for one in roots]
-    if layer is Layer.BUBBLEWRAP:
-        return bubblewrap.order(
-            machine.seen(),
-            command=command,
-            cwd=cwd,
-            roots=paths,
-            read_only=(),
-            mounted=(),
-            bounds=bounds,
+    shell.script(command, blobs_before=0)  # what no shell takes is refused before anything is done
+    async with Guarding(standing, allowed) as guarding:
+        wanted = Wanted(
+            command=command, cwd=where, roots=allowed, guarded=guarding.guarded, bounds=bounds
         )
-    raise SandboxError(f"commands cannot be run in layer {layer.value} here")
+        with planning.planned(standing.layer, wanted) as plan:
+            child = NURSERY.start(plan.order, plan.files)
+            outcome = await Draining(child, limits).outcome()
+    return replace(
+        outcome,
+        layer=standing.layer,
+        quarantined=tuple(guarding.quarantined),
+        duration_s=time.monotonic() - began_s,
+    )

@@ -63,6 +63,8 @@ def environment(home: str, temporary: str) -> dict[str, str]:
         "LOGNAME": "agent",
         "SHELL": BASH,
         "TERM": "dumb",
+        "GIT_CONFIG_NOSYSTEM": "1",  # it may not be read, and git stops at that
+        "GIT_ATTR_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_PAGER": "cat",
         "PAGER": "cat",
