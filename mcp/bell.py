@@ -24,7 +24,6 @@ MAX_NOTES = 64  # unread, for one listener; the oldest go first, for they are pr
 MAX_OUTGOING = 1000  # rings that the layer has not taken; with one that hangs the rest are lost
 LAYER_S = 2.0  # a layer that has not answered by then is away
 REST_S = 1.0  # between two tries of a layer that is away
-JOIN_AGAIN_S = 30.0  # a Redis that was emptied has forgotten who listens
 GROUP = "tunnel"
 _OWN = uuid4().hex
 
@@ -163,14 +162,15 @@ class Bell:
             await layer.group_send(GROUP, message)
 
     async def _receive(self, layer: BaseChannelLayer) -> None:
-        channel = await layer.new_channel()
-        while True:
+        try:
             async with asyncio.timeout(LAYER_S):
+                channel = await layer.new_channel()
                 await layer.group_add(GROUP, channel)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(JOIN_AGAIN_S):
-                    while True:
-                        self._heard_from_afar(await layer.receive(channel))
+        except Exception:
+            await layer.flush()  # else it would keep messages for a channel that nobody reads
+            raise
+        while True:  # the layer joins again by itself when Redis has been away
+            self._heard_from_afar(await layer.receive(channel))
 
     def _heard_from_afar(self, message: dict[str, Any]) -> None:
         if message["from"] == _OWN:
