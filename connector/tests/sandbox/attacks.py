@@ -40,7 +40,8 @@ def _makes(id_: str, what: str, command: str) -> Attack:
 
 _PRELOAD = (
     "printf 'int _(){} __attribute__((constructor)) void f(){int creat(const char*,int);"
-    'creat("$A/outside/x15",0644);}\' > e.c && gcc -shared -fPIC -o e.so e.c && LD_PRELOAD=./e.so ls'
+    'creat("$A/outside/x15",0644);}\' > e.c && '
+    "gcc -shared -fPIC -o e.so e.c && LD_PRELOAD=./e.so ls"
 )
 _DOUBLE_FORK = """python3 - <<'P'
 import os,time
@@ -310,7 +311,7 @@ PROCESSES = (
     Attack(
         id="P03",
         what="a daemon",
-        command='setsid -f bash -c "exec -a $T_daemon sleep 30" >/dev/null 2>&1 </dev/null; echo ok',
+        command='setsid -f bash -c "exec -a $T_daemon sleep 30" >/dev/null 2>&1 </dev/null',
         leaves="$T_daemon",
     ),
     Attack(id="P04", what="forked twice", command=_DOUBLE_FORK, leaves="$T_daemon2"),
@@ -381,7 +382,7 @@ PROCESSES = (
     Attack(
         id="P23",
         what="another root folder",
-        command="unshare -r true; mount -t tmpfs x . && echo MOUNTED; chroot . true && echo MOUNTED",
+        command="mount -t tmpfs x . && echo MOUNTED; chroot . true && echo MOUNTED",
         says="MOUNTED",
         bare=False,
     ),

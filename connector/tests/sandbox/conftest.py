@@ -1,4 +1,4 @@
-"""An ordinary user for these tests. Without `make real` a missing layer is a skip, with it a failure."""
+"""An ordinary user. Without `make real` a layer that is missing is a skip, with it a failure."""
 
 import os
 from collections.abc import Iterator

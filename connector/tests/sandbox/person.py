@@ -8,13 +8,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from opscenter_connector.sandbox import Layer, Limits, SandboxError, Standing, run, survey
+from opscenter_connector.sandbox import Layer, Limits, SandboxError, Standing, machine, run, survey
 from opscenter_connector.sandbox.layers import Root
 from tests.sandbox.attacks import CANARY
 
@@ -97,7 +98,7 @@ def answered(question: dict[str, Any]) -> dict[str, Any]:
     """What the person found."""
     op = question.pop("op")
     try:
-        return {"run": _run, "survey": _survey, "bare": _bare}[op](question)
+        return {"run": _run, "survey": _survey, "bare": _bare, "time": _time}[op](question)
     except SandboxError as error:
         return {"refused": str(error)}
 
@@ -128,6 +129,9 @@ _known: tuple[Root, ...] = ()  # of the last survey
 
 def _survey(given: dict[str, Any]) -> dict[str, Any]:
     global _known
+    if given.get("path"):
+        machine.PATH = given["path"]  # where programs of this machine are looked for
+        machine.seen.cache_clear()
     forced = given.get("forced")
     at_least = given.get("at_least")
     found = asyncio.run(
@@ -139,6 +143,22 @@ def _survey(given: dict[str, Any]) -> dict[str, Any]:
     )
     _known = found.roots
     return {"layer": found.layer, "why": found.why, "canaries": [asdict(c) for c in found.canaries]}
+
+
+def _time(given: dict[str, Any]) -> dict[str, Any]:
+    """How long so many commands that do nothing take, one after the other."""
+    root = Path(given["root"])
+    standing = Standing(layer=Layer(given["layer"]))
+
+    async def all_() -> list[float]:
+        took_s = []
+        for _ in range(given["count"]):
+            began_s = time.perf_counter()
+            await run(standing, [root], given["command"], cwd=root, within_s=30)
+            took_s.append(time.perf_counter() - began_s)
+        return took_s
+
+    return {"took_ms": [took * 1000 for took in asyncio.run(all_())]}
 
 
 def _bare(given: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,18 @@ def test_it_has_no_variable_of_the_connectors(layer: str, folder: Path, person: 
     assert "HOME=" in found["stdout"]
 
 
+def test_it_holds_no_file_of_ours(layer: str, folder: Path, person: Person) -> None:
+    code = """
+import os
+for fd in range(3, 1000):
+    try: os.fstat(fd)
+    except OSError: continue
+    print(fd)
+"""
+    found = person.run(layer, folder, f"python3 -c '{code}'")
+    assert found["stdout"] == "", found
+
+
 def test_it_has_an_empty_input(layer: str, folder: Path, person: Person) -> None:
     found = person.run(layer, folder, "read x || echo end", within_s=5)
     assert found["stdout"] == "end\n"
