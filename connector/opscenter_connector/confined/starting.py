@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from opscenter_connector.confined import family, kernel, landlock
+from opscenter_connector.confined import family, kernel, landlock, memory
 from opscenter_connector.confined.order import FIRST_FD, Confinement, Order
 
 PARKED = 200  # above every number that a file is to get
@@ -23,7 +23,7 @@ PARKED = 200  # above every number that a file is to get
 def started(order: Order, *, out: int, err: int, folders: Sequence[int]) -> int:
     """The first process of the command. The given files are closed here. Raises OSError."""
     parked = _parked([os.open(os.devnull, os.O_RDONLY), out, err])
-    extra = _parked([*map(_holding, order.blobs), *folders])
+    extra = _parked([*map(memory.holding, order.blobs), *folders])
     roots = extra[len(order.blobs) :]
     # Bubblewrap takes the folders, and closes them. Otherwise only this process has use for them.
     given = extra if order.confinement is None else extra[: len(order.blobs)]
@@ -82,16 +82,6 @@ def _parked(files: Sequence[int]) -> list[int]:
     return parked
 
 
-def _holding(blob: bytes) -> int:
-    """An open file with nothing but this in it."""
-    fd = os.memfd_create("opscenter")
-    at = 0
-    while at < len(blob):
-        at += os.write(fd, blob[at:])
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
-
-
 def _bound(order: Order) -> None:
     bounds = order.bounds
     # The keeper ends what takes too long. Should it be killed, what is left ends by itself.
@@ -104,7 +94,7 @@ def _bound(order: Order) -> None:
         (resource.RLIMIT_DATA, bounds.data_bytes),
         (resource.RLIMIT_NOFILE, bounds.open_files),
     ]
-    if order.counts_others:
+    if order.counts_others and family.LINUX:
         taken = family.tasks_of(os.getuid())
         limits.append((resource.RLIMIT_NPROC, taken + bounds.processes))
     for kind, value in limits:

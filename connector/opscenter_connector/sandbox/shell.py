@@ -59,7 +59,7 @@ def script(command: str, *, blobs_before: int) -> Script:
         )
     if len(said) <= MAX_ARGUMENT_BYTES:
         return Script(argv=(BASH, "-c", command), blob=None)
-    return Script(argv=(BASH, f"/proc/self/fd/{FIRST_FD + blobs_before}"), blob=said)
+    return Script(argv=(BASH, f"/dev/fd/{FIRST_FD + blobs_before}"), blob=said)
 
 
 def environment(home: str, temporary: str) -> dict[str, str]:
