@@ -5,8 +5,8 @@ import struct
 from dataclasses import dataclass, field
 
 # Calls that a build or a test has no use for, and an escape has: other processes' memory, mounts,
-# namespaces, kernel modules, keys, clocks, memory of nobody's, and rings that would carry calls past
-# this filter.
+# namespaces, kernel modules, keys, clocks, memory of nobody's, and rings that would carry calls
+# past this filter.
 REFUSED = {
     "x86_64": {
         "uselib": 134, "modify_ldt": 154,

@@ -112,9 +112,8 @@ class Guard:
             if stat.S_ISLNK(entry.kind):
                 yield from self._within(Path(self._top, path))
         for git in self._tree.git_folders:
-            for found in gitfiles.led_to(
-                Path(self._top, git, "config"), Path(self._top, git).parent
-            ):
+            folder = Path(self._top, git)
+            for found in gitfiles.led_to(folder / "config", folder.parent):
                 yield from self._within(found)
 
     def _within(self, path: Path) -> Iterator[str]:

@@ -64,8 +64,9 @@ class Tree:
         self._known: dict[str, _Folder] = {}
         self.closed: set[str] = set()  # folders that may not be listed
 
-    def look(self, *, most: int = MAX_FOLDERS) -> None:
+    def look(self, *, most: int | None = None) -> None:
         """Bring it up to date. Raises SandboxError where it is too large."""
+        most = MAX_FOLDERS if most is None else most
         self.closed.clear()
         seen: dict[str, _Folder] = {}
         todo = [""]
