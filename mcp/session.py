@@ -19,30 +19,13 @@ from mcp.closing import (
     BYE,
     NEWER_SESSION,
     NO_SUCH_VERSION,
-    RESTARTING,
-    SILENT,
     TOO_OFTEN,
-    WRONG_CREDENTIAL,
     SessionError,
     in_words,
 )
 from mcp.models import Connector
 from mcp.states import Outcome, Verdict
 from mcp.threads import off_loop
-
-__all__ = [
-    "AWAY",
-    "BAD_FRAME",
-    "BYE",
-    "NEWER_SESSION",
-    "NO_SUCH_VERSION",
-    "RESTARTING",
-    "SILENT",
-    "TOO_OFTEN",
-    "WRONG_CREDENTIAL",
-    "Session",
-    "SessionError",
-]
 
 FRAMES_PER_S = 200  # nobody honest is near
 FRAMES_AT_ONCE = 1000
@@ -74,13 +57,13 @@ class Session:
             organization_id=principal.organization_id,
             epoch=opened.epoch,
         )
+        self.tray = handout.Tray(self._holder, lambda: self._ear.hear(_WORK))
         self._over: SessionError | None = None
         self._listening: Listening = bell.current().of_connector(opened.connector_id)
         self._ear: Ear = self._listening.start()
         self._ear.hear(_WORK)  # what came before anybody listened
         self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
         self._told_to_stop: set[calls.Held] = set()
-        self._left = True  # calls wait that were not handed out, as far as we know
         self._progress_written: dict[calls.Held, float] = {}
         self._turn = 0
         living.add(self)
@@ -147,9 +130,11 @@ class Session:
         if self._over is not None:
             raise self._over
         self._left = True  # so that a place which comes free meanwhile is heard of
+        if ready := self.tray.take():
+            return [handout.frame_of(one) for one in ready]
         due = await in_words(handout.due(self._holder))
         told, self._told_to_stop = self._told_to_stop, set(due.to_stop)
-        self._left = due.left
+        self.tray.is_all = not due.left
         return handout.frames_of(due, told)
 
     async def next_due(self, timeout_s: float) -> list[frames.Frame]:
@@ -169,7 +154,8 @@ class Session:
     async def _wait(self, ends_at: float, turn: int) -> bool:
         """Whether something may be due, and is still ours to ask for."""
         while (left_s := ends_at - time.monotonic()) > 0 and self._turn == turn:
-            notes = await self._ear.wait(left_s)
+            with self.tray.waited_at():
+                notes = await self._ear.wait(left_s)
             self.touched_at = time.monotonic()
             if self._turn != turn:
                 for note in notes:  # they are for whoever asks now
@@ -204,6 +190,8 @@ class Session:
             BYE, "Goodbye."
         )  # whoever else carries it: a bye may come over the other transport
         self.forget()
+        if ready := self.tray.take():
+            await lastwords.said(handout.hand_back(self._holder, ready))
         await lastwords.said(_close(self.opened.connector_id, self.opened.epoch))
 
     def forget(self) -> None:
@@ -242,7 +230,7 @@ class Session:
         if verdict is Verdict.ACCEPTED:
             self._progress_written.pop((frame.id, frame.fence), None)
             bell.ring_end(frame.id, end)
-            if self._left:
+            if not self.tray.is_all:
                 self._ear.hear(_WORK)  # there is a free place
         return [frames.Ack(id=frame.id, fence=frame.fence, verdict=verdict.value)]
 

@@ -11,7 +11,7 @@ import msgspec
 
 from accounts.principal import Principal
 from billing import workers
-from mcp import bell, calls, lastwords, offers, waiting
+from mcp import bell, calls, handout, lastwords, living, offers, waiting
 from mcp.models import ToolCall
 from mcp.offers import Offered, RefusedError
 from mcp.states import FINAL, Outcome, State
@@ -47,6 +47,8 @@ class _Put:
     call_id: UUID
     is_new: bool
     connector_id: UUID
+    tray: handout.Tray | None = None  # where a session waits for it here
+    leased: handout.Leased | None = None
 
 
 async def offered(principal: Principal) -> list[Offered]:
@@ -72,11 +74,10 @@ async def run(
     params = _params(tool, arguments)
     ids = (request_id, tool_use_id)
     putting = asyncio.ensure_future(
-        _put(principal, server, tool, params, ids, deadline_s, workers.OWN_ID)
+        _put_in(principal, server, tool, params, ids, deadline_s, workers.OWN_ID)
     )
     try:
         put = await asyncio.shield(putting)  # the row may be there though we never hear of it
-        bell.ring_connector(put.connector_id)
         within_s = deadline_s + calls.GRACE_S + SLACK_S
         row = await waiting.for_end(put.call_id, within_s, told, is_new=put.is_new)
     except BaseException as error:
@@ -101,9 +102,8 @@ async def submit(
     """Put a call that nobody waits for into the queue. Raises as `run` does."""
     params = _params(tool, arguments)
     ids = (request_id, tool_use_id)
-    put = await _put(principal, server, tool, params, ids, deadline_s, None)
-    bell.ring_connector(put.connector_id)
-    return put.call_id
+    putting = _put_in(principal, server, tool, params, ids, deadline_s, None)
+    return (await asyncio.shield(putting)).call_id
 
 
 async def wait(
@@ -148,6 +148,20 @@ def _params(tool: str, arguments: Mapping[str, Any]) -> str:
     return params.decode()
 
 
+async def _put_in(principal: Principal, *wanted: Any) -> _Put:
+    """Put a call into the queue, and see to it that its machine hears of it.
+
+    Not to be cancelled: it may have leased other calls than its own.
+    """
+    put = await _put(principal, *wanted)
+    if put.tray is not None and put.leased is not None:
+        if put.tray.lay(put.leased):
+            return put
+        await lastwords.said(handout.hand_back(put.tray.holder, put.leased.claimed))
+    bell.ring_connector(put.connector_id)
+    return put
+
+
 @off_loop
 def _put(
     principal: Principal,
@@ -180,11 +194,18 @@ def _put(
     )
     try:
         call_id, is_new = calls.enqueue_or_find(new)
-        return _Put(call_id=call_id, is_new=is_new, connector_id=found.connector_id)
     except calls.QueueFullError as error:
         raise RefusedError("queue_full", str(error)) from error
     except calls.OtherCallError as error:
         raise RefusedError("other_call", str(error)) from error
+    tray = living.tray_of(found.connector_id) if is_new else None
+    return _Put(
+        call_id=call_id,
+        is_new=is_new,
+        connector_id=found.connector_id,
+        tray=tray,
+        leased=None if tray is None else handout.lease_for(tray, call_id),
+    )
 
 
 async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> None:
@@ -195,7 +216,7 @@ async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> Non
         bell.ring_connector(put.connector_id)
 
 
-def _ended(row: ToolCall | waiting.End) -> Ended:
+def _ended(row: ToolCall | calls.End) -> Ended:
     result = row.result
     if row.outcome == Outcome.ERROR and result is not None:
         result = calls.failure(_message_of(json.loads(result)))
