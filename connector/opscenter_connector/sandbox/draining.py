@@ -35,7 +35,8 @@ class Draining:
         finally:
             for task in reading:
                 task.cancel()
-            await asyncio.gather(*reading, return_exceptions=True)
+            with anyio.CancelScope(shield=True):
+                await asyncio.gather(*reading, return_exceptions=True)
             self._child.close()
         return self._told(report)
 
