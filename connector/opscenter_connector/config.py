@@ -3,7 +3,7 @@
 import os
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from opscenter_connector import addresses, credential, instance, mcpconfig, tomlfile
 from opscenter_connector.mistakes import ConfigError, CredentialError
+from opscenter_connector.policing import reading
+from opscenter_connector.policy import Policy
 from opscenter_connector.settings import MAX_IN_FLIGHT, ServerSpec, Settings, Transport
 
 T = TypeVar("T")
@@ -62,6 +64,7 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str], stdin: TextIO) ->
     said = tomlfile.read(path) if path else {}
     sources = _Sources(given, environ, said, path.parent if path else Path())
     servers, mcp_file = _servers(sources, path)
+    allowed = _allowed(sources)
     key, key_from, key_problem = _key(sources, stdin)
     api_url = _api_url(sources)
     settings = Settings(
@@ -74,12 +77,13 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str], stdin: TextIO) ->
         transport=Transport(sources.first("transport") or Transport.AUTO),
         max_in_flight=_at_once(sources),
         ca_file=_ca_file(sources),
+        policy=_policy(sources, path, servers, allowed),
     )
     return Config(
         settings=settings,
         key_from=key_from,
         key_problem=key_problem,
-        allowed_paths=_allowed(sources),
+        allowed_paths=allowed,
         log_format=sources.first("log_format") or "text",
         log_level=sources.first("log_level") or "info",
         files=tuple(p for p in (path, mcp_file) if p),
@@ -154,6 +158,23 @@ def _servers(sources: _Sources, path: Path | None) -> tuple[tuple[ServerSpec, ..
     mcp_file = sources.path("mcp_config")
     theirs = mcpconfig.read(_trusted_there(mcp_file), environ) if mcp_file else ()
     return mcpconfig.merged(own, theirs), mcp_file
+
+
+def _policy(
+    sources: _Sources,
+    path: Path | None,
+    servers: Iterable[ServerSpec],
+    roots: Iterable[Path],
+) -> Policy:
+    """What the file says of it; no flag, no variable and no gateway says any of it."""
+    found = sources.said.get("policy", {})
+    if not path or not found:
+        return Policy(roots=tuple(map(str, roots)))
+    place = tomlfile.Place(path, tomlfile.text_of(path), ("policy",))
+    policy = reading.read(found, place, [spec.name for spec in servers], roots)
+    if path == Path(FILE).absolute() and sources.given.get("config") is None:
+        reading.only_narrows(found, place)
+    return policy
 
 
 def _trusted_there(path: Path) -> Path:

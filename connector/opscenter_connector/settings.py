@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from opscenter_connector.policy import Policy
+
 MAX_IN_FLIGHT = 16  # the tunnel's bound for one connector
 MAX_CALL_S = 600.0  # the tunnel's longest deadline; a tool may be given less
 
@@ -49,3 +51,4 @@ class Settings:
     transport: Transport = Transport.AUTO
     max_in_flight: int = 4
     ca_file: Path | None = None  # besides what the system trusts
+    policy: Policy = field(default_factory=Policy)
