@@ -12,6 +12,10 @@ from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Happening
 from opscenter_connector.journal import Journal
 from opscenter_connector.link import Link
+from opscenter_connector.policing.admission import Admission, Desk, NoDesk
+from opscenter_connector.policing.gate import Gate
+from opscenter_connector.policing.pins import Pins
+from opscenter_connector.policing.questions import Questions
 from opscenter_connector.polling import PollingOpener
 from opscenter_connector.runner import Runner
 from opscenter_connector.servers import Servers
@@ -23,18 +27,24 @@ log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 10.0  # for what runs; service managers kill after a little more
 STOPPED = "stopped by its user"
+NOBODY = NoDesk()
 
 
-async def run(settings: Settings, told: Callable[[Happening], None], stop: asyncio.Event) -> Ending:
+async def run(
+    settings: Settings,
+    told: Callable[[Happening], None],
+    stop: asyncio.Event,
+    desk: Desk = NOBODY,
+) -> Ending:
     """Work until `stop` is set, or until there is no point in going on.
 
-    `told` is called on the event loop and must return at once.
+    `told` is called on the event loop and must return at once. `desk` is where a person is asked.
     """
     try:
         with instance.locked(settings.state_dir):
             journal = Journal(settings.state_dir / "journal.jsonl")
             try:
-                return await _worked(settings, journal, told, stop)
+                return await _worked(settings, journal, told, stop, desk)
             finally:
                 await journal.aclose()
     except (instance.StateDirError, BadAddressError) as error:
@@ -45,10 +55,15 @@ async def run(settings: Settings, told: Callable[[Happening], None], stop: async
 
 
 async def _worked(
-    settings: Settings, journal: Journal, told: Callable[[Happening], None], stop: asyncio.Event
+    settings: Settings,
+    journal: Journal,
+    told: Callable[[Happening], None],
+    stop: asyncio.Event,
+    desk: Desk,
 ) -> Ending:
     servers = Servers(settings.servers, lambda one: runner.send(frames.Server(server=one)), told)
-    runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, told)
+    admission = _admission(settings, servers, told, desk)
+    runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, admission, told)
     link = Link(
         _hello(settings), _openers(settings), Choice(settings.transport), runner, servers, told
     )
@@ -66,6 +81,14 @@ async def _worked(
         servers.stop()
         await asyncio.wait({kept}, timeout=cancelling.AGAIN_S)
         await cancelling.ended(kept, linked, stopped)
+
+
+def _admission(
+    settings: Settings, servers: Servers, told: Callable[[Happening], None], desk: Desk
+) -> Admission:
+    pins, questions = Pins(settings.state_dir / "definitions.json"), Questions()
+    gate = Gate(settings.policy, pins, questions, layer="none", attended=desk.attended)
+    return Admission(gate, questions, desk, servers, told)
 
 
 def _ending(kept: "asyncio.Task[None]", linked: "asyncio.Task[Ending]") -> Ending:

@@ -8,12 +8,14 @@ from contextlib import suppress
 from opscenter_connector import cli, program
 from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Connected, Connecting, Happening, Stopping
+from opscenter_connector.policing.admission import Desk
+from opscenter_connector.program import NOBODY
 from opscenter_connector.settings import Settings
 
 Told = Callable[[Happening], None]
 
 
-async def until_told(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+async def until_told(settings: Settings, told: Told, stop: asyncio.Event, desk: Desk) -> Ending:
     """Stops when asked."""
     told(Connecting(transport="websocket", attempt=1))
     told(Connected(transport="websocket", connector="c", epoch=1, max_in_flight=4))
@@ -22,7 +24,7 @@ async def until_told(settings: Settings, told: Told, stop: asyncio.Event) -> End
     return Ending(exit_code=ExitCode.STOPPED, reason="stopped")
 
 
-async def stubborn(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+async def stubborn(settings: Settings, told: Told, stop: asyncio.Event, desk: Desk) -> Ending:
     """Takes its time, even when asked."""
     told(Connected(transport="websocket", connector="c", epoch=1, max_in_flight=4))
     await stop.wait()
@@ -31,7 +33,7 @@ async def stubborn(settings: Settings, told: Told, stop: asyncio.Event) -> Endin
     raise AssertionError
 
 
-async def hangs(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+async def hangs(settings: Settings, told: Told, stop: asyncio.Event, desk: Desk) -> Ending:
     """Does not even end when it is cancelled."""
     told(Connected(transport="websocket", connector="c", epoch=1, max_in_flight=4))
     await stop.wait()
@@ -41,12 +43,12 @@ async def hangs(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
             await asyncio.sleep(60)
 
 
-async def refused(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+async def refused(settings: Settings, told: Told, stop: asyncio.Event, desk: Desk) -> Ending:
     """The key is not taken."""
     return Ending(exit_code=ExitCode.CREDENTIAL, reason="the gateway does not take the key")
 
 
-async def broken(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
+async def broken(settings: Settings, told: Told, stop: asyncio.Event, desk: Desk) -> Ending:
     """A defect."""
     raise RuntimeError("something that cannot be")
 
@@ -54,5 +56,6 @@ async def broken(settings: Settings, told: Told, stop: asyncio.Event) -> Ending:
 SCRIPTS = {one.__name__: one for one in (until_told, stubborn, hangs, refused, broken)}
 
 if __name__ == "__main__":
-    program.run = SCRIPTS[sys.argv[1]]
+    script = SCRIPTS[sys.argv[1]]
+    program.run = lambda settings, told, stop, desk=NOBODY: script(settings, told, stop, desk)
     sys.exit(cli.main(["run", *sys.argv[2:]]))

@@ -29,6 +29,8 @@ class World:
         self.down: deque[Any] = deque()
         self.disk: list[dict[str, Any]] = []
         self.writing: deque[tuple[dict[str, Any], Any]] = deque()
+        self.later: deque[Any] = deque()  # judgements that take a while
+        self.settling = False
         self.runs: dict[int, frames.Call] = {}
         self.stopped: set[int] = set()
         self.ran: Counter[str] = Counter()
@@ -39,6 +41,7 @@ class World:
             self.hear_up: 8,
             self.hear_down: 8,
             self.sync: 8,
+            self.judge_later: 4,
             self.finish: 4,
             self.work_tick: 2,
             self.lease_over: 0.7,
@@ -54,7 +57,9 @@ class World:
 
     def perform(self, todo: list[actions.Action]) -> None:
         for action in todo:
-            if isinstance(action, actions.Begin):
+            if isinstance(action, actions.Judge):
+                self.judge(action.call)
+            elif isinstance(action, actions.Begin):
                 call = action.call
                 line = journal.begun(call.id, call.fence)
                 self.writing.append((line, lambda c=call: self.work.written(c.id, c.fence)))
@@ -70,6 +75,26 @@ class World:
                 self.stopped.add(action.number)
             elif isinstance(action, frames.FromConnector):
                 self.send(action)
+
+    def judge(self, call: frames.Call) -> None:
+        """At once, after a while, or a person is asked and the call goes back."""
+        names = {"id_": call.id, "fence": call.fence}
+        what = self.random.random()
+        if what < 0.2:
+            self.later.append(lambda: self.work.judged(**names, by="allow"))
+        elif what < 0.3 and not self.settling:
+            self.rows[call.id]["asked"] = True
+            given_back = self.work.asked(**names)
+            self.perform(given_back)
+            self.up.append(frames.Ask(**{"id": call.id, "fence": call.fence}, digest="d"))
+        elif what < 0.35:
+            self.perform(self.work.judged(**names, by="deny", refusal="no"))
+        else:
+            self.perform(self.work.judged(**names, by="allow"))
+
+    def judge_later(self) -> None:
+        if self.later:
+            self.perform(self.later.popleft()())
 
     def send(self, frame: Any) -> None:
         if isinstance(frame, frames.Renew) or not self.rows[frame.id]["effects"]:
@@ -149,7 +174,7 @@ class World:
                 self.down.append(frames.Started(**names, remaining_ms=1000))
             else:
                 self.down.append(frames.Denied(**names, reason="no"))
-        elif isinstance(frame, frames.Release) and row["state"] == "leased":
+        elif isinstance(frame, frames.Release | frames.Ask) and row["state"] == "leased":
             if row["fence"] == frame.fence:
                 row["state"] = "cancelled" if row["cancel"] else "queued"
         elif isinstance(frame, frames.Result):
@@ -167,7 +192,7 @@ class World:
         if frame.outcome == "error" and row["effects"]:
             assert not self.ran[frame.id], "what is said not to have begun did not"
         if frame.outcome == "cancelled":
-            assert row["cancel"], "only what was cancelled says so"
+            assert row["cancel"] or not self.honest, "only what was cancelled says so"
         row["state"] = {"done": "succeeded", "cancelled": "cancelled"}.get(frame.outcome, "failed")
         return "accepted"
 
@@ -209,6 +234,7 @@ class World:
     def crash(self) -> None:
         """What was not synced is gone, and so is everything that ran."""
         self.writing.clear()
+        self.later.clear()
         self.runs.clear()
         self.stopped.clear()
         entries: dict[str, Entry] = {}
@@ -230,6 +256,7 @@ class World:
 
     def settle(self) -> None:
         """No more faults: everything must come to an end."""
+        self.settling = True
         for _ in range(40):
             for row in self.rows.values():
                 if row["state"] == "leased" or (row["state"] == "running" and not row["effects"]):
@@ -237,8 +264,14 @@ class World:
                     row["state"] = "cancelled" if row["cancel"] else "queued"
             for _ in range(CALLS):
                 self.hand_out()
-            while self.up or self.down or self.writing or self.runs:
-                for what in (self.hear_up, self.hear_down, self.sync, self.finish):
+            while self.up or self.down or self.writing or self.runs or self.later:
+                for what in (
+                    self.hear_up,
+                    self.hear_down,
+                    self.sync,
+                    self.judge_later,
+                    self.finish,
+                ):
                     what()
             self.work_tick()
 
