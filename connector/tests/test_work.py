@@ -57,40 +57,43 @@ class World:
 
     def perform(self, todo: list[actions.Action]) -> None:
         for action in todo:
-            if isinstance(action, actions.Judge):
-                self.judge(action.call)
-            elif isinstance(action, actions.Begin):
-                call = action.call
-                line = journal.begun(call.id, call.fence)
-                self.writing.append((line, lambda c=call: self.work.written(c.id, c.fence)))
-            elif isinstance(action, actions.Keep):
-                line = journal.ended(action.id, action.fence, action.end)
-                self.writing.append((line, lambda a=action: self.work.kept(a.id, a.end)))
-            elif isinstance(action, actions.Forget):
-                line = journal.over(action.id, action.fence, ran=action.ran)
-                self.writing.append((line, list))
-            elif isinstance(action, actions.Run):
-                self.run(action)
-            elif isinstance(action, actions.Stop):
-                self.stopped.add(action.number)
-            elif isinstance(action, frames.FromConnector):
+            if isinstance(action, frames.FromConnector):
                 self.send(action)
+            elif (do := getattr(self, f"do_{type(action).__name__.lower()}", None)) is not None:
+                do(action)
 
-    def judge(self, call: frames.Call) -> None:
+    def do_judge(self, action: actions.Judge) -> None:
+        self.perform(self.judge(action.call))
+
+    def do_begin(self, action: actions.Begin) -> None:
+        call = action.call
+        line = journal.begun(call.id, call.fence)
+        self.writing.append((line, lambda: self.work.written(call.id, call.fence)))
+
+    def do_keep(self, action: actions.Keep) -> None:
+        line = journal.ended(action.id, action.fence, action.end)
+        self.writing.append((line, lambda: self.work.kept(action.id, action.end)))
+
+    def do_forget(self, action: actions.Forget) -> None:
+        self.writing.append((journal.over(action.id, action.fence, ran=action.ran), list))
+
+    def do_run(self, action: actions.Run) -> None:
+        self.run(action)
+
+    def do_stop(self, action: actions.Stop) -> None:
+        self.stopped.add(action.number)
+
+    def judge(self, call: frames.Call) -> list[actions.Action]:
         """At once, after a while, or a person is asked and the call goes back."""
-        names = {"id_": call.id, "fence": call.fence}
         what = self.random.random()
         if what < 0.2:
-            self.later.append(lambda: self.work.judged(**names, by="allow"))
-        elif what < 0.3 and not self.settling:
-            self.rows[call.id]["asked"] = True
-            given_back = self.work.asked(**names)
-            self.perform(given_back)
-            self.up.append(frames.Ask(**{"id": call.id, "fence": call.fence}, digest="d"))
-        elif what < 0.35:
-            self.perform(self.work.judged(**names, by="deny", refusal="no"))
-        else:
-            self.perform(self.work.judged(**names, by="allow"))
+            self.later.append(lambda: self.work.judged(call.id, call.fence, by="allow"))
+            return []
+        if what < 0.3 and not self.settling:
+            self.up.append(frames.Ask(id=call.id, fence=call.fence, digest="d"))
+            return self.work.asked(call.id, call.fence)
+        refusal = "no" if what < 0.35 else ""
+        return self.work.judged(call.id, call.fence, by="it", refusal=refusal)
 
     def judge_later(self) -> None:
         if self.later:
