@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from opscenter_connector import __version__, cancelling, frames, instance
 from opscenter_connector.addresses import BadAddressError
+from opscenter_connector.builtinserver import BuiltinServer
 from opscenter_connector.choosing import Choice
 from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Happening
@@ -14,7 +15,7 @@ from opscenter_connector.journal import Journal
 from opscenter_connector.link import Link
 from opscenter_connector.polling import PollingOpener
 from opscenter_connector.runner import Runner
-from opscenter_connector.servers import Servers
+from opscenter_connector.servers import LocalServer, Server, Servers
 from opscenter_connector.settings import Settings
 from opscenter_connector.websocket import WebSocketOpener
 from opscenter_connector.work import Work
@@ -47,7 +48,10 @@ async def run(settings: Settings, told: Callable[[Happening], None], stop: async
 async def _worked(
     settings: Settings, journal: Journal, told: Callable[[Happening], None], stop: asyncio.Event
 ) -> Ending:
-    servers = Servers(settings.servers, lambda one: runner.send(frames.Server(server=one)), told)
+    def announce(one: frames.Announced) -> None:
+        runner.send(frames.Server(server=one))
+
+    servers = Servers(fronted(settings, announce, told))
     runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, told)
     link = Link(
         _hello(settings), _openers(settings), Choice(settings.transport), runner, servers, told
@@ -66,6 +70,18 @@ async def _worked(
         servers.stop()
         await asyncio.wait({kept}, timeout=cancelling.AGAIN_S)
         await cancelling.ended(kept, linked, stopped)
+
+
+def fronted(
+    settings: Settings,
+    announce: Callable[[frames.Announced], None],
+    told: Callable[[Happening], None],
+) -> list[Server]:
+    """Every server of this machine, the built-in one first."""
+    servers: list[Server] = [LocalServer(spec, announce, told) for spec in settings.servers]
+    if settings.local is not None:
+        servers.insert(0, BuiltinServer(settings.local, announce, told))
+    return servers
 
 
 def _ending(kept: "asyncio.Task[None]", linked: "asyncio.Task[Ending]") -> Ending:

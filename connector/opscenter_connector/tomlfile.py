@@ -79,7 +79,12 @@ KEYS = {
     "state_dir": TEXT,
     "ca_file": TEXT,
     "servers": TABLE,
+    "local": TABLE,
     **WORD,
+}
+LOCAL_KEYS = {
+    "allowed_paths": TEXTS,
+    "call_limit_s": NUMBER,
 }
 SERVER_KEYS = {
     "command": TEXT,
@@ -107,6 +112,7 @@ def read(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     _check(found, KEYS, Place(path, text, ()))
+    _check(found.get("local", {}), LOCAL_KEYS, Place(path, text, ("local",)))
     servers = found.get("servers", {})
     for name, server in servers.items():
         at = Place(path, text, ("servers", name))
