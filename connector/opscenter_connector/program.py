@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from opscenter_connector import __version__, cancelling, frames, instance
 from opscenter_connector.addresses import BadAddressError
+from opscenter_connector.builtinserver import BuiltinServer
 from opscenter_connector.choosing import Choice
 from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Happening
@@ -18,7 +19,7 @@ from opscenter_connector.policing.pins import Pins
 from opscenter_connector.policing.questions import Questions
 from opscenter_connector.polling import PollingOpener
 from opscenter_connector.runner import Runner
-from opscenter_connector.servers import Servers
+from opscenter_connector.servers import LocalServer, Server, Servers
 from opscenter_connector.settings import Settings
 from opscenter_connector.websocket import WebSocketOpener
 from opscenter_connector.work import Work
@@ -61,7 +62,10 @@ async def _worked(
     stop: asyncio.Event,
     desk: Desk,
 ) -> Ending:
-    servers = Servers(settings.servers, lambda one: runner.send(frames.Server(server=one)), told)
+    def announce(one: frames.Announced) -> None:
+        runner.send(frames.Server(server=one))
+
+    servers = Servers(fronted(settings, announce, told))
     admission = _admission(settings, servers, told, desk)
     runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, admission, told)
     link = Link(
@@ -81,6 +85,18 @@ async def _worked(
         servers.stop()
         await asyncio.wait({kept}, timeout=cancelling.AGAIN_S)
         await cancelling.ended(kept, linked, stopped)
+
+
+def fronted(
+    settings: Settings,
+    announce: Callable[[frames.Announced], None],
+    told: Callable[[Happening], None],
+) -> list[Server]:
+    """Every server of this machine, the built-in one first."""
+    servers: list[Server] = [LocalServer(spec, announce, told) for spec in settings.servers]
+    if settings.local is not None:
+        servers.insert(0, BuiltinServer(settings.local, announce, told))
+    return servers
 
 
 def _admission(

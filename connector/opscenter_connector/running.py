@@ -30,6 +30,12 @@ HINTS = {
     ExitCode.FENCED: "two connectors share one state; give one of them its own --state-dir",
 }
 
+NO_TOOLS = (
+    "no MCP server is configured and no path allowed: it connects, and has no tool to offer. "
+    "--allowed-paths /path/of/a/project offers the built-in ones; name servers with --mcp-config "
+    ".mcp.json, or in connector.toml (ops-connector init writes one)"
+)
+
 
 def main(config: Config, given: Mapping[str, Any]) -> int:
     """Connect, and come back when it is over."""
@@ -84,21 +90,14 @@ def _introduce(config: Config, teller: Teller) -> None:
         teller.note("info", f"reads {path}")
     for text in config.warnings:
         teller.note("warning", text)
-    if config.allowed_paths:
-        paths = ", ".join(map(str, config.allowed_paths))
-        teller.note(
-            "info", f"allowed paths: {paths}, for built-in tools, of which there are none yet"
-        )
-    if settings.servers:
-        if config.allowed_paths:
+    if settings.local is not None:
+        paths = ", ".join(map(str, settings.local.allowed_paths))
+        teller.note("info", f"the built-in tools work in {paths}")
+        if settings.servers:
             fronted = counted(len(settings.servers), "MCP server")
             teller.note("warning", f"the allowed paths do not confine the {fronted} fronted here")
-        return
-    teller.note(
-        "warning",
-        "no MCP server is configured: it connects, and has no tool to offer. Name some with "
-        "--mcp-config .mcp.json, or in connector.toml (ops-connector init writes one)",
-    )
+    elif not settings.servers:
+        teller.note("warning", NO_TOOLS)
 
 
 async def _work(config: Config, teller: Teller) -> Ending:

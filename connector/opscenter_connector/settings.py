@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import ClassVar
 
 from opscenter_connector.policy import Policy
 
@@ -39,6 +40,16 @@ class ServerSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSpec:
+    """The built-in server: its tools work within these folders."""
+
+    NAME: ClassVar[str] = "local"  # no other server may have it while this one is there
+
+    allowed_paths: tuple[Path, ...]  # absolute, as the person wrote them; at least one
+    call_limit_s: float = MAX_CALL_S  # as a server's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One run of the connector."""
 
@@ -47,6 +58,7 @@ class Settings:
     name: str  # of this machine, as people will read it; 1 to 100 characters
     state_dir: Path  # instance and journal; one connector at a time
     servers: tuple[ServerSpec, ...]
+    local: LocalSpec | None = None  # where a person has allowed folders
     user_id: str = "me"
     transport: Transport = Transport.AUTO
     max_in_flight: int = 4

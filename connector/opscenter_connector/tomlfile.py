@@ -79,8 +79,13 @@ KEYS = {
     "state_dir": TEXT,
     "ca_file": TEXT,
     "servers": TABLE,
+    "local": TABLE,
     "policy": TABLE,  # policing/reading.py knows what stands in it
     **WORD,
+}
+LOCAL_KEYS = {
+    "allowed_paths": TEXTS,
+    "call_limit_s": NUMBER,
 }
 SERVER_KEYS = {
     "command": TEXT,
@@ -108,6 +113,7 @@ def read(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     check(found, KEYS, Place(path, text, ()))
+    check(found.get("local", {}), LOCAL_KEYS, Place(path, text, ("local",)))
     servers = found.get("servers", {})
     for name, server in servers.items():
         at = Place(path, text, ("servers", name))

@@ -206,7 +206,7 @@ async def test_an_http_server_that_goes_away_is_reached_again(start: Start, tmp_
 
 async def test_keeping_none_ends_no_more_than_keeping_some() -> None:
     with anyio.move_on_after(0.1) as patience:
-        await Servers((), lambda _: None, lambda _: None).run()
+        await Servers(()).run()
     assert patience.cancelled_caught
 
 

@@ -1,0 +1,91 @@
+"""The server `local`, kept like the others: it starts, says what it can do, and takes calls."""
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+
+from opscenter_connector import __version__, backoff
+from opscenter_connector.announcing import Announcer
+from opscenter_connector.frames import Announced
+from opscenter_connector.happenings import Happening
+from opscenter_connector.local.builtin import Builtin
+from opscenter_connector.local.roots import Roots
+from opscenter_connector.localserver import Progressed
+from opscenter_connector.servers import NotRunningError
+from opscenter_connector.settings import LocalSpec, ServerSpec
+
+TITLE = "Ops-Center local tools"
+# The tool comes back by itself before the call ends, and says what it has until then.
+MARGIN_S = 1.0
+
+
+class BuiltinServer:
+    """Tools of this program's own, for the folders that a person allowed."""
+
+    def __init__(
+        self,
+        local: LocalSpec,
+        announce: Callable[[Announced], None],
+        told: Callable[[Happening], None],
+    ) -> None:
+        self.spec = ServerSpec(name=LocalSpec.NAME, call_limit_s=local.call_limit_s)
+        self._local = local
+        self._announcer = Announcer(self.spec.name, self.spec.transport, announce, told)
+        self._builtin: Builtin | None = None
+        self._news = anyio.Event()
+
+    @property
+    def announced(self) -> Announced:
+        return self._announcer.last
+
+    async def run(self) -> None:
+        """Hold the folders open until the scope around this is cancelled."""
+        failures = 0
+        while True:
+            self._now("starting")
+            try:
+                roots = Roots.opened(self._local.allowed_paths)
+            except OSError as error:
+                failures += 1
+                delay_s = backoff.delay_s(failures)
+                reason = f"{error.filename} cannot be opened: {error.strerror}"
+                self._now("failed", error=reason, retry_s=delay_s)
+                await anyio.sleep(delay_s)
+                continue
+            try:
+                await self._serve(Builtin(roots))
+            finally:
+                self._builtin = None
+                roots.close()
+
+    async def _serve(self, builtin: Builtin) -> None:
+        self._builtin = builtin
+        self._now("ready", title=TITLE, version=__version__, tools=tuple(builtin.definitions))
+        await anyio.sleep_forever()
+
+    def _now(self, state: str, **known: Any) -> None:
+        self._announcer.now(state, **known)
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def call(
+        self, params: dict[str, Any], progressed: Progressed, *, start_within_s: float
+    ) -> dict[str, Any]:
+        """The tool's result. Raises NotRunningError."""
+        builtin = await self.ready(start_within_s)
+        left_s = anyio.current_effective_deadline() - anyio.current_time()
+        arguments = params.get("arguments") or {}
+        return await builtin.call(
+            str(params["name"]), arguments, within_s=max(left_s - MARGIN_S, left_s / 2)
+        )
+
+    async def ready(self, within_s: float) -> Builtin:
+        """What does the work, as soon as it is there. Raises NotRunningError."""
+        with anyio.move_on_after(within_s):
+            while self._builtin is None and self.announced.state == "starting":
+                await self._news.wait()
+        if self._builtin is None:
+            why = self.announced.error or "it is still starting"
+            raise NotRunningError(f"the server {self.spec.name} is not running: {why}")
+        return self._builtin

@@ -1,0 +1,112 @@
+"""The built-in tools from end to end: a caller, the gateway, the connector as people start it."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.environment import ROOT
+from tests.gateway import Gateway, eventually
+
+CONNECTOR = ROOT / "connector"
+PYTHON = CONNECTOR / ".venv" / "bin" / "python"
+READY_S = 60  # the MCP SDK takes seconds to import on a busy machine
+STOP_S = 20
+
+pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="no connector here: make connector")
+Execute = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The folder that the person allows."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "bakery.txt").write_text("bread\nrolls for Zoë\n")
+    return folder
+
+
+@pytest.fixture
+def execute(server: Gateway, key: str, project: Path, tmp_path: Path) -> Iterator[Execute]:
+    """Runs a tool of `local` on a machine that has just connected, as a caller would."""
+    with _connector(server, key, project, tmp_path), _client(server, key) as client:
+        _ready(client, tmp_path / "log")
+
+        def run(tool: str, /, **arguments: Any) -> dict[str, Any]:
+            body = {"server": "local", "tool": tool, "arguments": arguments}
+            answer = client.post("/api/mcp/execute", json=body)
+            assert answer.status_code == 200, answer.text
+            said: dict[str, Any] = answer.json()
+            result: dict[str, Any] = said["result"]
+            return result
+
+        yield run
+
+
+def _client(server: Gateway, key: str) -> httpx.Client:
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=server.url, headers=headers, timeout=60, trust_env=False)
+
+
+def _ready(client: httpx.Client, log: Path) -> None:
+    def listed() -> bool:
+        servers = client.get("/api/mcp/servers/me").json()["servers"]
+        return any(one["name"] == "local" and one["status"] == "active" for one in servers)
+
+    try:
+        eventually(listed, READY_S)
+    except AssertionError:
+        pytest.fail(f"the connector did not come:\n{log.read_text()}")
+
+
+class _connector:  # noqa: N801 - it is used as a function
+    """The program as people start it, with a home of its own; stopped by its own pid."""
+
+    def __init__(self, server: Gateway, key: str, project: Path, folder: Path) -> None:
+        command = [PYTHON, "-m", "opscenter_connector.cli", "run", "--api-url", server.url]
+        command += ["--allowed-paths", str(project), "--log-format", "json"]
+        home = folder / "home"
+        home.mkdir()
+        with (folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=home,
+                env={
+                    "PATH": os.defpath,
+                    "HOME": str(home),
+                    "MCP_API_KEY": key,
+                    "PYTHONPATH": str(CONNECTOR),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._log = folder / "log"
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_S)
+        finally:
+            self._process.kill()
+            self._process.wait()
+        assert "Traceback" not in self._log.read_text(), self._log.read_text()
+
+
+def test_it_reads_a_file_of_the_allowed_folder_and_no_other(
+    execute: Execute, project: Path
+) -> None:
+    read = execute("read_file", path="bakery.txt")
+    assert read["content"][0]["text"] == "bread\nrolls for Zoë\n"
+    assert read["structuredContent"]["path"] == str(project / "bakery.txt")
+    refused = execute("read_file", path="/etc/passwd")
+    assert refused["isError"] is True
+    assert "outside the allowed folders" in refused["content"][0]["text"]
