@@ -10,57 +10,20 @@ from typing import Any
 
 # Arguments that MCP servers give such names to hold paths, whatever they look like.
 USUAL = frozenset(
-    [
-        "path",
-        "paths",
-        "file",
-        "files",
-        "file_path",
-        "filepath",
-        "filename",
-        "directory",
-        "dir",
-        "folder",
-        "cwd",
-        "root",
-        "source",
-        "destination",
-        "src",
-        "dst",
-        "target",
-        "uri",
-    ]
+    """
+    path paths file files file_path filepath filename directory dir folder cwd root source
+    destination src dst target uri
+    """.split()  # noqa: SIM905 - shorter than a list
 )
 MAX_DEPTH = 20  # of arguments; deeper ones are taken for paths elsewhere
 
 # What other programs obey without being asked: who writes them gives orders to a person's tools.
 PROTECTED_NAMES = frozenset(
-    [
-        ".git",
-        ".gitmodules",
-        ".gitattributes",
-        ".gitconfig",
-        ".githooks",
-        ".husky",
-        ".envrc",
-        ".mcp.json",
-        ".vscode",
-        ".idea",
-        ".claude",
-        ".codex",
-        ".agents",
-        ".cursor",
-        ".npmrc",
-        ".pypirc",
-        ".netrc",
-        ".bashrc",
-        ".bash_profile",
-        ".profile",
-        ".zshrc",
-        ".zshenv",
-        ".zprofile",
-        "connector.toml",
-    ]
+    """
+    .git .gitmodules .gitattributes .gitconfig .githooks .husky .envrc .mcp.json .vscode .idea
+    .claude .codex .agents .cursor .npmrc .pypirc .netrc .bashrc .bash_profile .profile .zshrc
+    .zshenv .zprofile connector.toml
+    """.split()  # noqa: SIM905 - shorter than a list
 )
 
 
