@@ -80,10 +80,10 @@ class Work:
         held.by, held.refusal = by, refusal
         return self._begin(held)
 
-    def asked(self, id_: str, fence: int) -> list[Action]:
-        """A person must say first: it is given back until then."""
+    def asked(self, id_: str, fence: int) -> list[Action] | None:
+        """A person must say first: it is given back until then. None: it is not here."""
         held = self._unjudged(id_, fence)
-        return [] if held is None else self._drop(held)
+        return None if held is None else self._drop(held)
 
     def _unjudged(self, id_: str, fence: int) -> Held | None:
         held = self._at(id_, fence)

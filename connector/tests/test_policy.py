@@ -184,6 +184,8 @@ def test_a_rule_may_say_which_arguments_are_paths() -> None:
     rules = with_rule("files", "write", paths=("/data",), arguments=("path",), otherwise=DENY)
     assert decided(call("write", "files", path="/data/x", content="/* C */"), rules) is ALLOW
     assert decided(call("write", "files", path="/etc/x"), rules) is DENY
+    assert decided(call("write", "files", Path="/data/x"), rules) is DENY
+    assert decided(call("write", "files"), rules) is DENY
 
 
 HARMFUL = [

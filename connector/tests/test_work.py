@@ -91,7 +91,7 @@ class World:
             return []
         if what < 0.3 and not self.settling:
             self.up.append(frames.Ask(id=call.id, fence=call.fence, digest="d"))
-            return self.work.asked(call.id, call.fence)
+            return self.work.asked(call.id, call.fence) or []
         refusal = "no" if what < 0.35 else ""
         return self.work.judged(call.id, call.fence, by="it", refusal=refusal)
 

@@ -158,8 +158,8 @@ class Admission:
             self._perform(todo)
             return
         given_back = self._work.asked(call.id, call.fence)
-        if not given_back:
-            return  # it is not here any more
+        if given_back is None:
+            return
         question = Question(
             id=call.id,
             fence=call.fence,

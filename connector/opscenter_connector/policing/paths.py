@@ -32,14 +32,16 @@ def outside(
     folders: Sequence[str],
     named: Sequence[str],
     base: Sequence[str],
+    *,
+    may_lack: bool = False,
 ) -> str:
-    """The first path that is not beneath one of `folders`, or what says that there is none.
+    """The first path that is not beneath one of `folders`; or, unless it may, that there is none.
 
-    `named` are the arguments that hold paths; without them all that look like paths count, and one
-    must be there. `base` is where relative paths begin, if that is known.
+    `named` are the arguments that hold paths; without them all that look like paths count. `base`
+    is where relative paths begin, if that is known.
     """
     found = list(_named(arguments, named) if named else _looking_like(arguments))
-    if not found and not named:
+    if not found and not may_lack:
         return "no path is named"
     for path in found:
         if not _beneath(path, folders, base):
