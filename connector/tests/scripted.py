@@ -9,6 +9,7 @@ from opscenter_connector import cli, program
 from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Connected, Connecting, Happening, Stopping
 from opscenter_connector.policing.admission import Desk
+from opscenter_connector.policing.questions import Question
 from opscenter_connector.program import NOBODY
 from opscenter_connector.settings import Settings
 
@@ -43,6 +44,28 @@ async def hangs(settings: Settings, told: Told, stop: asyncio.Event, desk: Desk)
             await asyncio.sleep(60)
 
 
+async def asks(settings: Settings, told: Told, stop: asyncio.Event, desk: Desk) -> Ending:
+    """Has a person asked twice, and ends with the answers."""
+    answers: asyncio.Queue[str] = asyncio.Queue()
+    desk.serve(lambda id_, digest, approve: answers.put_nowait(f"{id_} {digest} {approve}"))
+    told(Connected(transport="websocket", connector="c", epoch=1, max_in_flight=4))
+    command = "echo hi\n\x1b[2J\u202e" + "long " * 300 + "THE TAIL"
+    for number, said in enumerate((command, "rm -r other")):
+        desk.ask(
+            Question(
+                id=f"id-000{number}",
+                fence=1,
+                digest=f"digest{number}",
+                server="local",
+                tool="bash",
+                arguments={"command": said},
+                reason="no sandbox holds commands here",
+            )
+        )
+    reason = f"{await answers.get()}, {await answers.get()}"
+    return Ending(exit_code=ExitCode.STOPPED, reason=reason)
+
+
 async def refused(settings: Settings, told: Told, stop: asyncio.Event, desk: Desk) -> Ending:
     """The key is not taken."""
     return Ending(exit_code=ExitCode.CREDENTIAL, reason="the gateway does not take the key")
@@ -53,7 +76,7 @@ async def broken(settings: Settings, told: Told, stop: asyncio.Event, desk: Desk
     raise RuntimeError("something that cannot be")
 
 
-SCRIPTS = {one.__name__: one for one in (until_told, stubborn, hangs, refused, broken)}
+SCRIPTS = {one.__name__: one for one in (until_told, stubborn, hangs, asks, refused, broken)}
 
 if __name__ == "__main__":
     script = SCRIPTS[sys.argv[1]]
