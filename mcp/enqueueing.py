@@ -9,9 +9,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
 from billing import ledger, locking
-from mcp import clock, conditions, prepared
+from mcp import clock, conditions, prepared, questions
 from mcp.models import ToolCall
-from mcp.states import State
+from mcp.questions import Question
+from mcp.states import Asker, State
 
 DEADLINE_S = 30.0  # unless the caller says another
 MAX_DEADLINE_S = 600.0
@@ -48,6 +49,10 @@ class NewCall:
     deadline_s: float = DEADLINE_S
     method: str = "tools/call"
     waiter: UUID | None = None
+    definition: str = ""  # digest of the tool's
+    decision: str = ""  # what the organization's policy says, and which version of it
+    policy_version: int = 0
+    question: Question | None = None  # a person must approve it first
 
 
 def enqueue(new: NewCall) -> UUID:
@@ -77,6 +82,8 @@ def enqueue_or_find(new: NewCall) -> tuple[UUID, bool]:
 
 def _put(new: NewCall) -> UUID:
     call_id = ledger.new_id()  # rises with time, so that calls of one moment keep their order
+    lasts = timedelta(seconds=min(max(new.deadline_s, 0.0), MAX_DEADLINE_S))
+    waits = new.question is not None
     _insert(
         call_id=call_id,
         organization_id=new.organization_id,
@@ -90,8 +97,16 @@ def _put(new: NewCall) -> UUID:
         request_id=new.request_id,
         tool_use_id=new.tool_use_id,
         waiter=new.waiter,
-        lasts=timedelta(seconds=min(max(new.deadline_s, 0.0), MAX_DEADLINE_S)),
+        lasts=lasts,
+        definition=new.definition,
+        decision=new.decision,
+        policy_version=new.policy_version,
+        state=State.APPROVAL.value if waits else State.QUEUED.value,
+        asked_by=Asker.ORGANIZATION.value if waits else "",
+        until=timedelta(seconds=questions.APPROVAL_S) if waits else lasts,
     )
+    if new.question is not None:
+        questions.put(ToolCall.objects.get(id=call_id), new.question)
     return call_id
 
 
@@ -111,6 +126,12 @@ def _insert(
     tool_use_id: str,
     waiter: UUID | None,
     lasts: timedelta,
+    definition: str,
+    decision: str,
+    policy_version: int,
+    state: str,
+    asked_by: str,
+    until: timedelta,
 ) -> ToolCall:
     return ToolCall(
         id=call_id,
@@ -125,8 +146,13 @@ def _insert(
         request_id=request_id,
         tool_use_id=tool_use_id,
         waiter=waiter,
-        state=State.QUEUED,
-        deadline=clock.now() + lasts,
+        definition=definition,
+        decision=decision,
+        policy_version=policy_version,
+        state=state,
+        asked_by=asked_by,
+        lasts=lasts,
+        deadline=clock.now() + until,
     )
 
 

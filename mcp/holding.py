@@ -10,10 +10,10 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, Count, F, QuerySet, Value, When
 
-from mcp import clock, conditions, prepared
+from mcp import clock, conditions, prepared, questions
 from mcp.conditions import LEASE_S, Held, Holder
 from mcp.models import Connector, ToolCall
-from mcp.states import FINAL, HELD, State
+from mcp.states import FINAL, HELD, Decision, State
 
 
 class SupersededError(Exception):
@@ -29,6 +29,7 @@ class Denial(StrEnum):
     MOVED = "it was handed out again, or will be"
     BEGUN = "it has begun already"
     LATE = "its deadline is over"
+    UNAPPROVED = "nobody has approved it"
     SILENT = "its lease is over"
 
 
@@ -43,6 +44,8 @@ class Claimed:
     params: str
     has_effects: bool
     remaining_ms: int
+    approval: str = ""  # digest of what a person approved, and where they did
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,11 @@ def claim(holder: Holder, most: int) -> list[Claimed]:
         in_flight = sum(count for (count,) in _in_flight(**mine))
         if (most := min(most, conditions.room(locked[0][0], in_flight))) <= 0:
             return []
-        waiting = [call_id for (call_id,) in _waiting(**mine, most=most)]
+        waiting = [
+            call_id
+            for call_id, decision in _waiting(**mine, most=most)
+            if decision != Decision.ASK or questions.is_as_approved(call_id)
+        ]
         # What is cancelled meanwhile is not leased; what is, is ours until the commit.
         leased = [call_id for call_id in waiting if _lease(**mine, call_id=call_id)]
         return [_claimed(row) for call_id in leased for row in _handed_out(**mine, call_id=call_id)]
@@ -96,7 +103,7 @@ def _in_flight(*, connector_id: UUID, organization_id: UUID) -> QuerySet[Any, An
 @prepared.select
 def _waiting(*, connector_id: UUID, organization_id: UUID, most: object) -> QuerySet[Any, Any]:
     waiting = _calls_of(connector_id, organization_id).filter(conditions.claimable())
-    return waiting.order_by("created_at", "id").values_list("id")[:most]
+    return waiting.order_by("created_at", "id").values_list("id", "decision")[:most]
 
 
 @prepared.update
@@ -113,12 +120,22 @@ def _lease(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> prepa
 @prepared.select
 def _handed_out(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> QuerySet[Any, Any]:
     calls = _calls_of(connector_id, organization_id).filter(id=call_id, state=State.LEASED)
-    told = ("id", "fence", "server", "method", "params", "has_effects", "deadline", "now")
+    told = (
+        "id",
+        "fence",
+        "server",
+        "method",
+        "params",
+        "has_effects",
+        "deadline",
+        "now",
+        "approval",
+    )
     return calls.annotate(now=clock.now()).values_list(*told)
 
 
 def _claimed(row: tuple[Any, ...]) -> Claimed:
-    call_id, fence, server, method, params, has_effects, deadline, now = row
+    call_id, fence, server, method, params, has_effects, deadline, now, approval = row
     return Claimed(
         id=call_id,
         fence=fence,
@@ -126,11 +143,13 @@ def _claimed(row: tuple[Any, ...]) -> Claimed:
         method=method,
         params=params,
         has_effects=has_effects,
-        remaining_ms=_ms_between(now, deadline),
+        remaining_ms=ms_between(now, deadline),
+        approval=approval,
+        source=questions.source_of(call_id, approval) if approval else "",
     )
 
 
-def _ms_between(now: datetime, deadline: datetime) -> int:
+def ms_between(now: datetime, deadline: datetime) -> int:
     return max(int((deadline - now).total_seconds() * 1000), 0)
 
 
@@ -143,14 +162,9 @@ def start(holder: Holder, call_id: UUID, fence: int) -> int | Denial:
     begun = _begin(**mine, epoch=holder.epoch, call_id=call_id, fence=fence)
     times = _times(**mine, call_id=call_id)
     if begun and times:
-        return _ms_between(*times[0])
-    _require_newest(holder)
-    call: Any = (
-        ToolCall.objects.filter(conditions.of_holder(holder), id=call_id)
-        .annotate(now=clock.now())
-        .first()
-    )
-    return _why_not(call, fence)
+        return ms_between(*times[0])
+    require_newest(holder)
+    return why_not(holder, call_id, fence)
 
 
 @prepared.update
@@ -162,6 +176,7 @@ def _begin(
         "state": State.RUNNING,
         "starts": F("starts") + 1,
         "started_at": clock.now(),
+        "approval": "",  # it is spent
         "lease_until": clock.after(LEASE_S),
     }
 
@@ -172,14 +187,18 @@ def _times(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> Query
     return calls.annotate(now=clock.now()).values_list("now", "deadline")
 
 
-def _why_not(call: Any, fence: int) -> Denial:
+def why_not(holder: Holder, call_id: UUID, fence: int) -> Denial:
+    """Why a call may not begin."""
+    mine = ToolCall.objects.filter(conditions.of_holder(holder), id=call_id)
+    call: Any = mine.annotate(now=clock.now()).first()
     if call is None:
         return Denial.UNKNOWN
     reasons = [
         (Denial.ENDED, call.state in FINAL),
-        (Denial.MOVED, call.fence != fence or call.state == State.QUEUED),
+        (Denial.MOVED, call.fence != fence or call.state in {State.QUEUED, State.APPROVAL}),
         (Denial.BEGUN, call.state != State.LEASED),
         (Denial.CANCELLED, call.cancel_requested),
+        (Denial.UNAPPROVED, bool(call.asked_by) and not call.approval),
         (Denial.LATE, call.deadline <= call.now),
     ]
     return next((reason for reason, is_so in reasons if is_so), Denial.SILENT)
@@ -192,7 +211,7 @@ def renew(holder: Holder, held: Sequence[Held]) -> Renewal:
         mine.filter(conditions.of_newest(holder), conditions.renewable()).update(
             lease_until=clock.after(LEASE_S)
         )
-        _require_newest(holder)
+        require_newest(holder)
         # A lease that was over before stays over, so this finds no other than the UPDATE did.
         rows = mine.filter(conditions.renewable())
         found = {(row.id, row.fence): row.cancel_requested for row in rows}
@@ -214,7 +233,7 @@ def note_progress(holder: Holder, call_id: UUID, fence: int, progress: Mapping[s
         .update(progress=dict(progress))
     )
     if not noted:
-        _require_newest(holder)
+        require_newest(holder)
     return noted == 1
 
 
@@ -236,7 +255,7 @@ def release(holder: Holder, call_id: UUID, fence: int) -> bool:
         )
     )
     if not released:
-        _require_newest(holder)
+        require_newest(holder)
     return released == 1
 
 
@@ -252,6 +271,7 @@ def _is_newest(holder: Holder) -> bool:
     return Connector.objects.filter(conditions.newest(holder)).exists()
 
 
-def _require_newest(holder: Holder) -> None:
+def require_newest(holder: Holder) -> None:
+    """Raise SupersededError unless this is the connector's newest session."""
     if not _is_newest(holder):
         raise SupersededError("A newer session of this machine is there.")

@@ -17,7 +17,7 @@ from mcp import calls, clock, conditions, ending, holding, prepared
 from mcp.conditions import Holder, newest, of_holder, under_fence
 from mcp.states import State, Verdict
 from mcp.tests import queues
-from mcp.tests.queue_mischief import QueueMachine
+from mcp.tests.queue_consent import ConsentMachine
 from mcp.tests.queues import Clock, connector_of
 
 alice, bob, charlie = people.alice, people.bob, people.charlie
@@ -38,13 +38,13 @@ RUNS = settings(
 
 
 @pytest.fixture
-def machine(alice: Person, bob: Person, charlie: Person, time_: Clock) -> type[QueueMachine]:
+def machine(alice: Person, bob: Person, charlie: Person, time_: Clock) -> type[ConsentMachine]:
     """The machine over three connectors, two of them in one organization."""
     made = [connector_of(each, max_in_flight=3) for each in (alice, bob, charlie)]
-    return type("Machine", (QueueMachine,), {"connectors": made, "clock": time_})
+    return type("Machine", (ConsentMachine,), {"connectors": made, "clock": time_})
 
 
-def test_it_holds_what_it_promises(machine: type[QueueMachine]) -> None:
+def test_it_holds_what_it_promises(machine: type[ConsentMachine]) -> None:
     run_state_machine_as_test(machine, settings=RUNS)
 
 
@@ -93,6 +93,11 @@ def startable_but_for(*left_out: str) -> Callable[[], Q]:
     return condition
 
 
+def without_effects() -> Q:
+    """As it was before persons were asked."""
+    return Q(has_effects=False, cancel_requested=False, deadline__gt=clock.now())
+
+
 def or_any(condition: Callable[..., Q]) -> Callable[..., Q]:
     """It is asked, and overruled: a query that left out one of its values would not be written."""
     return lambda *asked: condition(*asked) | Q(pk__isnull=False)
@@ -127,6 +132,12 @@ MUTANTS: dict[str, Plant] = {
     "duplicate is new": duplicate_is_new,
     "conflict is duplicate": conflict_is_duplicate,
     "effects again": instead("rerunnable", lambda: Q(deadline__gt=clock.now())),
+    "an approval for two beginnings": instead("rerunnable", without_effects),
+    "start without approval": instead("startable", lambda: conditions.beginnable()),
+    "approval of another tenant": instead("may_decide", or_any(conditions.may_decide)),
+    "approval after its time": instead("decidable", in_states(State.APPROVAL)),
+    "approval of another call": instead("is_same", lambda *_: True),
+    "never unanswered": instead("unanswered", lambda: Q(pk__in=[])),
     "never lost": instead("lost", lambda: Q(pk__in=[])),
     "in flight without limit": instead("room", lambda *_: 64),
     "claim after deadline": instead("claimable", in_states(W)),
@@ -138,7 +149,7 @@ MUTANTS: dict[str, Plant] = {
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_it_sees_a_planted_defect(name: str, machine: type[QueueMachine]) -> None:
+def test_it_sees_a_planted_defect(name: str, machine: type[ConsentMachine]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         MUTANTS[name](patch)
         prepared.forget()
