@@ -17,6 +17,7 @@ from mcp.enqueueing import (
     NewCall,
     OtherCallError,
     QueueFullError,
+    deny,
     enqueue,
     enqueue_or_find,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "cancel",
     "claim",
     "decide",
+    "deny",
     "enqueue",
     "enqueue_or_find",
     "failure",

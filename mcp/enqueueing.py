@@ -1,5 +1,6 @@
 """How a call gets into the queue: once for its ids, and only where there is room."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
 from billing import ledger, locking
-from mcp import clock, conditions, prepared, questions
+from mcp import clock, conditions, ending, prepared, questions
 from mcp.models import ToolCall
 from mcp.questions import Question
 from mcp.states import Asker, State
@@ -78,6 +79,31 @@ def enqueue_or_find(new: NewCall) -> tuple[UUID, bool]:
         if (known := _known(new)) is None:
             raise
         return known, False
+
+
+def deny(new: NewCall, text: str) -> None:
+    """Keep for the audit a call that the organization's policy does not allow. It never runs."""
+    with suppress(IntegrityError), transaction.atomic():  # the same call again
+        ToolCall.objects.create(
+            id=ledger.new_id(),
+            organization_id=new.organization_id,
+            user_id=new.user_id,
+            connector_id=new.connector_id,
+            server=new.server,
+            tool=new.tool,
+            method=new.method,
+            params=new.params,
+            has_effects=new.has_effects,
+            request_id=new.request_id,
+            tool_use_id=new.tool_use_id,
+            definition=new.definition,
+            decision=new.decision,
+            policy_version=new.policy_version,
+            state=State.FAILED,
+            result=ending.failure(text),
+            deadline=clock.now(),
+            finished_at=clock.now(),
+        )
 
 
 def _put(new: NewCall) -> UUID:

@@ -12,14 +12,13 @@ from mcp import calls, policies
 from mcp.calls import Decider, Holder, Question, UndecidedError
 from mcp.models import Connector, McpServer, McpTool, PolicyVersion, ToolCall
 from mcp.states import Answer, Asker, Decision, Source, State
-from mcp.tests.queue_machine import Asked
-from mcp.tests.queue_mischief import QueueMachine
+from mcp.tests.queue_machine import Asked, Honest
 from mcp.tests.queues import holder_of, new_call
 
 SERVER, TOOL = "files", "write"
 
 
-class ConsentMachine(QueueMachine):
+class ConsentMachine(Honest):
     """Connectors and persons, honest and not; the first two connectors are of different persons."""
 
     def _person(self, of: int, at_terminal: bool = False) -> Decider:

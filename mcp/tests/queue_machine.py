@@ -59,6 +59,7 @@ class Life:
     lasts: timedelta = timedelta()
     asked: list[Asked] = field(default_factory=list)  # the last is the one that counts
     approved: str = ""  # the digest under which it may begin, until it has
+    spent: bool = False  # it has begun by its approval
     of_policy: str = ""  # the digest that the organization's policy wanted approved, once it was
 
 
@@ -149,6 +150,14 @@ class Honest(RuleBasedStateMachine):
     def _still_approved(self, call_id: UUID) -> None:
         """A call of an organization that asks is handed out only as what was approved."""
 
+    def _handed_out(self, of: int, deadline_s: int) -> UUID:
+        """A call that this connector holds and has not begun; all before it has ended."""
+        self.clock.moves(BEYOND_S)
+        self.reap()
+        self.enqueue(of, True, deadline_s)
+        self._claim(self.connectors[of], 1)
+        return list(self.lives)[-1]
+
     def _lease(self) -> datetime:
         return self._now() + timedelta(seconds=calls.LEASE_S)
 
@@ -171,7 +180,7 @@ class Honest(RuleBasedStateMachine):
         assert not (life.effects and life.started), "I3 effects twice"
         if life.asked:
             assert life.approved == life.asked[-1].digest, "I19 begun without its approval"
-            life.approved = ""  # I20: from now on it is spent
+            life.approved, life.spent = "", True
         life.started.append(fence)
         life.lease_until = self._lease()
 
@@ -246,6 +255,7 @@ class Honest(RuleBasedStateMachine):
             check_end(life, call)
             if life.effects and life.started:
                 assert state not in NOT_BEGUN, "I8 begun, undone"
+            assert not (life.spent and state in NOT_BEGUN), "I20 an approval for two beginnings"
             in_flight[call.connector_id] += state in HELD
             events = [State(each) for each in states[call.id]]
             assert events[-1] == state, "I18 events end elsewhere"

@@ -18,6 +18,8 @@ from mcp.conditions import Holder, newest, of_holder, under_fence
 from mcp.states import State, Verdict
 from mcp.tests import queues
 from mcp.tests.queue_consent import ConsentMachine
+from mcp.tests.queue_machine import Honest
+from mcp.tests.queue_mischief import QueueMachine
 from mcp.tests.queues import Clock, connector_of
 
 alice, bob, charlie = people.alice, people.bob, people.charlie
@@ -38,14 +40,15 @@ RUNS = settings(
 
 
 @pytest.fixture
-def machine(alice: Person, bob: Person, charlie: Person, time_: Clock) -> type[ConsentMachine]:
-    """The machine over three connectors, two of them in one organization."""
+def told(alice: Person, bob: Person, charlie: Person, time_: Clock) -> dict[str, Any]:
+    """What the machines work with: three connectors, two of them in one organization."""
     made = [connector_of(each, max_in_flight=3) for each in (alice, bob, charlie)]
-    return type("Machine", (ConsentMachine,), {"connectors": made, "clock": time_})
+    return {"connectors": made, "clock": time_}
 
 
-def test_it_holds_what_it_promises(machine: type[ConsentMachine]) -> None:
-    run_state_machine_as_test(machine, settings=RUNS)
+@pytest.mark.parametrize("machine", [QueueMachine, ConsentMachine])
+def test_it_holds_what_it_promises(machine: type[Honest], told: dict[str, Any]) -> None:
+    run_state_machine_as_test(type("Machine", (machine,), told), settings=RUNS)
 
 
 def instead(name: str, condition: Callable[..., Any], *, of: Any = None) -> Plant:
@@ -132,12 +135,6 @@ MUTANTS: dict[str, Plant] = {
     "duplicate is new": duplicate_is_new,
     "conflict is duplicate": conflict_is_duplicate,
     "effects again": instead("rerunnable", lambda: Q(deadline__gt=clock.now())),
-    "an approval for two beginnings": instead("rerunnable", without_effects),
-    "start without approval": instead("startable", lambda: conditions.beginnable()),
-    "approval of another tenant": instead("may_decide", or_any(conditions.may_decide)),
-    "approval after its time": instead("decidable", in_states(State.APPROVAL)),
-    "approval of another call": instead("is_same", lambda *_: True),
-    "never unanswered": instead("unanswered", lambda: Q(pk__in=[])),
     "never lost": instead("lost", lambda: Q(pk__in=[])),
     "in flight without limit": instead("room", lambda *_: 64),
     "claim after deadline": instead("claimable", in_states(W)),
@@ -148,11 +145,29 @@ MUTANTS: dict[str, Plant] = {
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
-def test_it_sees_a_planted_defect(name: str, machine: type[ConsentMachine]) -> None:
+# Those that only a machine sees in which persons are asked.
+OF_CONSENT: dict[str, Plant] = {
+    "an approval for two beginnings": instead("rerunnable", without_effects),
+    "approval of another tenant": instead("may_decide", or_any(conditions.may_decide)),
+    "approval after its time": instead("decidable", in_states(State.APPROVAL)),
+    "approval of another call": instead("is_same", lambda *_: True),
+    "cancelled and still asked": instead("cancelled_at_once", in_states(W)),
+    "never unanswered": instead("unanswered", lambda: Q(pk__in=[])),
+}
+PLANTED = [
+    *((QueueMachine, name, plant) for name, plant in MUTANTS.items()),
+    *((ConsentMachine, name, plant) for name, plant in OF_CONSENT.items()),
+]
+
+
+@pytest.mark.parametrize(("machine", "name", "plant"), PLANTED, ids=[each[1] for each in PLANTED])
+def test_it_sees_a_planted_defect(
+    machine: type[Honest], name: str, plant: Plant, told: dict[str, Any]
+) -> None:
+    wanted = settings(RUNS, max_examples=OF_A_MUTANT)
     with pytest.MonkeyPatch.context() as patch:
-        MUTANTS[name](patch)
+        plant(patch)
         prepared.forget()
         with pytest.raises((AssertionError, IntegrityError)):
-            run_state_machine_as_test(machine, settings=settings(RUNS, max_examples=OF_A_MUTANT))
+            run_state_machine_as_test(type("Machine", (machine,), told), settings=wanted)
     prepared.forget()
