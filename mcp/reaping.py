@@ -101,8 +101,9 @@ def _moved(
 
 
 def purge(older_than_days: float) -> int:
-    """Delete calls that ended so long ago, with their events; how many."""
-    old = ToolCall.objects.filter(finished_at__lt=clock.after(-older_than_days * 86_400))
+    """Delete calls that ended so long ago, with their events; how many. Their audit stays."""
+    gone = clock.after(-older_than_days * 86_400)
+    old = ToolCall.objects.filter(finished_at__lt=gone, audited=True)
     count = 0
     while ids := list(old.values_list("id", flat=True)[:AT_ONCE]):
         ToolCall.objects.filter(id__in=ids).delete()
