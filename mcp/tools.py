@@ -230,9 +230,7 @@ def _put(principal: Principal, wanted: _Wanted, waiter: UUID | None) -> _Put:
 def _question_of(now: policies.Standing) -> calls.Question | None:
     if now.judged.decision is not Decision.ASK:
         return None
-    return calls.Question(
-        asked_by=Asker.ORGANIZATION, digest=now.digest, reason=f"Asked by {now.judged.reason}"
-    )
+    return calls.Question(asked_by=Asker.ORGANIZATION, digest=now.digest, reason=now.judged.reason)
 
 
 async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> None:

@@ -25,7 +25,7 @@ from mcp.calls import Decider, UndecidedError
 from mcp.models import Approval
 from mcp.states import Answer, Source
 from mcp.views import deciding
-from mcp.visible import Part, parts
+from mcp.visible import Part, in_one_line, parts
 
 SIGN_IN = "/sign-in/"
 PAGE = "mcp-inbox"
@@ -45,6 +45,8 @@ class Card:
     """A question as it is shown."""
 
     row: Approval
+    machine: str
+    reason: str
     arguments: list[Argument]
     is_of_another: bool
     left_s: int
@@ -102,6 +104,8 @@ def _decider(request: HttpRequest) -> Decider:
 def _card(row: Approval, user_id: int | None, now: Any) -> Card:
     return Card(
         row=row,
+        machine=in_one_line(row.connector.name),
+        reason=in_one_line(row.reason),
         arguments=list(_arguments(row.call.params)),
         is_of_another=row.user_id != user_id,
         left_s=max(int((row.expires_at - now).total_seconds()), 0),
@@ -111,5 +115,11 @@ def _card(row: Approval, user_id: int | None, now: Any) -> Card:
 def _arguments(params: str) -> Iterator[Argument]:
     for name, value in (json.loads(params).get("arguments") or {}).items():
         is_text = isinstance(value, str)
-        text = value if is_text else json.dumps(value, indent=2, ensure_ascii=False)
-        yield Argument(name=list(parts(name)), value=list(parts(text)), is_text=is_text)
+        shown = list(parts(value)) if is_text else _as_json(value)
+        yield Argument(name=list(parts(name)), value=shown, is_text=is_text)
+
+
+def _as_json(value: Any) -> list[Part]:
+    """Indented. The ends of its lines are ours, so they have no marks."""
+    lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+    return [part for line in lines for part in (*parts(line), Part("\n"))][:-1]
