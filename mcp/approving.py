@@ -62,7 +62,7 @@ def ask(holder: Holder, call_id: UUID, question: Question) -> int | Answer | Den
         conditions.of_newest(holder),
     )
     with transaction.atomic():
-        if mine.filter(conditions.beginnable()).update(**questions.waiting(Asker.MACHINE)):
+        if mine.filter(conditions.askable()).update(**questions.waiting(Asker.MACHINE)):
             questions.put(mine.get(), question)
             return int(questions.APPROVAL_S * 1000)
     holding.require_newest(holder)
@@ -71,7 +71,8 @@ def ask(holder: Holder, call_id: UUID, question: Question) -> int | Answer | Den
     )
     known: Any = asked.annotate(now=clock.now()).order_by("-created_at").first()
     if known is None:
-        return holding.why_not(holder, call_id, question.fence)
+        theirs = ToolCall.objects.filter(conditions.of_holder(holder), id=call_id)
+        return holding.why_not(theirs.annotate(now=clock.now()).first(), question.fence)
     if known.state != Answer.PENDING:
         return Answer(known.state)
     return holding.ms_between(known.now, known.expires_at)

@@ -6,7 +6,7 @@ go through `accounts.reads.off_loop`. What each verb may change stands in `mcp.c
 
 from mcp.approving import Decided, UndecidedError, ask, decide
 from mcp.conditions import GRACE_S, LEASE_S, MAX_DELIVERIES, RENEW_S, Decider, Held, Holder
-from mcp.ending import MAX_RESULT_BYTES, cancel, failure, finish, result_of
+from mcp.ending import MAX_RESULT_BYTES, End, cancel, conclude, failure, finish, result_of
 from mcp.enqueueing import (
     DEADLINE_S,
     MAX_ARGUMENT_BYTES,
@@ -27,6 +27,7 @@ from mcp.holding import (
     Renewal,
     SupersededError,
     claim,
+    claim_begun,
     note_progress,
     release,
     renew,
@@ -52,6 +53,7 @@ __all__ = [
     "Decided",
     "Decider",
     "Denial",
+    "End",
     "Held",
     "Holder",
     "NewCall",
@@ -65,6 +67,8 @@ __all__ = [
     "ask",
     "cancel",
     "claim",
+    "claim_begun",
+    "conclude",
     "decide",
     "deny",
     "enqueue",

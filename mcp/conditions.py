@@ -6,6 +6,7 @@ each call.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db.models import Exists, F, Q
 from django.db.models.expressions import Combinable
 
 from mcp import clock
-from mcp.models import Connector
+from mcp.models import Connector, ToolCall
 from mcp.states import HELD, Source, State
 
 LEASE_S: float = settings.MCP_LEASE_S
@@ -89,8 +90,9 @@ def next_fence() -> Combinable:
     return F("fence") + 1
 
 
-def beginnable() -> Q:
+def startable() -> Q:
     return Q(
+        Q(asked_by="") | ~Q(approval=""),
         state=State.LEASED,
         cancel_requested=False,
         deadline__gt=clock.now(),
@@ -98,8 +100,22 @@ def beginnable() -> Q:
     )
 
 
-def startable() -> Q:
-    return beginnable() & (Q(asked_by="") | ~Q(approval=""))
+def harmless() -> Q:
+    """What runs, has no effects, and began by nobody's approval."""
+    return Q(state=State.RUNNING, has_effects=False, asked_by="")
+
+
+def askable() -> Q:
+    """What has not begun, or only in name."""
+    in_time = Q(cancel_requested=False, deadline__gt=clock.now(), lease_until__gt=clock.now())
+    return in_time & (Q(state=State.LEASED) | harmless())
+
+
+def begins_again(call: ToolCall, fence: int, now: datetime) -> bool:
+    """Whether who asks may be told once more to begin: it has begun, and has no effects."""
+    is_harmless = call.state == State.RUNNING and not call.has_effects and not call.asked_by
+    is_held = call.fence == fence and call.lease_until is not None and call.lease_until > now
+    return is_harmless and is_held and not call.cancel_requested and call.deadline > now
 
 
 def renewable() -> Q:
@@ -112,7 +128,7 @@ def in_progress() -> Q:
 
 
 def releasable() -> Q:
-    return Q(state=State.LEASED)
+    return Q(state=State.LEASED) | harmless()
 
 
 def finishable() -> Q:

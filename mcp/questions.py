@@ -78,7 +78,7 @@ def source_of(call_id: UUID, digest: str) -> str:
 def is_as_approved(call_id: UUID) -> bool:
     """Whether a call that the organization wanted approved is still that very call.
 
-    If it is not, it is asked about anew.
+    If it is not, it is taken back from who just leased it, and asked about anew.
     """
     call = ToolCall.objects.get(id=call_id)
     now = policies.standing_of(call)
@@ -88,7 +88,7 @@ def is_as_approved(call_id: UUID) -> bool:
     digest = approved.order_by("-decided_at").values_list("digest", flat=True).first()
     if now.judged.decision is Decision.ALLOW or conditions.is_same(digest or "", now.digest):
         return True
-    asked = ToolCall.objects.filter(id=call_id, state=State.QUEUED)
+    asked = ToolCall.objects.filter(id=call_id, state=State.LEASED)
     if asked.update(**waiting(Asker.ORGANIZATION)):
         put(call, anew(now))
     return False

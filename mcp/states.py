@@ -23,14 +23,7 @@ class State(StrEnum):
 
 
 NEXT: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset(
-        {
-            State.LEASED,
-            State.APPROVAL,  # what was approved has changed since
-            State.CANCELLED,
-            State.EXPIRED,
-        }
-    ),
+    State.QUEUED: frozenset({State.LEASED, State.CANCELLED, State.EXPIRED}),
     State.APPROVAL: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
     State.LEASED: frozenset(
         {State.QUEUED, State.APPROVAL, State.RUNNING, State.CANCELLED, State.EXPIRED}
@@ -38,6 +31,7 @@ NEXT: dict[State, frozenset[State]] = {
     State.RUNNING: frozenset(
         {
             State.QUEUED,  # its lease ended, and its tool has no effects
+            State.APPROVAL,  # it has none, and its machine asks before it really begins
             State.ORPHANED,
             State.SUCCEEDED,
             State.FAILED,

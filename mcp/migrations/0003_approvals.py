@@ -19,10 +19,10 @@ FORMER = import_module("mcp.migrations.0002_triggers")
 
 # mcp/states.py as it was; a migration holds its own copy.
 NEXT = {
-    "queued": ["leased", "approval", "cancelled", "expired"],
+    "queued": ["leased", "cancelled", "expired"],
     "approval": ["queued", "failed", "cancelled"],
     "leased": ["queued", "approval", "running", "cancelled", "expired"],
-    "running": ["queued", "orphaned", "succeeded", "failed", "cancelled", "lost"],
+    "running": ["queued", "approval", "orphaned", "succeeded", "failed", "cancelled", "lost"],
     "orphaned": ["succeeded", "failed", "cancelled", "lost"],
 }
 STEPS = ", ".join(f"'{old}>{new}'" for old, news in NEXT.items() for new in news)

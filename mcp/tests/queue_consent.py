@@ -12,7 +12,7 @@ from mcp import calls, policies
 from mcp.calls import Decider, Holder, Question, UndecidedError
 from mcp.models import Connector, McpServer, McpTool, PolicyVersion, ToolCall
 from mcp.states import Answer, Asker, Decision, Source, State
-from mcp.tests.queue_machine import Asked, Honest
+from mcp.tests.queue_machine import Asked, Claim, Honest
 from mcp.tests.queues import holder_of, new_call
 
 SERVER, TOOL = "files", "write"
@@ -50,7 +50,9 @@ class ConsentMachine(Honest):
             is_again = holder.connector_id == life.connector.id and (digest, fence) in known
             assert isinstance(said, calls.Denial) is not is_again, "asked again, the same answer"
             return
-        assert (before, fence) == (State.LEASED, life.fence), "I13 asked by who does not hold it"
+        is_harmless = before == State.RUNNING and not life.effects and not life.asked
+        assert is_harmless or before == State.LEASED, "I20 asked about what has begun"
+        assert fence == life.fence, "I13 asked by who does not hold it"
         assert holder.connector_id == life.connector.id, "I13 asked by another"
         assert not life.cancelled, "I12 asked after it was cancelled"
         self._waits(call_id, Asked(digest, Asker.MACHINE, self._until(call_id), fence))
@@ -196,8 +198,8 @@ class ConsentMachine(Honest):
             now = policies.standing_of(ToolCall.objects.get(id=call_id)).digest
             assert now == life.of_policy, "I22 handed out as another call"
 
-    def _claim(self, connector: Connector, most: int) -> None:
-        super()._claim(connector, most)
+    def _claim(self, connector: Connector, most: int, claim: Claim = calls.claim) -> None:
+        super()._claim(connector, most, claim)
         # What has changed since it was approved is not handed out but asked about anew.
         for call_id, life in self.lives.items():
             if life.approved and self._state(call_id) == State.APPROVAL:

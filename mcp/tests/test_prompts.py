@@ -341,3 +341,24 @@ async def test_it_keeps_the_definition_that_was_asked_for(alice: Person) -> None
     row, tool = await row_of(call), await off_loop(McpTool.objects.get)()
     assert (row.definition, row.decision) == (tool.digest, "allow")
     running.cancel()
+
+
+async def test_it_is_asked_about_what_began_as_it_was_handed_out(alice: Person) -> None:
+    session = await opened(alice)
+    reading = {"name": "read", "inputSchema": {"type": "object"}}
+    await session.take(
+        frames.Server(server=replaced([reading | {"annotations": {"readOnlyHint": True}}]))
+    )
+    running = run(alice)
+    call = await handed_out(session)
+    assert call.begun
+    assert isinstance(await asks(session, call), frames.Asked)
+    assert await decides(session, call, True) == "approved"
+    again = await handed_out(session)
+    assert (again.begun, again.approval) == (False, frames.Approved(digest=ONE, source="terminal"))
+    (started,) = await session.take(frames.Start(id=again.id, fence=again.fence))
+    assert isinstance(started, frames.Started)
+    (denied,) = await session.take(frames.Start(id=again.id, fence=again.fence))
+    assert isinstance(denied, frames.Denied)  # an approval is for one beginning
+    await finished(session, again)
+    assert (await asyncio.wait_for(running, 10)).state == State.SUCCEEDED
