@@ -4,8 +4,9 @@ Sync, by the database's clock alone, and silent: whoever calls rings the bells. 
 go through `accounts.reads.off_loop`. What each verb may change stands in `mcp.conditions`.
 """
 
-from mcp.conditions import GRACE_S, LEASE_S, MAX_DELIVERIES, RENEW_S, Held, Holder
-from mcp.ending import MAX_RESULT_BYTES, cancel, failure, finish, result_of
+from mcp.approving import Decided, UndecidedError, ask, decide
+from mcp.conditions import GRACE_S, LEASE_S, MAX_DELIVERIES, RENEW_S, Decider, Held, Holder
+from mcp.ending import MAX_RESULT_BYTES, End, cancel, conclude, failure, finish, result_of
 from mcp.enqueueing import (
     DEADLINE_S,
     MAX_ARGUMENT_BYTES,
@@ -16,6 +17,7 @@ from mcp.enqueueing import (
     NewCall,
     OtherCallError,
     QueueFullError,
+    deny,
     enqueue,
     enqueue_or_find,
 )
@@ -25,14 +27,17 @@ from mcp.holding import (
     Renewal,
     SupersededError,
     claim,
+    claim_begun,
     note_progress,
     release,
     renew,
     start,
 )
+from mcp.questions import APPROVAL_S, Question
 from mcp.reaping import Reaped, purge, reap
 
 __all__ = [
+    "APPROVAL_S",
     "DEADLINE_S",
     "GRACE_S",
     "LEASE_S",
@@ -45,17 +50,27 @@ __all__ = [
     "RENEW_S",
     "ArgumentsTooLargeError",
     "Claimed",
+    "Decided",
+    "Decider",
     "Denial",
+    "End",
     "Held",
     "Holder",
     "NewCall",
     "OtherCallError",
+    "Question",
     "QueueFullError",
     "Reaped",
     "Renewal",
     "SupersededError",
+    "UndecidedError",
+    "ask",
     "cancel",
     "claim",
+    "claim_begun",
+    "conclude",
+    "decide",
+    "deny",
     "enqueue",
     "enqueue_or_find",
     "failure",

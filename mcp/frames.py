@@ -97,7 +97,7 @@ class Result(Frame, frozen=True, kw_only=True, tag="result"):
 
 
 class Release(Frame, frozen=True, kw_only=True, tag="release"):
-    """Back into the queue, not begun."""
+    """Back into the queue: not begun, or without effects."""
 
     id: UUID
     fence: Fence
@@ -155,7 +155,7 @@ class Approved(Struct, frozen=True, kw_only=True):
 
 
 class Call(Frame, frozen=True, kw_only=True, tag="call"):
-    """Handed out, not begun: `start` asks whether it may."""
+    """Handed out. Unless it has `begun`, `start` asks whether it may."""
 
     id: UUID
     fence: Fence
@@ -164,6 +164,7 @@ class Call(Frame, frozen=True, kw_only=True, tag="call"):
     params: Raw
     has_effects: bool
     remaining_ms: int
+    begun: bool = False
     approval: Approved | UnsetType = UNSET
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from mcp import calls, frames, lastwords, prepared
 from mcp.models import ToolCall
@@ -53,7 +53,7 @@ def _look(holder: calls.Holder) -> Due:
     to_stop = [(call, fence) for call, fence, state in rows if state != State.QUEUED]
     waiting = len(rows) - len(to_stop)
     # Most looks find nothing, and a claim locks.
-    claimed = calls.claim(holder, MOST_AT_ONCE) if waiting else []
+    claimed = calls.claim_begun(holder, MOST_AT_ONCE) if waiting else []
     return Due(claimed=claimed, to_stop=to_stop, left=len(claimed) < waiting)
 
 
@@ -85,7 +85,16 @@ def _frame_of(claimed: calls.Claimed) -> frames.Call:
         params=Raw(claimed.params.encode()),
         has_effects=claimed.has_effects,
         remaining_ms=claimed.remaining_ms,
+        begun=claimed.begun,
+        approval=_approval_of(claimed),
     )
+
+
+def _approval_of(claimed: calls.Claimed) -> frames.Approved | UnsetType:
+    if not claimed.approval:
+        return UNSET
+    source: Any = claimed.source
+    return frames.Approved(digest=claimed.approval, source=source)
 
 
 _release = off_loop(calls.release)

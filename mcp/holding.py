@@ -1,7 +1,7 @@
 """What a connector does with calls until they end: claim, start, renew, release."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -10,10 +10,10 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, Count, F, QuerySet, Value, When
 
-from mcp import clock, conditions, prepared
+from mcp import clock, conditions, prepared, questions
 from mcp.conditions import LEASE_S, Held, Holder
 from mcp.models import Connector, ToolCall
-from mcp.states import FINAL, HELD, State
+from mcp.states import FINAL, HELD, Decision, State
 
 
 class SupersededError(Exception):
@@ -29,12 +29,13 @@ class Denial(StrEnum):
     MOVED = "it was handed out again, or will be"
     BEGUN = "it has begun already"
     LATE = "its deadline is over"
+    UNAPPROVED = "nobody has approved it"
     SILENT = "its lease is over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A call that is now leased to who asked."""
+    """A call that is now leased to who asked, or has `begun` with it."""
 
     id: UUID
     fence: int
@@ -43,6 +44,9 @@ class Claimed:
     params: str
     has_effects: bool
     remaining_ms: int
+    begun: bool = False
+    approval: str = ""  # digest of what a person approved, and where they did
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +68,9 @@ def claim(holder: Holder, most: int) -> list[Claimed]:
         in_flight = sum(count for (count,) in _in_flight(**mine))
         if (most := min(most, conditions.room(locked[0][0], in_flight))) <= 0:
             return []
-        waiting = [call_id for (call_id,) in _waiting(**mine, most=most)]
         # What is cancelled meanwhile is not leased; what is, is ours until the commit.
-        leased = [call_id for call_id in waiting if _lease(**mine, call_id=call_id)]
-        return [_claimed(row) for call_id in leased for row in _handed_out(**mine, call_id=call_id)]
+        leased = [row for row in _lease(**mine, most=most) if _is_as_approved(row)]
+    return [_claimed(row) for row in sorted(leased, key=_by_age)]
 
 
 def _mine(holder: Holder) -> dict[str, Any]:
@@ -93,32 +96,45 @@ def _in_flight(*, connector_id: UUID, organization_id: UUID) -> QuerySet[Any, An
     return held.values("connector_id").annotate(count=Count("id")).values_list("count")
 
 
-@prepared.select
-def _waiting(*, connector_id: UUID, organization_id: UUID, most: object) -> QuerySet[Any, Any]:
+@prepared.changed
+def _lease(*, connector_id: UUID, organization_id: UUID, most: object) -> prepared.Told:
     waiting = _calls_of(connector_id, organization_id).filter(conditions.claimable())
-    return waiting.order_by("created_at", "id").values_list("id")[:most]
+    oldest = waiting.order_by("created_at", "id").values("id")[:most]
+    told = (
+        "created_at",
+        "id",
+        "fence",
+        "server",
+        "method",
+        "params",
+        "has_effects",
+        "deadline",
+        "decision",
+        "approval",
+    )
+    return (
+        waiting.filter(id__in=oldest),
+        {
+            "state": State.LEASED,
+            "fence": conditions.next_fence(),
+            "deliveries": F("deliveries") + 1,
+            "lease_until": clock.after(LEASE_S),
+        },
+        ToolCall.objects.annotate(now=clock.now()).values_list(*told, "now"),
+    )
 
 
-@prepared.update
-def _lease(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> prepared.Change:
-    calls = _calls_of(connector_id, organization_id)
-    return calls.filter(conditions.claimable(), id=call_id), {
-        "state": State.LEASED,
-        "fence": conditions.next_fence(),
-        "deliveries": F("deliveries") + 1,
-        "lease_until": clock.after(LEASE_S),
-    }
+def _is_as_approved(row: tuple[Any, ...]) -> bool:
+    """What the organization wanted approved must still be the call that was."""
+    return row[-3] != Decision.ASK or questions.is_as_approved(row[1])
 
 
-@prepared.select
-def _handed_out(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> QuerySet[Any, Any]:
-    calls = _calls_of(connector_id, organization_id).filter(id=call_id, state=State.LEASED)
-    told = ("id", "fence", "server", "method", "params", "has_effects", "deadline", "now")
-    return calls.annotate(now=clock.now()).values_list(*told)
+def _by_age(row: tuple[Any, ...]) -> Any:
+    return row[:2]
 
 
 def _claimed(row: tuple[Any, ...]) -> Claimed:
-    call_id, fence, server, method, params, has_effects, deadline, now = row
+    _, call_id, fence, server, method, params, has_effects, deadline, _, approval, now = row
     return Claimed(
         id=call_id,
         fence=fence,
@@ -126,12 +142,27 @@ def _claimed(row: tuple[Any, ...]) -> Claimed:
         method=method,
         params=params,
         has_effects=has_effects,
-        remaining_ms=_ms_between(now, deadline),
+        remaining_ms=ms_between(now, deadline),
+        approval=approval,
+        source=questions.source_of(call_id, approval) if approval else "",
     )
 
 
-def _ms_between(now: datetime, deadline: datetime) -> int:
+def ms_between(now: datetime, deadline: datetime) -> int:
     return max(int((deadline - now).total_seconds() * 1000), 0)
+
+
+def claim_begun(holder: Holder, most: int) -> list[Claimed]:
+    """As `claim`, and those without effects begin at once: nothing is lost if they never do."""
+    return [_begun(holder, one) for one in claim(holder, most)]
+
+
+def _begun(holder: Holder, one: Claimed) -> Claimed:
+    if one.has_effects or one.approval:
+        return one  # it begins once, so whoever runs it asks
+    said = start(holder, one.id, one.fence)
+    # Denied: it was cancelled meanwhile, and whoever asks to begin it is told so.
+    return one if isinstance(said, Denial) else replace(one, begun=True, remaining_ms=said)
 
 
 def start(holder: Holder, call_id: UUID, fence: int) -> int | Denial:
@@ -141,45 +172,44 @@ def start(holder: Holder, call_id: UUID, fence: int) -> int | Denial:
     """
     mine = _mine(holder)
     begun = _begin(**mine, epoch=holder.epoch, call_id=call_id, fence=fence)
-    times = _times(**mine, call_id=call_id)
-    if begun and times:
-        return _ms_between(*times[0])
-    _require_newest(holder)
-    call: Any = (
-        ToolCall.objects.filter(conditions.of_holder(holder), id=call_id)
-        .annotate(now=clock.now())
-        .first()
-    )
-    return _why_not(call, fence)
+    if begun:
+        return ms_between(*begun[0])
+    require_newest(holder)
+    mine_again = ToolCall.objects.filter(conditions.of_holder(holder), id=call_id)
+    call: Any = mine_again.annotate(now=clock.now()).first()
+    if call is not None and conditions.begins_again(call, fence, call.now):
+        return ms_between(call.now, call.deadline)  # it was told so when it was handed out
+    return why_not(call, fence)
 
 
-@prepared.update
+@prepared.changed
 def _begin(
     *, connector_id: UUID, organization_id: UUID, epoch: int, call_id: UUID, fence: int
-) -> prepared.Change:
+) -> prepared.Told:
     holder = Holder(connector_id=connector_id, organization_id=organization_id, epoch=epoch)
-    return _asked(holder, call_id, fence).filter(conditions.startable()), {
-        "state": State.RUNNING,
-        "starts": F("starts") + 1,
-        "started_at": clock.now(),
-        "lease_until": clock.after(LEASE_S),
-    }
+    return (
+        _asked(holder, call_id, fence).filter(conditions.startable()),
+        {
+            "state": State.RUNNING,
+            "starts": F("starts") + 1,
+            "started_at": clock.now(),
+            "approval": "",  # it is spent
+            "lease_until": clock.after(LEASE_S),
+        },
+        ToolCall.objects.annotate(now=clock.now()).values_list("now", "deadline"),
+    )
 
 
-@prepared.select
-def _times(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> QuerySet[Any, Any]:
-    calls = _calls_of(connector_id, organization_id).filter(id=call_id)
-    return calls.annotate(now=clock.now()).values_list("now", "deadline")
-
-
-def _why_not(call: Any, fence: int) -> Denial:
+def why_not(call: Any, fence: int) -> Denial:
+    """Why a call, with the time as `now`, may not begin."""
     if call is None:
         return Denial.UNKNOWN
     reasons = [
         (Denial.ENDED, call.state in FINAL),
-        (Denial.MOVED, call.fence != fence or call.state == State.QUEUED),
-        (Denial.BEGUN, call.state != State.LEASED),
+        (Denial.MOVED, call.fence != fence or call.state in {State.QUEUED, State.APPROVAL}),
         (Denial.CANCELLED, call.cancel_requested),
+        (Denial.BEGUN, call.state != State.LEASED),
+        (Denial.UNAPPROVED, bool(call.asked_by) and not call.approval),
         (Denial.LATE, call.deadline <= call.now),
     ]
     return next((reason for reason, is_so in reasons if is_so), Denial.SILENT)
@@ -192,7 +222,7 @@ def renew(holder: Holder, held: Sequence[Held]) -> Renewal:
         mine.filter(conditions.of_newest(holder), conditions.renewable()).update(
             lease_until=clock.after(LEASE_S)
         )
-        _require_newest(holder)
+        require_newest(holder)
         # A lease that was over before stays over, so this finds no other than the UPDATE did.
         rows = mine.filter(conditions.renewable())
         found = {(row.id, row.fence): row.cancel_requested for row in rows}
@@ -214,14 +244,14 @@ def note_progress(holder: Holder, call_id: UUID, fence: int, progress: Mapping[s
         .update(progress=dict(progress))
     )
     if not noted:
-        _require_newest(holder)
+        require_newest(holder)
     return noted == 1
 
 
 def release(holder: Holder, call_id: UUID, fence: int) -> bool:
-    """Put a call back that has not begun; one that was to stop ends. False if it is not held.
+    """Put a call back that has not begun, or has no effects; one that was to stop ends.
 
-    Raises SupersededError.
+    False if it is not held. Raises SupersededError.
     """
     released = (
         _asked(holder, call_id, fence)
@@ -236,7 +266,7 @@ def release(holder: Holder, call_id: UUID, fence: int) -> bool:
         )
     )
     if not released:
-        _require_newest(holder)
+        require_newest(holder)
     return released == 1
 
 
@@ -252,6 +282,7 @@ def _is_newest(holder: Holder) -> bool:
     return Connector.objects.filter(conditions.newest(holder)).exists()
 
 
-def _require_newest(holder: Holder) -> None:
+def require_newest(holder: Holder) -> None:
+    """Raise SupersededError unless this is the connector's newest session."""
     if not _is_newest(holder):
         raise SupersededError("A newer session of this machine is there.")

@@ -87,6 +87,7 @@ DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
 MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
 # A machine that is silent for so long loses its calls. Short finds dead ones, long forgives lines.
 MCP_LEASE_S = env.seconds("OPSCENTER_MCP_LEASE_S", 15)
+MCP_APPROVAL_S = env.seconds("OPSCENTER_MCP_APPROVAL_S", 300)
 MCP_KEEP_DAYS = env.whole("OPSCENTER_MCP_KEEP_DAYS", 7, most=3650)
 
 # Upstream credentials may stay in the environment; a row then only names the variable.
@@ -177,8 +178,9 @@ CACHES: dict[str, Any] = {
 # The bells of mcp/bell.py. A bell that is not heard costs a second, so losing one is allowed.
 CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
-        "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "opscenter", "expiry": 10, "capacity": 1000},
+        # By publish and subscribe: the layer that keeps messages costs a call twice as much.
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "opscenter"},
     }
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}
@@ -250,6 +252,8 @@ LOGGING = {
     },
     "loggers": {
         "httpx": {"level": "WARNING"},  # it tells of every probe of a neighbour
+        # A traceback for each second that Redis is away; mcp/bell.py says once that it is.
+        "channels_redis": {"handlers": [], "propagate": False},
         # Anybody can send a wrong Host; the answer says so, and a traceback says no more.
         "django.security.DisallowedHost": {"handlers": [], "propagate": False},
     },

@@ -149,6 +149,7 @@ class Call:
     params: dict[str, Any] = field(repr=False)  # whatever the model wrote; not for a log
     has_effects: bool
     remaining_ms: int
+    begun: bool = False  # `started` has been said with it
     approval: Approved | None = None
 
     @property

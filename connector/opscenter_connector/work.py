@@ -74,8 +74,7 @@ class Work:
 
     def judged(self, id_: str, fence: int, *, by: str, refusal: str = "") -> list[Action]:
         """This machine lets it begin; or it gets `refusal` for an answer."""
-        held = self._unjudged(id_, fence)
-        if held is None:
+        if (held := self._unjudged(id_, fence)) is None:
             return []
         held.by, held.refusal = by, refusal
         return self._begin(held)
@@ -91,9 +90,14 @@ class Work:
 
     def _begin(self, held: Held) -> list[Action]:
         """Write it down, then ask; without effects there is nothing to remember."""
-        if held.call.has_effects:
-            return [Begin(call=held.call, by=held.by)]
-        return self.written(*held.names)
+        call = held.call
+        if call.has_effects:  # whatever else is said of it
+            return [Begin(call=call, by=held.by)]
+        if not call.begun:
+            return self.written(*held.names)
+        held.permission = Permission.ASKED
+        said = frames.Started(id=call.id, fence=call.fence, remaining_ms=call.remaining_ms)
+        return self.started(said)
 
     def _handed_out_again(self, held: Held, call: frames.Call) -> list[Action]:
         """Under a new fence: permission is asked anew. What runs goes on, what has ended stands."""

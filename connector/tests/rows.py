@@ -212,7 +212,8 @@ class Queue:
 
     def _ask(self, frame: frames.Ask) -> list[frames.FromGateway]:
         call = self.calls[frame.id]
-        if call.fence != frame.fence or call.state not in ("leased", "approval"):
+        may = ("leased", "approval") if call.has_effects else ("leased", "approval", "running")
+        if call.fence != frame.fence or call.state not in may:
             return [frames.Denied(id=frame.id, fence=frame.fence, reason="it is not yours")]
         call.asked.append(frame)
         call.state = "approval"
@@ -230,7 +231,8 @@ class Queue:
 
     def _release(self, frame: frames.Release) -> list[frames.FromGateway]:
         call = self.calls[frame.id]
-        if call.state == "leased" and call.fence == frame.fence:
+        held = call.state == "leased" or (call.state == "running" and not call.has_effects)
+        if held and call.fence == frame.fence:
             call.state = "ended" if call.cancel else "released"
         return []
 
@@ -249,7 +251,8 @@ class Queue:
         for call in self.calls.values():
             if call.state == "queued" and call.server in self.ready:
                 call.fence += 1
-                call.state = "leased"
+                begun = not (call.has_effects or call.approval or self.faults.deny)
+                call.state = "running" if begun else "leased"
                 due.append(
                     frames.Call(
                         id=call.id,
@@ -260,6 +263,7 @@ class Queue:
                         has_effects=call.has_effects,
                         remaining_ms=call.remaining_ms,
                         approval=call.approval,
+                        begun=begun,
                     )
                 )
             elif call.cancel and call.state == "running":
