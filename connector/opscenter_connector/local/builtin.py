@@ -10,7 +10,14 @@ import anyio
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from opscenter_connector.local import reading
+from opscenter_connector.local import (
+    editing,
+    globbing,
+    grepping,
+    listing,
+    reading,
+    writing,
+)
 from opscenter_connector.local.answers import Answer, refusal
 from opscenter_connector.local.defining import Tool
 from opscenter_connector.local.errand import Errand
@@ -19,7 +26,14 @@ from opscenter_connector.local.roots import Roots
 
 log = logging.getLogger(__name__)
 
-TOOLS: tuple[Tool, ...] = (reading.TOOL,)
+TOOLS: tuple[Tool, ...] = (
+    reading.TOOL,
+    writing.TOOL,
+    editing.TOOL,
+    globbing.TOOL,
+    grepping.TOOL,
+    listing.TOOL,
+)
 
 MAX_SAID = 300  # characters of what was wrong about an argument: a value may be a megabyte
 
