@@ -124,7 +124,13 @@ def _opened(said: Path, *, first: bool) -> Root:
     path = said.resolve()
     descriptor = os.open(path, beneath.FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC)
     found = os.fstat(descriptor)
-    return Root(path=path, said=said, descriptor=descriptor, identity=(found.st_dev, found.st_ino))
+    return Root(
+        path=path,
+        said=said,
+        descriptor=descriptor,
+        identity=(found.st_dev, found.st_ino),
+        first=first,
+    )
 
 
 def _parts(said: str) -> tuple[str, ...]:
