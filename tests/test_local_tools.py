@@ -110,3 +110,16 @@ def test_it_reads_a_file_of_the_allowed_folder_and_no_other(
     refused = execute("read_file", path="/etc/passwd")
     assert refused["isError"] is True
     assert "outside the allowed folders" in refused["content"][0]["text"]
+
+
+def test_it_edits_and_runs_what_it_has_edited(execute: Execute, project: Path) -> None:
+    execute("write_file", path="src/bake.sh", content="echo bread\n")
+    change = {"old_string": "bread", "new_string": "rolls for Zoë"}
+    edited = execute("edit_file", path="src/bake.sh", **change)
+    assert edited["structuredContent"]["replacements"] == 1
+    ran = execute("bash", command="bash bake.sh; pwd; exit 3", cwd="src")
+    assert ran["structuredContent"]["stdout"] == f"rolls for Zoë\n{project / 'src'}\n"
+    assert (ran["structuredContent"]["returncode"], ran["isError"]) == (3, True)
+    assert ran["_meta"] == {"opscenter/sandbox": "bubblewrap", "opscenter/exit": 3}
+    found = execute("grep", pattern="rolls", include="*.sh")
+    assert found["structuredContent"]["matches"] == ["src/bake.sh:1:echo rolls for Zoë"]

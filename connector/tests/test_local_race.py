@@ -81,7 +81,8 @@ def swapping(folder: Path, outside: Path) -> Iterator[None]:
 
 def hammer(tools: Tools, name: str, for_s: float) -> Score:
     """Call the tool without a pause, as nobody could over the tunnel."""
-    tool = next(tool for tool in TOOLS if tool.name == name)
+    run = next(tool.run for tool in TOOLS if tool.name == name)
+    assert run is not None
     score, until_s, tries = Score(), time.monotonic() + for_s, 0
     # On a busy machine until both have been met: what is inside, and what is not.
     while (now_s := time.monotonic()) < until_s or not (score.done and score.refused):
@@ -91,7 +92,7 @@ def hammer(tools: Tools, name: str, for_s: float) -> Score:
         errand = Errand(roots=tools.builtin.roots, until_s=time.monotonic() + WITHIN_S)
         tries += 1
         try:
-            result = tool.run(errand, asked)
+            result = run(errand, asked)
         except (ToolError, OSError) as error:
             assert SECRET not in str(error)
             score.refused += 1

@@ -35,7 +35,9 @@ class Draining:
         finally:
             for task in reading:
                 task.cancel()
-            await asyncio.gather(*reading, return_exceptions=True)
+            # Where we are cancelled any other wait ends at once, and what is open stays open.
+            with anyio.CancelScope(shield=True):
+                await asyncio.gather(*reading, return_exceptions=True)
             self._child.close()
         return self._told(report)
 
