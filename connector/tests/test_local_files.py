@@ -256,7 +256,7 @@ async def test_it_refuses_what_may_not_be_written(tools: Tools, tmp_path: Path) 
         pytest.skip("root may write everything")
     (tools.root / "a").write_text("stays")
     (tools.root / "a").chmod(0o444)
-    assert "write-protected" in await tools.refusal("write_file", path="a", content="x")
+    assert "may not be opened" in await tools.refusal("write_file", path="a", content="x")
 
 
 @pytest.mark.parametrize(
