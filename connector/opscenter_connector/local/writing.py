@@ -49,7 +49,7 @@ TOOL = Tool(
     hints={
         "readOnlyHint": False,
         "destructiveHint": True,
-        "idempotentHint": True,
+        "idempotentHint": False,  # done again later, it would undo what came in between
         "openWorldHint": False,
     },
     run=run,
