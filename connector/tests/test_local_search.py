@@ -131,6 +131,29 @@ async def test_no_pattern_takes_for_ever(tools: Tools, pattern: str) -> None:
     assert time.monotonic() - began < 5
 
 
+async def test_the_worst_pattern_costs_little_more_than_its_time(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walking, "SEARCH_S", 1.0)
+    plant(tools.root, "a", text=("abcdefgh " * 100 + "\n") * 2000)
+    plant(tools.root, "b", text="abcdefgh " * 200_000)
+    for pattern in ("(a|ab|abc|.){1000}X", "(?:.{0,30}[a-h]{0,30}){30}X"):
+        began = time.monotonic()
+        fields = await tools.fields("grep", pattern=pattern)
+        assert fields["truncated"] is True
+        assert time.monotonic() - began < 10
+
+
+async def test_a_line_of_megabytes_is_searched_in_its_beginning(tools: Tools) -> None:
+    long = "x" * 20_000 + "here" + "x" * 3_000_000 + "there"
+    plant(tools.root, "a", text=f"{long}\nthere\n")
+    assert [found[:4] for found in (await tools.fields("grep", pattern="here"))["matches"]] == [
+        "a:1:",
+        "a:2:",
+    ]
+    assert (await tools.fields("grep", pattern="there"))["matches"] == ["a:2:there"]
+
+
 async def test_no_glob_takes_for_ever(tools: Tools) -> None:
     plant(tools.root, "a" * 200, "d/" + "a" * 200)
     began = time.monotonic()

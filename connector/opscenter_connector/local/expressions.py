@@ -5,7 +5,7 @@ import re2
 from opscenter_connector.local.mistakes import ToolError
 
 MAX_PATTERN = 1000  # characters; people write tens
-MAX_MEMORY = 16 * 1024 * 1024  # of one expression; beyond it RE2 is slower, and still linear
+MAX_MEMORY = 8 * 1024 * 1024  # of one expression: a larger program would take seconds a page
 MAX_BRACES = 8  # one in the other
 
 

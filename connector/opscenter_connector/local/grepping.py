@@ -25,7 +25,9 @@ from opscenter_connector.local.walking import Walk, walk
 MAX_MATCHES = 500  # lines; more than a model reads
 MAX_LINE_CHARS = 300  # of one of them
 MAX_FILE_BYTES = 16 * 1024 * 1024  # held in memory; what is larger is data
-PIECE_BYTES = 1024 * 1024  # between two looks at the clock
+# Between two looks at the clock. RE2 takes a second for that, with the worst pattern it takes.
+PIECE_BYTES = 16 * 1024
+SEARCHED_BYTES = 64 * 1024  # of a line; what is longer is no text that people write
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,21 +125,28 @@ def _file(search: Search, walking: Walk, spot: Spot, parts: tuple[str, ...]) -> 
 
 def _matching(search: Search, raw: bytes) -> Iterator[tuple[int, bytes]]:
     """Each line that matches, once, with its number."""
-    number, counted, at = 1, 0, 0
+    number = counted = at = 0
     while at < len(raw) and not search.is_over:
-        end = raw.find(b"\n", min(at + PIECE_BYTES, len(raw)))
-        end = len(raw) if end < 0 else end
-        while at <= end and (found := search.wanted.search(raw, at, end)) and not search.is_over:
+        end = _line_end(raw, min(at + PIECE_BYTES, len(raw)))
+        until = min(end, at + max(PIECE_BYTES, SEARCHED_BYTES))
+        while at <= end and not search.is_over:
+            found = search.wanted.search(raw, at, until)
+            if found is None:
+                break
             begin = raw.rfind(b"\n", 0, found.start()) + 1
-            finish = raw.find(b"\n", max(found.end(), begin))
-            finish = len(raw) if finish < 0 else finish
-            if begin >= len(raw):
-                break  # an empty match after the last line's end
+            if begin == len(raw):
+                break  # nothing, after the last line
+            finish = _line_end(raw, max(found.end(), begin))
             number += raw.count(b"\n", counted, begin)
             counted = begin
-            yield number, raw[begin:finish]
+            yield number + 1, raw[begin:finish]
             at = finish + 1
-        at = max(at, end + 1)
+        at = end + 1
+
+
+def _line_end(raw: bytes, at: int) -> int:
+    found = raw.find(b"\n", at)
+    return len(raw) if found < 0 else found
 
 
 def _told(search: Search, notes: list[str]) -> Answer:

@@ -14,7 +14,6 @@ from opscenter_connector.local.roots import Spot
 
 SEARCH_S = 10.0  # as the earlier connector's; what takes longer is asked for in parts
 MAX_FOLDER_ENTRIES = 100_000  # of one folder, held in memory to be put in order
-LOOK_AT_CLOCK = 256  # entries
 
 # What tools have put there and nobody has written. Searched when it is named.
 LEFT_OUT = frozenset(
@@ -79,8 +78,8 @@ class Walk:
         try:
             with os.scandir(descriptor) as found:
                 entries = sorted(_some(found), key=lambda entry: entry.name)
-                for number, entry in enumerate(entries):
-                    if number % LOOK_AT_CLOCK == 0 and self.errand.is_over:
+                for entry in entries:
+                    if self.errand.is_over:
                         self.cut = True
                         return
                     yield entry
