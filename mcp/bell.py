@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_layer
 
 from mcp import unheard
+from mcp.ending import End
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ MAX_NOTES = 64  # unread, for one listener; the oldest go first, for they are pr
 MAX_OUTGOING = 1000  # rings that the layer has not taken; with one that hangs the rest are lost
 LAYER_S = 2.0  # a layer that has not answered by then is away
 REST_S = 1.0  # between two tries of a layer that is away
-JOIN_AGAIN_S = 30.0  # a Redis that was emptied has forgotten who listens
+MAX_CARRIED = 16 * 1024  # characters of a result told to other processes; each of them reads it
 GROUP = "tunnel"
 _OWN = uuid4().hex
 
@@ -163,14 +164,15 @@ class Bell:
             await layer.group_send(GROUP, message)
 
     async def _receive(self, layer: BaseChannelLayer) -> None:
-        channel = await layer.new_channel()
-        while True:
+        try:
             async with asyncio.timeout(LAYER_S):
+                channel = await layer.new_channel()
                 await layer.group_add(GROUP, channel)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(JOIN_AGAIN_S):
-                    while True:
-                        self._heard_from_afar(await layer.receive(channel))
+        except Exception:
+            await layer.flush()  # else it would keep messages for a channel that nobody reads
+            raise
+        while True:  # the layer joins again by itself when Redis has been away
+            self._heard_from_afar(await layer.receive(channel))
 
     def _heard_from_afar(self, message: dict[str, Any]) -> None:
         if message["from"] == _OWN:
@@ -245,8 +247,15 @@ def ring_call(row: UUID, kind: str = ENDED, body: dict[str, Any] | None = None) 
     _ring("call", row, Note(kind=kind, body=body or {}))
 
 
+def ring_end(row: UUID, end: End | None) -> None:
+    """As `ring_call`, with how the call ended, if that is known: then nobody has to look."""
+    told = None if end is None else [end.state, end.outcome, end.result]
+    ring_call(row, ENDED, {} if told is None else {"end": told})
+
+
 def _ring(topic: str, row: UUID, note: Note) -> None:
-    ring = {"topic": topic, "id": row.hex, "kind": note.kind, "body": note.body}
+    body = {} if _is_long(note) else note.body
+    ring = {"topic": topic, "id": row.hex, "kind": note.kind, "body": body}
     for loop, bell in list(_bells.items()):
         with suppress(RuntimeError):  # a loop that has just been closed
             loop.call_soon_threadsafe(_ring_on, bell, topic, row, note, ring)
@@ -255,6 +264,11 @@ def _ring(topic: str, row: UUID, note: Note) -> None:
 def _ring_on(bell: Bell, topic: str, row: UUID, note: Note, ring: dict[str, Any]) -> None:
     bell.hear(topic, row, note)
     bell.tell_others(ring)
+
+
+def _is_long(note: Note) -> bool:
+    *_, result = note.body.get("end", [""])
+    return len(result or "") > MAX_CARRIED
 
 
 async def shutdown() -> None:

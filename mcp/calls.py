@@ -5,7 +5,7 @@ go through `accounts.reads.off_loop`. What each verb may change stands in `mcp.c
 """
 
 from mcp.conditions import GRACE_S, LEASE_S, MAX_DELIVERIES, RENEW_S, Held, Holder
-from mcp.ending import MAX_RESULT_BYTES, cancel, failure, finish, result_of
+from mcp.ending import MAX_RESULT_BYTES, End, cancel, conclude, failure, finish, result_of
 from mcp.enqueueing import (
     DEADLINE_S,
     MAX_ARGUMENT_BYTES,
@@ -25,6 +25,7 @@ from mcp.holding import (
     Renewal,
     SupersededError,
     claim,
+    claim_begun,
     note_progress,
     release,
     renew,
@@ -46,6 +47,7 @@ __all__ = [
     "ArgumentsTooLargeError",
     "Claimed",
     "Denial",
+    "End",
     "Held",
     "Holder",
     "NewCall",
@@ -56,6 +58,8 @@ __all__ = [
     "SupersededError",
     "cancel",
     "claim",
+    "claim_begun",
+    "conclude",
     "enqueue",
     "enqueue_or_find",
     "failure",

@@ -6,6 +6,7 @@ each call.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db.models import Exists, F, Q
 from django.db.models.expressions import Combinable
 
 from mcp import clock
-from mcp.models import Connector
+from mcp.models import Connector, ToolCall
 from mcp.states import HELD, State
 
 LEASE_S: float = settings.MCP_LEASE_S
@@ -84,6 +85,13 @@ def startable() -> Q:
     )
 
 
+def begins_again(call: ToolCall, fence: int, now: datetime) -> bool:
+    """Whether who asks may be told once more to begin: it has begun, and has no effects."""
+    is_harmless = call.state == State.RUNNING and not call.has_effects
+    is_held = call.fence == fence and call.lease_until is not None and call.lease_until > now
+    return is_harmless and is_held and not call.cancel_requested and call.deadline > now
+
+
 def renewable() -> Q:
     # Long after its deadline a call must end, though its connector goes on saying that it runs.
     return Q(state__in=HELD, lease_until__gt=clock.now(), deadline__gt=clock.after(-GRACE_S))
@@ -94,7 +102,7 @@ def in_progress() -> Q:
 
 
 def releasable() -> Q:
-    return Q(state=State.LEASED)
+    return Q(state=State.LEASED) | Q(state=State.RUNNING, has_effects=False)
 
 
 def finishable() -> Q:

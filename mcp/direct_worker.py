@@ -10,7 +10,7 @@ from uuid import UUID
 
 from accounts.reads import DatabaseAwayError
 from mcp import bell, calls, direct, direct_calls, direct_rows
-from mcp.calls import Claimed, Holder, SupersededError
+from mcp.calls import Claimed, Denial, Holder, SupersededError
 from mcp.direct_calls import Ended
 from mcp.direct_ears import Ears
 from mcp.direct_rows import EPOCH
@@ -117,7 +117,7 @@ class Worker:
             if free <= 0:
                 break
             with suppress(SupersededError):  # the connector was removed meanwhile
-                for call in await off_loop(calls.claim)(holder, free):
+                for call in await off_loop(calls.claim_begun)(holder, free):
                     self._begin(_Running(holder, call))
         return len(self._running) - before
 
@@ -164,8 +164,10 @@ class Worker:
     async def _run(self, running: _Running) -> None:
         call = running.call
         try:
-            remaining_ms = await off_loop(calls.start)(running.holder, call.id, call.fence)
-            if isinstance(remaining_ms, str):
+            remaining_ms: int | Denial = call.remaining_ms
+            if not call.begun:
+                remaining_ms = await off_loop(calls.start)(running.holder, call.id, call.fence)
+            if isinstance(remaining_ms, Denial):
                 return  # somebody cancelled it, or it came too late
             ended = await self._ended(running, remaining_ms)
             if ended is not None:

@@ -57,6 +57,16 @@ class _Ending:
     result: str
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a call stands, as far as whoever waits for it wants to know."""
+
+    id: UUID
+    state: str
+    outcome: str
+    result: str | None
+
+
 def finish(
     holder: Holder, call_id: UUID, fence: int, outcome: Outcome, body: str | None
 ) -> Verdict:
@@ -80,6 +90,16 @@ def finish(
     if call is None:
         return Verdict.UNKNOWN
     return Verdict.DUPLICATE if is_repeated(call, fence, digest) else Verdict.CONFLICT
+
+
+def conclude(
+    holder: Holder, call_id: UUID, fence: int, outcome: Outcome, body: str | None
+) -> tuple[Verdict, End | None]:
+    """As `finish`, and what an accepted result makes of its call; None if only the row can tell."""
+    verdict, ending = finish(holder, call_id, fence, outcome, body), _ending(outcome, body)
+    if ending.state != ending.if_cancelled:
+        return verdict, None
+    return verdict, End(call_id, ending.state.value, outcome.value, ending.result)
 
 
 @prepared.update

@@ -95,7 +95,7 @@ class Result(Frame, frozen=True, kw_only=True, tag="result"):
 
 
 class Release(Frame, frozen=True, kw_only=True, tag="release"):
-    """Back into the queue, not begun."""
+    """Back into the queue: not begun, or without effects."""
 
     id: UUID
     fence: Fence
@@ -128,7 +128,7 @@ class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
 
 
 class Call(Frame, frozen=True, kw_only=True, tag="call"):
-    """Handed out, not begun: `start` asks whether it may."""
+    """Handed out. Unless it has `begun`, `start` asks whether it may."""
 
     id: UUID
     fence: Fence
@@ -137,6 +137,7 @@ class Call(Frame, frozen=True, kw_only=True, tag="call"):
     params: Raw
     has_effects: bool
     remaining_ms: int
+    begun: bool = False
 
 
 class Started(Frame, frozen=True, kw_only=True, tag="started"):

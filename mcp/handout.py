@@ -53,7 +53,7 @@ def _look(holder: calls.Holder) -> Due:
     to_stop = [(call, fence) for call, fence, state in rows if state != State.QUEUED]
     waiting = len(rows) - len(to_stop)
     # Most looks find nothing, and a claim locks.
-    claimed = calls.claim(holder, MOST_AT_ONCE) if waiting else []
+    claimed = calls.claim_begun(holder, MOST_AT_ONCE) if waiting else []
     return Due(claimed=claimed, to_stop=to_stop, left=len(claimed) < waiting)
 
 
@@ -85,6 +85,7 @@ def _frame_of(claimed: calls.Claimed) -> frames.Call:
         params=Raw(claimed.params.encode()),
         has_effects=claimed.has_effects,
         remaining_ms=claimed.remaining_ms,
+        begun=claimed.begun,
     )
 
 

@@ -1,7 +1,7 @@
 """What a connector does with calls until they end: claim, start, renew, release."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -34,7 +34,7 @@ class Denial(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A call that is now leased to who asked."""
+    """A call that is now leased to who asked, or has `begun` with it."""
 
     id: UUID
     fence: int
@@ -43,6 +43,7 @@ class Claimed:
     params: str
     has_effects: bool
     remaining_ms: int
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +65,9 @@ def claim(holder: Holder, most: int) -> list[Claimed]:
         in_flight = sum(count for (count,) in _in_flight(**mine))
         if (most := min(most, conditions.room(locked[0][0], in_flight))) <= 0:
             return []
-        waiting = [call_id for (call_id,) in _waiting(**mine, most=most)]
         # What is cancelled meanwhile is not leased; what is, is ours until the commit.
-        leased = [call_id for call_id in waiting if _lease(**mine, call_id=call_id)]
-        return [_claimed(row) for call_id in leased for row in _handed_out(**mine, call_id=call_id)]
+        leased = _lease(**mine, most=most)
+    return [_claimed(row) for row in sorted(leased, key=_by_age)]
 
 
 def _mine(holder: Holder) -> dict[str, Any]:
@@ -93,32 +93,29 @@ def _in_flight(*, connector_id: UUID, organization_id: UUID) -> QuerySet[Any, An
     return held.values("connector_id").annotate(count=Count("id")).values_list("count")
 
 
-@prepared.select
-def _waiting(*, connector_id: UUID, organization_id: UUID, most: object) -> QuerySet[Any, Any]:
+@prepared.changed
+def _lease(*, connector_id: UUID, organization_id: UUID, most: object) -> prepared.Told:
     waiting = _calls_of(connector_id, organization_id).filter(conditions.claimable())
-    return waiting.order_by("created_at", "id").values_list("id")[:most]
+    oldest = waiting.order_by("created_at", "id").values("id")[:most]
+    told = ("created_at", "id", "fence", "server", "method", "params", "has_effects", "deadline")
+    return (
+        waiting.filter(id__in=oldest),
+        {
+            "state": State.LEASED,
+            "fence": conditions.next_fence(),
+            "deliveries": F("deliveries") + 1,
+            "lease_until": clock.after(LEASE_S),
+        },
+        ToolCall.objects.annotate(now=clock.now()).values_list(*told, "now"),
+    )
 
 
-@prepared.update
-def _lease(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> prepared.Change:
-    calls = _calls_of(connector_id, organization_id)
-    return calls.filter(conditions.claimable(), id=call_id), {
-        "state": State.LEASED,
-        "fence": conditions.next_fence(),
-        "deliveries": F("deliveries") + 1,
-        "lease_until": clock.after(LEASE_S),
-    }
-
-
-@prepared.select
-def _handed_out(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> QuerySet[Any, Any]:
-    calls = _calls_of(connector_id, organization_id).filter(id=call_id, state=State.LEASED)
-    told = ("id", "fence", "server", "method", "params", "has_effects", "deadline", "now")
-    return calls.annotate(now=clock.now()).values_list(*told)
+def _by_age(row: tuple[Any, ...]) -> Any:
+    return row[:2]
 
 
 def _claimed(row: tuple[Any, ...]) -> Claimed:
-    call_id, fence, server, method, params, has_effects, deadline, now = row
+    _, call_id, fence, server, method, params, has_effects, deadline, now = row
     return Claimed(
         id=call_id,
         fence=fence,
@@ -134,6 +131,19 @@ def _ms_between(now: datetime, deadline: datetime) -> int:
     return max(int((deadline - now).total_seconds() * 1000), 0)
 
 
+def claim_begun(holder: Holder, most: int) -> list[Claimed]:
+    """As `claim`, and those without effects begin at once: nothing is lost if they never do."""
+    return [_begun(holder, one) for one in claim(holder, most)]
+
+
+def _begun(holder: Holder, one: Claimed) -> Claimed:
+    if one.has_effects:
+        return one
+    said = start(holder, one.id, one.fence)
+    # Denied: it was cancelled meanwhile, and whoever asks to begin it is told so.
+    return one if isinstance(said, Denial) else replace(one, begun=True, remaining_ms=said)
+
+
 def start(holder: Holder, call_id: UUID, fence: int) -> int | Denial:
     """Let a call begin, the point of no return: what remains in milliseconds, or why it may not.
 
@@ -141,35 +151,34 @@ def start(holder: Holder, call_id: UUID, fence: int) -> int | Denial:
     """
     mine = _mine(holder)
     begun = _begin(**mine, epoch=holder.epoch, call_id=call_id, fence=fence)
-    times = _times(**mine, call_id=call_id)
-    if begun and times:
-        return _ms_between(*times[0])
+    if begun:
+        return _ms_between(*begun[0])
     _require_newest(holder)
     call: Any = (
         ToolCall.objects.filter(conditions.of_holder(holder), id=call_id)
         .annotate(now=clock.now())
         .first()
     )
+    if call is not None and conditions.begins_again(call, fence, call.now):
+        return _ms_between(call.now, call.deadline)  # it was told so when it was handed out
     return _why_not(call, fence)
 
 
-@prepared.update
+@prepared.changed
 def _begin(
     *, connector_id: UUID, organization_id: UUID, epoch: int, call_id: UUID, fence: int
-) -> prepared.Change:
+) -> prepared.Told:
     holder = Holder(connector_id=connector_id, organization_id=organization_id, epoch=epoch)
-    return _asked(holder, call_id, fence).filter(conditions.startable()), {
-        "state": State.RUNNING,
-        "starts": F("starts") + 1,
-        "started_at": clock.now(),
-        "lease_until": clock.after(LEASE_S),
-    }
-
-
-@prepared.select
-def _times(*, connector_id: UUID, organization_id: UUID, call_id: UUID) -> QuerySet[Any, Any]:
-    calls = _calls_of(connector_id, organization_id).filter(id=call_id)
-    return calls.annotate(now=clock.now()).values_list("now", "deadline")
+    return (
+        _asked(holder, call_id, fence).filter(conditions.startable()),
+        {
+            "state": State.RUNNING,
+            "starts": F("starts") + 1,
+            "started_at": clock.now(),
+            "lease_until": clock.after(LEASE_S),
+        },
+        ToolCall.objects.annotate(now=clock.now()).values_list("now", "deadline"),
+    )
 
 
 def _why_not(call: Any, fence: int) -> Denial:
@@ -178,8 +187,8 @@ def _why_not(call: Any, fence: int) -> Denial:
     reasons = [
         (Denial.ENDED, call.state in FINAL),
         (Denial.MOVED, call.fence != fence or call.state == State.QUEUED),
-        (Denial.BEGUN, call.state != State.LEASED),
         (Denial.CANCELLED, call.cancel_requested),
+        (Denial.BEGUN, call.state != State.LEASED),
         (Denial.LATE, call.deadline <= call.now),
     ]
     return next((reason for reason, is_so in reasons if is_so), Denial.SILENT)
@@ -219,9 +228,9 @@ def note_progress(holder: Holder, call_id: UUID, fence: int, progress: Mapping[s
 
 
 def release(holder: Holder, call_id: UUID, fence: int) -> bool:
-    """Put a call back that has not begun; one that was to stop ends. False if it is not held.
+    """Put a call back that has not begun, or has no effects; one that was to stop ends.
 
-    Raises SupersededError.
+    False if it is not held. Raises SupersededError.
     """
     released = (
         _asked(holder, call_id, fence)

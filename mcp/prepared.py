@@ -22,6 +22,7 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 Rows = list[Any]
 Form = Callable[[Any], Any]  # from a value to what the database's driver is given
 Change = tuple[QuerySet[Any, Any], Mapping[str, Any]]
+Told = tuple[QuerySet[Any, Any], Mapping[str, Any], QuerySet[Any, Any]]
 R = TypeVar("R")
 
 # What stands for a value of each type while the query is written: nothing that it holds otherwise.
@@ -118,6 +119,14 @@ def update(write: Callable[..., Change]) -> Prepared[int]:
     return Prepared(write, _updating, 0)
 
 
+def changed(write: Callable[..., Told]) -> Prepared[Rows]:
+    """As `update`, with a query whose `values_list` says what is told of the rows as they are then.
+
+    In no order. The query's own conditions count for nothing.
+    """
+    return Prepared(write, _telling, [])
+
+
 def insert(write: Callable[..., Model]) -> Prepared[int]:
     """Of a model that is to be a new row: one."""
     return Prepared(write, _inserting, 0)
@@ -153,6 +162,10 @@ def _as(kind: type, form: Form) -> Form:
 def _selecting(query: QuerySet[Any, Any]) -> tuple[str, Sequence[Any], Callable[[Any], Rows]]:
     compiler = query.query.get_compiler(connection=connection)
     sql, params = compiler.as_sql()
+    return sql, params, _reading(compiler)
+
+
+def _reading(compiler: Any) -> Callable[[Any], Rows]:
     converters = compiler.get_converters([column for column, _, _ in compiler.select])
 
     def read(cursor: Any) -> Rows:
@@ -161,7 +174,7 @@ def _selecting(query: QuerySet[Any, Any]) -> tuple[str, Sequence[Any], Callable[
             rows = compiler.apply_converters(rows, converters)
         return [tuple(row) for row in rows]
 
-    return sql, params, read
+    return read
 
 
 def _updating(change: Change) -> tuple[str, Sequence[Any], Callable[[Any], int]]:
@@ -171,6 +184,17 @@ def _updating(change: Change) -> tuple[str, Sequence[Any], Callable[[Any], int]]
     query.clear_ordering(force=True)
     sql, params = query.get_compiler(connection=connection).as_sql()
     return sql, params, lambda cursor: cursor.rowcount
+
+
+def _telling(told: Told) -> tuple[str, Sequence[Any], Callable[[Any], Rows]]:
+    rows, changes, query = told
+    sql, params, _ = _updating((rows, changes))
+    compiler = query.query.get_compiler(connection=connection)
+    compiler.setup_query()
+    columns = [column for _, column, _ in compiler.select]
+    returning = ", ".join(text for text, _ in columns)
+    more = [param for _, own in columns for param in own]
+    return f"{sql} RETURNING {returning}", [*params, *more], _reading(compiler)
 
 
 def _inserting(row: Model) -> tuple[str, Sequence[Any], Callable[[Any], int]]:

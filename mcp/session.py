@@ -238,10 +238,10 @@ class Session:
         outcome, raw = Outcome(frame.outcome), frame.result
         raw = frame.error if raw is UNSET else raw
         body = None if raw is UNSET else bytes(raw).decode()
-        verdict = await _finish(self._holder, frame.id, frame.fence, outcome, body)
+        verdict, end = await _conclude(self._holder, frame.id, frame.fence, outcome, body)
         if verdict is Verdict.ACCEPTED:
             self._progress_written.pop((frame.id, frame.fence), None)
-            bell.ring_call(frame.id)
+            bell.ring_end(frame.id, end)
             if self._left:
                 self._ear.hear(_WORK)  # there is a free place
         return [frames.Ack(id=frame.id, fence=frame.fence, verdict=verdict.value)]
@@ -295,6 +295,6 @@ _announce = off_loop(registry.announce)
 _keep_only = off_loop(registry.keep_only)
 _begin = off_loop(calls.start)
 _note_progress = off_loop(calls.note_progress)
-_finish = off_loop(calls.finish)
+_conclude = off_loop(calls.conclude)
 _give_back = off_loop(calls.release)
 _renew = off_loop(calls.renew)

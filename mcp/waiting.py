@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from django.db.models import QuerySet
 
 from accounts.reads import DatabaseAwayError
 from mcp import bell, prepared
+from mcp.ending import End
 from mcp.models import ToolCall
 from mcp.states import FINAL
 from mcp.threads import off_loop
@@ -17,16 +17,6 @@ from mcp.threads import off_loop
 LOOK_S = 5.0  # the process's look of every second rings; this is for when even that is away
 
 Told = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a call stands, as far as whoever waits for it wants to know."""
-
-    id: UUID
-    state: str
-    outcome: str
-    result: str | None
 
 
 async def for_end(
@@ -48,7 +38,10 @@ async def for_end(
                     last = note.body
                     if told is not None:
                         await told(last)
-            if not notes or any(note.kind == bell.ENDED for note in notes):
+            ends = [note.body for note in notes if note.kind == bell.ENDED]
+            if ends and (told_of := ends[-1].get("end")):
+                row = End(call_id, *told_of)
+            elif ends or not notes:
                 row = await _look(call_id)
     return row if _is_final(row) else None
 

@@ -177,8 +177,9 @@ CACHES: dict[str, Any] = {
 # The bells of mcp/bell.py. A bell that is not heard costs a second, so losing one is allowed.
 CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
-        "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "opscenter", "expiry": 10, "capacity": 1000},
+        # By publish and subscribe: the layer that keeps messages costs a call twice as much.
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "opscenter"},
     }
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}
@@ -250,6 +251,8 @@ LOGGING = {
     },
     "loggers": {
         "httpx": {"level": "WARNING"},  # it tells of every probe of a neighbour
+        # A traceback for each second that Redis is away; mcp/bell.py says once that it is.
+        "channels_redis": {"handlers": [], "propagate": False},
         # Anybody can send a wrong Host; the answer says so, and a traceback says no more.
         "django.security.DisallowedHost": {"handlers": [], "propagate": False},
     },

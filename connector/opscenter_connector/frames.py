@@ -121,6 +121,7 @@ class Call:
     params: dict[str, Any] = field(repr=False)  # whatever the model wrote; not for a log
     has_effects: bool
     remaining_ms: int
+    begun: bool = False  # `started` has been said with it
 
     @property
     def tool(self) -> str:

@@ -70,9 +70,15 @@ class Work:
 
     def _begin(self, held: Held) -> list[Action]:
         """Write it down, then ask; without effects there is nothing to remember."""
-        if held.call.has_effects:
-            return [Begin(call=held.call)]
-        return self.written(*held.names)
+        call = held.call
+        if call.has_effects:  # whatever else is said of it
+            return [Begin(call=call)]
+        if not call.begun:
+            return self.written(*held.names)
+        held.permission = Permission.ASKED
+        return self.started(
+            frames.Started(id=call.id, fence=call.fence, remaining_ms=call.remaining_ms)
+        )
 
     def _handed_out_again(self, held: Held, call: frames.Call) -> list[Action]:
         """Under a new fence: permission is asked anew. What runs goes on, what has ended stands."""

@@ -186,7 +186,8 @@ class Queue:
 
     def _release(self, frame: frames.Release) -> list[frames.FromGateway]:
         call = self.calls[frame.id]
-        if call.state == "leased" and call.fence == frame.fence:
+        held = call.state == "leased" or (call.state == "running" and not call.has_effects)
+        if held and call.fence == frame.fence:
             call.state = "ended" if call.cancel else "released"
         return []
 
@@ -205,7 +206,8 @@ class Queue:
         for call in self.calls.values():
             if call.state == "queued" and call.server in self.ready:
                 call.fence += 1
-                call.state = "leased"
+                begun = not call.has_effects and not self.faults.deny
+                call.state = "running" if begun else "leased"
                 due.append(
                     frames.Call(
                         id=call.id,
@@ -215,6 +217,7 @@ class Queue:
                         params={"name": call.tool, "arguments": call.arguments},
                         has_effects=call.has_effects,
                         remaining_ms=call.remaining_ms,
+                        begun=begun,
                     )
                 )
             elif call.cancel and call.state == "running":

@@ -101,7 +101,11 @@ class World:
     def hand_out(self) -> None:
         for id_, row in self.rows.items():
             if row["state"] == "queued":
-                row["state"], row["fence"] = "leased", row["fence"] + 1
+                row["fence"] += 1
+                begun = not row["effects"] and (not self.honest or self.random.random() < 0.5)
+                row["state"] = "running" if begun else "leased"
+                if begun:
+                    self.granted[id_] = row["fence"]
                 self.down.append(
                     frames.Call(
                         id=id_,
@@ -111,6 +115,7 @@ class World:
                         params={"name": "t"},
                         has_effects=row["effects"],
                         remaining_ms=1000,
+                        begun=begun or not self.honest,
                     )
                 )
                 return
@@ -149,8 +154,10 @@ class World:
                 self.down.append(frames.Started(**names, remaining_ms=1000))
             else:
                 self.down.append(frames.Denied(**names, reason="no"))
-        elif isinstance(frame, frames.Release) and row["state"] == "leased":
-            if row["fence"] == frame.fence:
+        elif isinstance(frame, frames.Release):
+            if self.holds(frame.id, frame.fence) and (
+                row["state"] == "leased" or not row["effects"]
+            ):
                 row["state"] = "cancelled" if row["cancel"] else "queued"
         elif isinstance(frame, frames.Result):
             self.down.append(frames.Ack(**names, verdict=self.finished(frame, row)))

@@ -24,6 +24,7 @@ from mcp.models import Connector, ToolCall, ToolCallEvent
 from mcp.states import FINAL, HELD, NEXT, Outcome, State, Verdict
 from mcp.tests.queues import DONE, Clock, holder_of, new_call
 
+Claim = Callable[[Holder, int], list[calls.Claimed]]
 OTHER = '{"content":[],"isError":true}'
 OUTCOMES = [(Outcome.DONE, DONE), (Outcome.DONE, OTHER), (Outcome.INTERRUPTED, None)]
 BEYOND_S = 60.0 + calls.GRACE_S + calls.LEASE_S  # by then every call of the machine has ended
@@ -105,18 +106,21 @@ class Honest(RuleBasedStateMachine):
     def reap(self) -> None:
         self._doing(calls.reap)
 
-    @rule(of=st.integers(0, 2), most=st.integers(1, 3))
-    def claim(self, of: int, most: int) -> None:
-        self._claim(self.connectors[of], most)
+    @rule(of=st.integers(0, 2), most=st.integers(1, 3), begun=st.booleans())
+    def claim(self, of: int, most: int, begun: bool) -> None:
+        self._claim(self.connectors[of], most, calls.claim_begun if begun else calls.claim)
 
-    def _claim(self, connector: Connector, most: int) -> None:
-        for call in self._doing(lambda: calls.claim(holder_of(connector), most)):
+    def _claim(self, connector: Connector, most: int, claim: Claim = calls.claim) -> None:
+        for call in self._doing(lambda: claim(holder_of(connector), most)):
             life = self.lives[call.id]
             assert life.connector == connector, "I1 a call of another connector or tenant"
             assert life.deadline > self._now(), "I2 handed out at its deadline"
             assert call.fence > life.fence, "I15 a hand-out raises the fence"
             life.fence, life.lease_until = call.fence, self._lease()
             self.seen.append((call.id, call.fence))
+            if call.begun:
+                assert not life.effects, "I3 effects that nobody asked to begin"
+                life.started.append(call.fence)
 
     def _lease(self) -> datetime:
         return self._now() + timedelta(seconds=calls.LEASE_S)
@@ -133,13 +137,15 @@ class Honest(RuleBasedStateMachine):
             return
         assert holder.connector_id == life.connector.id, "I13 begun by another"
         assert fence == life.fence, "I13 begun under an old fence"
-        assert before == State.LEASED, "I13 begun without a lease"
+        is_again = before == State.RUNNING and not life.effects  # it is only told once more
+        assert before == State.LEASED or is_again, "I13 begun without a lease"
         assert life.deadline > self._now(), "I12 begun after its deadline"
         assert life.lease_until and life.lease_until > self._now(), "I12 begun after its lease"
         assert not life.cancelled, "I12 begun after it was cancelled"
         assert not (life.effects and life.started), "I3 effects twice"
-        life.started.append(fence)
-        life.lease_until = self._lease()
+        if not is_again:
+            life.started.append(fence)
+            life.lease_until = self._lease()
 
     @rule(of=st.integers(0, 2))
     def renew(self, of: int) -> None:
@@ -184,7 +190,9 @@ class Honest(RuleBasedStateMachine):
     def _release(self, call_id: UUID, fence: int) -> None:
         life, before = self.lives[call_id], self._state(call_id)
         if self._doing(lambda: calls.release(holder_of(life.connector), call_id, fence)):
-            assert (before, fence) == (State.LEASED, life.fence), "released what is not leased"
+            is_harmless = before == State.RUNNING and not life.effects
+            assert before == State.LEASED or is_harmless, "released what has effects"
+            assert fence == life.fence, "released under an old fence"
 
     @precondition(lambda self: self.lives)
     @rule(data=st.data())

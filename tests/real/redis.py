@@ -41,9 +41,9 @@ class Redis:
 
 
 @contextmanager
-def running() -> Iterator[Redis]:
+def running(port: int | None = None) -> Iterator[Redis]:
     """Start one with nothing on disk. What a test has killed is not killed again."""
-    port = free_port()
+    port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="opscenter-redis-") as folder:
         program = peers.programs_of(peers.named("redis-server")) / "redis-server"
         listen = ["--bind", "127.0.0.1", "--port", str(port)]

@@ -13,7 +13,6 @@ from opscenter_connector.confined import family, kernel, landlock
 from opscenter_connector.confined.order import FIRST_FD, Confinement, Order
 
 PARKED = 200  # above every number that a file is to get
-NICE = 5  # the person at this machine comes first
 FAILED = 127  # as a shell has it for a program that could not be started
 
 
@@ -36,7 +35,6 @@ def _become(order: Order, out: int, err: int, folders: Sequence[int], failed: in
     os.closerange(failed + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     os.chdir(order.cwd)
     os.umask(0o022)
-    os.nice(NICE)
     with contextlib.suppress(OSError):  # the kernel is to end this before what people work in
         Path("/proc/self/oom_score_adj").write_text("1000")
     _bound(order)

@@ -24,17 +24,7 @@ ISOLATED = (
     "--hostname",
     "sandbox",
 )
-SYSTEM = ("/usr", "/nix/store", "/gnu/store")
 MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")  # links into /usr on most systems
-SETTINGS = (
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/alternatives",
-    "/etc/ssl/certs",
-    "/etc/localtime",
-    "/etc/mime.types",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +90,13 @@ def _limited(bounds: Bounds, argv: Sequence[str]) -> list[str]:
 
 def _system(machine: Machine, files: Sequence[str]) -> list[str]:
     argv: list[str] = []
-    for path in SYSTEM:
+    for path in ("/usr", *shell.SYSTEM):
         argv += ["--ro-bind-try", path, path]
     for path, target in machine.links:
         argv += ["--symlink", target, path]
     for path in machine.folders:
         argv += ["--ro-bind", path, path]
-    for path in SETTINGS:
+    for path in shell.SETTINGS:
         argv += ["--ro-bind-try", path, path]
     argv += ["--proc", "/proc", "--dev", "/dev"]
     for size, path in (

@@ -13,6 +13,16 @@ from opscenter_connector.sandbox import shell
 LEAST_ABI = 3  # before it, a file could be emptied that may not be written
 WANTED_ABI = 6  # before it, a command may send signals to the person's other programs
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+# These say how many processors there are, and no more of anybody than that.
+MACHINE = (
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/loadavg",
+    "/proc/uptime",
+    "/proc/version",
+    "/proc/filesystems",
+)
 READ = (
     "/usr",
     "/bin",
@@ -20,15 +30,9 @@ READ = (
     "/lib32",
     "/lib64",
     "/sbin",
-    "/nix/store",
-    "/gnu/store",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/alternatives",
-    "/etc/ssl/certs",
-    "/etc/localtime",
-    "/etc/mime.types",
+    *shell.SYSTEM,
+    *shell.SETTINGS,
+    *MACHINE,
 )
 
 

@@ -71,18 +71,17 @@ class Pins:
     def _files(self) -> Iterator[tuple[str, os.stat_result]]:
         for pinned in self._pinned:
             full = f"{self._top}/{pinned}"
-            with suppress(OSError):
-                status = os.lstat(full)
-                if stat.S_ISREG(status.st_mode):
-                    yield pinned, status
+            status = _found(full)
+            if status is None or stat.S_ISLNK(status.st_mode):
+                continue  # what a link leads to is pinned by its own name
+            if stat.S_ISREG(status.st_mode):
+                yield pinned, status
             for folder, folders, files in os.walk(full):
                 folders[:] = [name for name in folders if name not in LARGE]
                 for name in files:
-                    path = f"{folder}/{name}"
-                    with suppress(OSError):
-                        status = os.lstat(path)
-                        if stat.S_ISREG(status.st_mode):
-                            yield path[len(self._top) + 1 :], status
+                    status = _found(f"{folder}/{name}")
+                    if status is not None and stat.S_ISREG(status.st_mode):
+                        yield f"{folder}/{name}"[len(self._top) + 1 :], status
 
     def _read(self, path: str, status: os.stat_result) -> Pin | None:
         try:
@@ -90,6 +89,13 @@ class Pins:
         except OSError:
             return None
         return Pin(_stamp(status), stat.S_IMODE(status.st_mode), content)
+
+
+def _found(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int, int]:

@@ -20,6 +20,18 @@ def root(path: Path) -> Root:
     return Root(path=real, device=found.st_dev, inode=found.st_ino)
 
 
+def known(path: Path, roots: Sequence[Root]) -> Root:
+    """The one of the start with that path. Raises SandboxError where there is none."""
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError):
+        real = path
+    found = next((one for one in roots if one.path in (path, real)), None)
+    if found is None:
+        raise SandboxError(f"{path} is not a folder that was allowed at the start")
+    return found
+
+
 @contextmanager
 def opened(roots: Sequence[Root]) -> Iterator[list[int]]:
     """Each as an open folder. Raises SandboxError where it is gone or another one by now."""

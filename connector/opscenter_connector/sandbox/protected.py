@@ -59,9 +59,9 @@ ANYWHERE = frozenset(
 # Right in an allowed folder: those that are there are read-only, new ones are nobody's danger.
 READ_ONLY_AT_TOP = frozenset({".env", ".github"})
 # In a git directory: what git runs, or what leads it to other settings.
-IN_GIT = frozenset(
-    {"hooks", "config", "config.worktree", "commondir", "info", "modules", "worktrees"}
-)
+IN_GIT = frozenset({"hooks", "config", "config.worktree", "commondir", "modules", "worktrees"})
+# Git writes other files there itself; this one says which of its filters run.
+IN_GIT_INFO = frozenset({"attributes"})
 GIT = ".git"
 # A folder with these is a git directory, whatever its name.
 GIT_PARTS = frozenset({"HEAD", "objects", "refs"})
@@ -69,6 +69,10 @@ GIT_PARTS = frozenset({"HEAD", "objects", "refs"})
 
 def anywhere(name: str) -> bool:
     return name.casefold() in ANYWHERE
+
+
+def inside_git(name: str, *, info: bool) -> bool:
+    return name.casefold() in (IN_GIT_INFO if info else IN_GIT)
 
 
 def is_git(name: str) -> bool:

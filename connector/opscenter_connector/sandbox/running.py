@@ -25,8 +25,8 @@ async def run(
     """What came of it. Nothing of it runs any more. Raises SandboxError where it was not run."""
     limits = limits or Limits()
     began_s = time.monotonic()
-    known = {one.path: one for one in standing.roots}
-    allowed = [known.get(path) or places.root(path) for path in roots]
+    known = standing.roots
+    allowed = [places.known(path, known) if known else places.root(path) for path in roots]
     where = places.below(cwd, allowed)
     bounds = shell.bounds(limits, within_s)
     shell.script(command, blobs_before=0)  # what no shell takes is refused before anything is done

@@ -8,6 +8,25 @@ from opscenter_connector.sandbox.layers import Limits, SandboxError
 
 BASH = "/bin/bash"
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+# What programs read besides /usr. No names, no keys, nothing of this machine's own.
+SYSTEM = ("/nix/store", "/gnu/store")
+SETTINGS = (
+    "/etc/alternatives",
+    "/etc/fonts",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/perl",
+    "/etc/protocols",
+    "/etc/python3",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+)
 MAX_COMMAND_BYTES = 2 * 1024 * 1024  # a frame of the tunnel has no more
 # The kernel takes 128 KiB as one argument. What is longer comes as a file.
 MAX_ARGUMENT_BYTES = 120_000

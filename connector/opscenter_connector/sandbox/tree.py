@@ -45,6 +45,7 @@ class _Folder:
     guarded: dict[str, Entry] = field(default_factory=dict)
     linked: dict[str, Linked] = field(default_factory=dict)
     is_git: bool = False
+    is_git_info: bool = False
 
 
 def entry_of(path: str) -> Entry:
@@ -124,6 +125,7 @@ class Tree:
             entries = list(found)
         names = {entry.name for entry in entries}
         folder.is_git = bool(at) and names >= protected.GIT_PARTS
+        folder.is_git_info = at.casefold().endswith(f"{protected.GIT}/info")
         for entry in entries:
             self._take(folder, entry)
         return folder
@@ -134,7 +136,10 @@ class Tree:
         if is_folder:
             folder.folders.append(name)
         status = None if is_folder else entry.stat(follow_symlinks=False)
-        if protected.anywhere(name) or (folder.is_git and name.casefold() in protected.IN_GIT):
+        if protected.anywhere(name) or (
+            (folder.is_git or folder.is_git_info)
+            and protected.inside_git(name, info=folder.is_git_info)
+        ):
             folder.guarded[name] = entry_of(entry.path)
         if status and status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
             folder.linked[name] = Linked(status.st_dev, status.st_ino, status.st_nlink)
