@@ -8,7 +8,7 @@ import anyio
 from opscenter_connector import __version__, backoff, sandbox
 from opscenter_connector.announcing import Announcer
 from opscenter_connector.frames import Announced
-from opscenter_connector.happenings import Happening
+from opscenter_connector.happenings import Happening, SandboxFound
 from opscenter_connector.local import commanding
 from opscenter_connector.local.builtin import TOOLS, Builtin
 from opscenter_connector.local.defining import Tool
@@ -34,6 +34,7 @@ class BuiltinServer:
     ) -> None:
         self.spec = ServerSpec(name=LocalSpec.NAME, call_limit_s=local.call_limit_s)
         self._local = local
+        self._told = told
         self._announcer = Announcer(self.spec.name, self.spec.transport, announce, told)
         self._builtin: Builtin | None = None
         self._news = anyio.Event()
@@ -69,12 +70,14 @@ class BuiltinServer:
 
     async def _serve(self, roots: Roots) -> None:
         standing, problem = await surveyed(self._local, roots)
+        if not self._local.read_only:
+            self._told(_found(standing, problem))
         tools = offered(self._local, standing)
         layer = Layer.NONE if standing is None else standing.layer
         self._builtin = builtin = Builtin(roots, tools, layer=layer.value)
         self._now(
             "ready",
-            title=TITLE,
+            title=f"{TITLE}, sandbox: {layer.value}",
             version=__version__,
             error=problem,
             tools=tuple(builtin.definitions),
@@ -125,6 +128,13 @@ async def surveyed(local: LocalSpec, roots: Roots) -> tuple[Standing | None, str
     except SandboxError as error:
         return None, f"bash is not offered: {error}"
     return standing, ""
+
+
+def _found(standing: Standing | None, problem: str) -> SandboxFound:
+    if standing is None:
+        return SandboxFound(layer="", held=0, why=problem)
+    held = sum(canary.held for canary in standing.canaries)
+    return SandboxFound(layer=standing.layer.value, held=held, why=standing.why)
 
 
 def offered(local: LocalSpec, standing: Standing | None) -> tuple[Tool, ...]:

@@ -14,6 +14,7 @@ import pytest
 from opscenter_connector import sandbox
 from opscenter_connector.builtinserver import BuiltinServer
 from opscenter_connector.frames import Announced
+from opscenter_connector.happenings import Happening, SandboxFound
 from opscenter_connector.local import commanding
 from opscenter_connector.local.builtin import TOOLS, Builtin
 from opscenter_connector.local.roots import Roots
@@ -146,7 +147,8 @@ class serving:  # noqa: N801 - it is used as a function
     def __init__(self, spec: LocalSpec) -> None:
         self.announced: list[Announced] = []
         self._news = asyncio.Event()
-        self.server = BuiltinServer(spec, self._announce, lambda _: None)
+        self.told: list[Happening] = []
+        self.server = BuiltinServer(spec, self._announce, self.told.append)
         self._task: asyncio.Task[None]
 
     def _announce(self, announced: Announced) -> None:
@@ -186,8 +188,12 @@ async def test_it_offers_what_the_person_allows(
 ) -> None:
     spec = LocalSpec(allowed_paths=(root,), quarantine=tmp_path / "quarantine")
     every = {tool.name for tool in TOOLS} | {"bash"}
-    async with serving(spec) as server:
+    watched = serving(spec)
+    async with watched as server:
         assert names(server) == every
+        (found,) = [one for one in watched.told if isinstance(one, SandboxFound)]
+        assert found.layer == server.layer
+        assert server.announced.title.endswith(f"sandbox: {server.layer}")
         assert all(str(root) in tool["description"] for tool in server.announced.tools)
     async with serving(replace(spec, read_only=True)) as server:
         assert names(server) == {"read_file", "glob", "grep", "list_directory"}
