@@ -37,8 +37,8 @@ def execute(server: Gateway, key: str, project: Path, tmp_path: Path) -> Iterato
     with _connector(server, key, project, tmp_path), _client(server, key) as client:
         _ready(client, tmp_path / "log")
 
-        def run(tool: str, /, **arguments: Any) -> dict[str, Any]:
-            body = {"server": "local", "tool": tool, "arguments": arguments}
+        def run(tool: str, /, within_s: float = 60, **arguments: Any) -> dict[str, Any]:
+            body = {"server": "local", "tool": tool, "arguments": arguments, "timeout_s": within_s}
             answer = client.post("/api/mcp/execute", json=body)
             assert answer.status_code == 200, answer.text
             said: dict[str, Any] = answer.json()
@@ -110,3 +110,43 @@ def test_it_reads_a_file_of_the_allowed_folder_and_no_other(
     refused = execute("read_file", path="/etc/passwd")
     assert refused["isError"] is True
     assert "outside the allowed folders" in refused["content"][0]["text"]
+
+
+def test_it_edits_and_runs_what_it_has_edited(execute: Execute, project: Path) -> None:
+    execute("write_file", path="src/bake.sh", content="echo bread\n")
+    change = {"old_string": "bread", "new_string": "rolls for Zoë"}
+    edited = execute("edit_file", path="src/bake.sh", **change)
+    assert edited["structuredContent"]["replacements"] == 1
+    ran = execute("bash", command="bash bake.sh; pwd; exit 3", cwd="src")
+    assert ran["structuredContent"]["stdout"] == f"rolls for Zoë\n{project / 'src'}\n"
+    assert (ran["structuredContent"]["returncode"], ran["isError"]) == (3, True)
+    assert ran["_meta"] == {"opscenter/sandbox": "bubblewrap", "opscenter/exit": 3}
+    found = execute("grep", pattern="rolls", include="*.sh")
+    assert found["structuredContent"]["matches"] == ["src/bake.sh:1:echo rolls for Zoë"]
+
+
+def test_a_deadline_ends_a_command_and_all_that_it_started(execute: Execute, project: Path) -> None:
+    ran = execute("bash", command="(sleep 60; touch late) & sleep 60", timeout=60, within_s=4)
+    assert ran["structuredContent"]["ended"] == "timeout"
+    assert ran["structuredContent"]["duration_s"] < 4
+    assert execute("list_directory")["structuredContent"]["count"] == 1
+
+
+def test_a_call_that_is_cancelled_is_ended_on_the_machine(
+    execute: Execute, server: Gateway, key: str, project: Path
+) -> None:
+    with _client(server, key) as client:
+        body = {"server": "local", "tool": "bash", "wait": False}
+        body["arguments"] = {"command": "touch begun; sleep 30; touch late", "timeout": 60}
+        call = client.post("/api/mcp/execute", json=body).json()["call_id"]
+        eventually((project / "begun").exists, READY_S)
+        client.post(f"/api/mcp/calls/{call}/cancel").raise_for_status()
+        ended = eventually(lambda: _finished(client, call))
+    assert ended["state"] == "cancelled"
+    alone = execute("bash", command="sleep 1; ls")["structuredContent"]["stdout"]
+    assert alone == "bakery.txt\nbegun\n"
+
+
+def _finished(client: httpx.Client, call: str) -> dict[str, Any] | None:
+    said: dict[str, Any] = client.get(f"/api/mcp/calls/{call}").json()
+    return said if said.get("finished_at") else None

@@ -5,15 +5,18 @@ from typing import Any
 
 import anyio
 
-from opscenter_connector import __version__, backoff
+from opscenter_connector import __version__, backoff, sandbox
 from opscenter_connector.announcing import Announcer
 from opscenter_connector.frames import Announced
-from opscenter_connector.happenings import Happening
-from opscenter_connector.local.builtin import Builtin
+from opscenter_connector.happenings import Happening, SandboxFound
+from opscenter_connector.local import commanding
+from opscenter_connector.local.builtin import TOOLS, Builtin
+from opscenter_connector.local.defining import Tool
 from opscenter_connector.local.roots import Roots
 from opscenter_connector.localserver import Progressed
+from opscenter_connector.sandbox import Layer, SandboxError, Standing
 from opscenter_connector.servers import NotRunningError
-from opscenter_connector.settings import LocalSpec, ServerSpec
+from opscenter_connector.settings import AUTO, LocalSpec, ServerSpec
 
 TITLE = "Ops-Center local tools"
 # The tool comes back by itself before the call ends, and says what it has until then.
@@ -31,6 +34,7 @@ class BuiltinServer:
     ) -> None:
         self.spec = ServerSpec(name=LocalSpec.NAME, call_limit_s=local.call_limit_s)
         self._local = local
+        self._told = told
         self._announcer = Announcer(self.spec.name, self.spec.transport, announce, told)
         self._builtin: Builtin | None = None
         self._news = anyio.Event()
@@ -38,6 +42,11 @@ class BuiltinServer:
     @property
     def announced(self) -> Announced:
         return self._announcer.last
+
+    @property
+    def layer(self) -> str:
+        """What holds commands here; nothing, until it has proved itself."""
+        return Layer.NONE.value if self._builtin is None else self._builtin.layer
 
     async def run(self) -> None:
         """Hold the folders open until the scope around this is cancelled."""
@@ -54,14 +63,25 @@ class BuiltinServer:
                 await anyio.sleep(delay_s)
                 continue
             try:
-                await self._serve(Builtin(roots))
+                await self._serve(roots)
             finally:
                 self._builtin = None
                 roots.close()
 
-    async def _serve(self, builtin: Builtin) -> None:
-        self._builtin = builtin
-        self._now("ready", title=TITLE, version=__version__, tools=tuple(builtin.definitions))
+    async def _serve(self, roots: Roots) -> None:
+        standing, problem = await surveyed(self._local, roots)
+        if not self._local.read_only:
+            self._told(_found(standing, problem))
+        tools = offered(self._local, standing)
+        layer = Layer.NONE if standing is None else standing.layer
+        self._builtin = builtin = Builtin(roots, tools, layer=layer.value)
+        self._now(
+            "ready",
+            title=f"{TITLE}, sandbox: {layer.value}",
+            version=__version__,
+            error=problem,
+            tools=tuple(builtin.definitions),
+        )
         await anyio.sleep_forever()
 
     def _now(self, state: str, **known: Any) -> None:
@@ -89,3 +109,42 @@ class BuiltinServer:
             why = self.announced.error or "it is still starting"
             raise NotRunningError(f"the server {self.spec.name} is not running: {why}")
         return self._builtin
+
+
+async def surveyed(local: LocalSpec, roots: Roots) -> tuple[Standing | None, str]:
+    """What holds commands in these folders, and what a person has to know of it.
+
+    Nothing where the layer that the person demands does not hold: then there is no shell.
+    """
+    if local.read_only:
+        return None, ""
+    try:
+        standing = await sandbox.survey(
+            roots.paths,
+            forced=None if local.sandbox == AUTO else Layer(local.sandbox),
+            at_least=Layer(local.sandbox_at_least) if local.sandbox_at_least else None,
+            quarantine=local.quarantine,
+        )
+    except SandboxError as error:
+        return None, f"bash is not offered: {error}"
+    return standing, ""
+
+
+def _found(standing: Standing | None, problem: str) -> SandboxFound:
+    if standing is None:
+        return SandboxFound(layer="", held=0, why=problem)
+    held = sum(canary.held for canary in standing.canaries)
+    return SandboxFound(layer=standing.layer.value, held=held, why=standing.why)
+
+
+def offered(local: LocalSpec, standing: Standing | None) -> tuple[Tool, ...]:
+    """The tools that this machine has for an agent."""
+    if local.read_only:
+        return tuple(tool for tool in TOOLS if not tool.changes)
+    if standing is None:
+        return TOOLS
+    return (*TOOLS, commanding.tool(standing, _no_objection))
+
+
+def _no_objection(_: str) -> str | None:
+    return None

@@ -271,12 +271,12 @@ def _local(
     sources: _Sources, servers: tuple[ServerSpec, ...], files: Iterable[Path | None], state: Path
 ) -> LocalSpec | None:
     """The built-in server. What this program reads and keeps lies outside its folders."""
-    own = [*files, sources.path("api_key_file"), state, config_dir(sources.environ)]
+    own = [*files, sources.path("api_key_file"), config_dir(sources.environ)]
     allowed = sources.first("allowed_paths")
     said = sources.said.get("local", {})
     if allowed is sources.said.get("allowed_paths") is not None and "allowed_paths" in said:
         raise ConfigError("allowed_paths stands at the top of the file and in [local]; keep one")
-    return localconfig.read(said, allowed, servers, [path for path in own if path])
+    return localconfig.read(said, allowed, servers, [path for path in own if path], state)
 
 
 def _warnings(given: Mapping[str, Any], api_url: str) -> list[str]:

@@ -87,6 +87,15 @@ class ServerBabbled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxFound:
+    """What holds the commands of the built-in shell, as the self-test found it."""
+
+    layer: str  # bubblewrap, landlock, seatbelt, none; nothing if there is no shell
+    held: int  # attempts to get out that failed
+    why: str  # why no better layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The gateway does not take something that was announced, and says why."""
 
@@ -231,6 +240,7 @@ Happening = (
     | ServerChanged
     | ServerSaid
     | ServerBabbled
+    | SandboxFound
     | Refused
     | CallStarted
     | CallProgress

@@ -6,21 +6,25 @@ from typing import Any
 
 from opscenter_connector.local import refusals
 from opscenter_connector.mistakes import ConfigError
-from opscenter_connector.settings import MAX_CALL_S, LocalSpec, ServerSpec
+from opscenter_connector.settings import AUTO, MAX_CALL_S, LocalSpec, ServerSpec
 
 MAX_FOLDERS = 32  # each is named to the model in every description
 
 
 def read(
-    said: Mapping[str, Any], allowed: Any, servers: Iterable[ServerSpec], own: Iterable[Path]
+    said: Mapping[str, Any],
+    allowed: Any,
+    servers: Iterable[ServerSpec],
+    own: Iterable[Path],
+    state_dir: Path,
 ) -> LocalSpec | None:
     """The built-in server as [local] (`said`) and `allowed`, said elsewhere, have it.
 
-    `own` are this connector's files. Raises ConfigError.
+    `own` are this connector's files, besides those in `state_dir`. Raises ConfigError.
     """
     found = said.get("allowed_paths", []) if allowed is None else allowed
     raw = found if isinstance(found, list) else found.split(",")
-    own = [path.resolve() for path in own]
+    own = [path.resolve() for path in (*own, state_dir)]
     folders = tuple(_folder(text.strip(), own) for text in raw if text.strip())
     if not folders:
         return None
@@ -31,8 +35,14 @@ def read(
             f"a server is named {LocalSpec.NAME!r}, as the built-in one is; give it another name, "
             "or allow no paths"
         )
-    limit_s = float(said.get("call_limit_s", MAX_CALL_S))
-    return LocalSpec(allowed_paths=folders, call_limit_s=min(limit_s, MAX_CALL_S))
+    return LocalSpec(
+        allowed_paths=folders,
+        quarantine=state_dir / "quarantine",
+        sandbox=said.get("sandbox", AUTO),
+        sandbox_at_least=said.get("sandbox_at_least", ""),
+        read_only=said.get("read_only", False),
+        call_limit_s=min(float(said.get("call_limit_s", MAX_CALL_S)), MAX_CALL_S),
+    )
 
 
 def _folder(text: str, own: Iterable[Path]) -> Path:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from opscenter_connector.policy import Policy
 
 MAX_IN_FLIGHT = 16  # the tunnel's bound for one connector
+AUTO = "auto"
 MAX_CALL_S = 600.0  # the tunnel's longest deadline; a tool may be given less
 
 
@@ -46,6 +47,10 @@ class LocalSpec:
     NAME: ClassVar[str] = "local"  # no other server may have it while this one is there
 
     allowed_paths: tuple[Path, ...]  # absolute, as the person wrote them; at least one
+    quarantine: Path  # for what commands have planted; outside these folders
+    sandbox: str = AUTO  # or the one layer that is to hold commands
+    sandbox_at_least: str = ""  # no command where none as good holds
+    read_only: bool = False  # without the tools that change anything
     call_limit_s: float = MAX_CALL_S  # as a server's
 
 

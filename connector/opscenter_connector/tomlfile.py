@@ -83,9 +83,19 @@ KEYS = {
     "policy": TABLE,  # policing/reading.py knows what stands in it
     **WORD,
 }
+LAYER = Kind(
+    said='"bubblewrap", "landlock" or "seatbelt"',
+    fits=lambda value: value in {"bubblewrap", "landlock", "seatbelt"},
+)
 LOCAL_KEYS = {
     "allowed_paths": TEXTS,
     "call_limit_s": NUMBER,
+    "read_only": Kind(said="true or false", fits=lambda value: type(value) is bool),
+    "sandbox": Kind(
+        said='"auto", "bubblewrap", "landlock", "seatbelt" or "none"',
+        fits=lambda value: value in {"auto", "none"} or LAYER.fits(value),
+    ),
+    "sandbox_at_least": LAYER,
 }
 SERVER_KEYS = {
     "command": TEXT,

@@ -111,6 +111,17 @@ def _server_babbled(it: h.ServerBabbled) -> Line:
     return Line(level="debug", text=text)
 
 
+def _sandbox_found(it: h.SandboxFound) -> Line:
+    why = f" ({it.why})" if it.why else ""
+    if not it.layer:
+        return Line(level="error", text=it.why, mark="!")
+    if it.layer == "none":
+        text = f"no sandbox holds commands here{why}; a person is asked before each of them"
+        return Line(level="warning", text=text, mark="!")
+    text = f"{it.layer} holds commands: {counted(it.held, 'attempt')} to get out failed"
+    return Line(level="info", text=f"{text}; no better sandbox{why}" if why else text, mark="+")
+
+
 def _refused(it: h.Refused) -> Line:
     where = f", {it.field}" if it.field else ""
     text = f"the gateway does not take {it.what} {it.name}{where}: {it.reason}"
@@ -222,6 +233,7 @@ _SAY: dict[type[Any], Callable[[Any], Line]] = {
     h.ServerChanged: _server_changed,
     h.ServerSaid: _server_said,
     h.ServerBabbled: _server_babbled,
+    h.SandboxFound: _sandbox_found,
     h.Refused: _refused,
     h.CallStarted: _call_started,
     h.CallProgress: _call_progress,

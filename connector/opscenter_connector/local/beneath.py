@@ -9,6 +9,7 @@ import ctypes
 import errno
 import functools
 import os
+import stat
 import struct
 import sys
 from collections.abc import Sequence
@@ -67,7 +68,9 @@ def _libc() -> ctypes.CDLL:
 
 
 def _by_kernel(folder: int, path: str, flags: int, mode: int, resolve: int) -> int:
-    how = struct.pack("QQQ", flags | ALWAYS, mode, resolve)
+    # With O_PATH nothing is opened, and openat2 takes none of the flags that are about that.
+    flags |= os.O_CLOEXEC if flags & os.O_PATH else ALWAYS
+    how = struct.pack("QQQ", flags, mode, resolve)
     for _ in range(TRIES):
         descriptor: int = _libc().syscall(
             ctypes.c_long(OPENAT2),
@@ -92,15 +95,22 @@ def _step_by_step(folder: int, parts: Sequence[str], flags: int, mode: int) -> i
     at = folder
     try:
         for part in above:
-            below = os.open(part, FOLDER | os.O_NOFOLLOW | ALWAYS, dir_fd=at)
+            below = _step(at, part, FOLDER, 0)
             _close(at, folder)
             at = below
-        return os.open(last, flags | os.O_NOFOLLOW | ALWAYS, mode, dir_fd=at)
-    except NotADirectoryError:
-        # Linux says this of a link that was to be a folder.
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), "/".join(parts)) from None
+        return _step(at, last, flags, mode)
     finally:
         _close(at, folder)
+
+
+def _step(at: int, part: str, flags: int, mode: int) -> int:
+    try:
+        return os.open(part, flags | os.O_NOFOLLOW | ALWAYS, mode, dir_fd=at)
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.stat(part, dir_fd=at, follow_symlinks=False).st_mode):
+            # Linux says that it is no folder, where openat2 says what it is.
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), part) from None
+        raise
 
 
 def _close(descriptor: int, but_not: int) -> None:

@@ -10,7 +10,14 @@ import anyio
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from opscenter_connector.local import reading
+from opscenter_connector.local import (
+    editing,
+    globbing,
+    grepping,
+    listing,
+    reading,
+    writing,
+)
 from opscenter_connector.local.answers import Answer, refusal
 from opscenter_connector.local.defining import Tool
 from opscenter_connector.local.errand import Errand
@@ -19,16 +26,29 @@ from opscenter_connector.local.roots import Roots
 
 log = logging.getLogger(__name__)
 
-TOOLS: tuple[Tool, ...] = (reading.TOOL,)
+TOOLS: tuple[Tool, ...] = (
+    reading.TOOL,
+    writing.TOOL,
+    editing.TOOL,
+    globbing.TOOL,
+    grepping.TOOL,
+    listing.TOOL,
+)
 
+NO_BACKGROUND = (
+    "nothing runs in the background here: all that a command starts ends with it. Leave the "
+    "argument away, and give the command a timeout that is long enough"
+)
+BACKGROUND = {"background": NO_BACKGROUND, "run_in_background": NO_BACKGROUND}
 MAX_SAID = 300  # characters of what was wrong about an argument: a value may be a megabyte
 
 
 class Builtin:
-    """The tools of the server `local`, for these folders."""
+    """The tools of the server `local`, for these folders. `layer` is what holds commands."""
 
-    def __init__(self, roots: Roots, tools: Sequence[Tool] = TOOLS) -> None:
+    def __init__(self, roots: Roots, tools: Sequence[Tool] = TOOLS, *, layer: str = "none") -> None:
         self.roots = roots
+        self.layer = layer
         self._tools = {tool.name: tool for tool in tools}
         self.definitions = [self._defined(tool) for tool in tools]
         self._checks = {
@@ -37,6 +57,11 @@ class Builtin:
 
     async def call(self, name: str, arguments: Mapping[str, Any], *, within_s: float) -> Answer:
         """The result, as MCP has it. What the tool cannot do is a result that says so."""
+        done = await self._answered(name, arguments, within_s)
+        done["_meta"] = {"opscenter/sandbox": self.layer} | done.get("_meta", {})
+        return done
+
+    async def _answered(self, name: str, arguments: Mapping[str, Any], within_s: float) -> Answer:
         try:
             tool = self._tools[name]
         except KeyError:
@@ -61,6 +86,8 @@ class Builtin:
     def _wrong(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
         unknown = sorted(arguments.keys() - tool.arguments.keys())
         if unknown:
+            if reason := BACKGROUND.get(unknown[0]):
+                return reason
             there = ", ".join(tool.arguments)
             named = unknown[0][:MAX_SAID]
             return f"{tool.name} has no argument {named!r}; there are {there}"
@@ -69,8 +96,12 @@ class Builtin:
 
 
 async def _done(tool: Tool, errand: Errand, arguments: Mapping[str, Any]) -> Answer:
-    """In a thread. One that only reads is left to itself when nobody waits; others are awaited."""
+    """One in a thread that only reads is left to itself when nobody waits; others are awaited."""
     try:
+        if tool.wait is not None:
+            return await tool.wait(errand, arguments)
+        if tool.run is None:
+            raise TypeError(f"{tool.name} has nothing to do")
         return await anyio.to_thread.run_sync(
             tool.run, errand, arguments, abandon_on_cancel=not tool.changes
         )

@@ -1,6 +1,6 @@
 """How a tool is defined to those who call it: its schemas, and what it does to the machine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,10 @@ READ_ONLY = {"readOnlyHint": True, "openWorldHint": False}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """One tool. `run` is called in a thread, with arguments that the schema has passed."""
+    """One tool: what is to `run` in a thread, or to `wait` for on the loop. One of the two.
+
+    Both are called with arguments that the schema has passed.
+    """
 
     name: str
     title: str
@@ -24,7 +27,8 @@ class Tool:
     fields: dict[str, Schema]
     always: tuple[str, ...]  # of the fields
     hints: dict[str, Any]
-    run: Callable[[Errand, Arguments], Answer]
+    run: Callable[[Errand, Arguments], Answer] | None = None
+    wait: Callable[[Errand, Arguments], Awaitable[Answer]] | None = None
 
     @property
     def changes(self) -> bool:

@@ -18,7 +18,7 @@ _SAY: dict[int, Callable[[str], str]] = {
         f"there is no {path}. List its folder with list_directory, or look for it with glob"
     ),
     errno.ENOTDIR: lambda path: (
-        f"a part of {path} is a file, not a folder. Look at what is there with list_directory"
+        f"{path} is no folder, or a part of it is none. Look at what is there with list_directory"
     ),
     errno.EISDIR: lambda path: f"{path} is a folder. List it with list_directory",
     errno.ELOOP: lambda path: (

@@ -11,11 +11,13 @@ from pathlib import Path
 # Of the system, on Linux and macOS: neither they nor anything in them.
 SYSTEM = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin"),
-    *("/sys", "/usr/bin", "/usr/lib", "/usr/sbin", "/var/lib", "/var/run"),
+    *("/sys", "/usr/bin", "/usr/lib", "/usr/local/bin", "/usr/local/lib", "/usr/local/sbin"),
+    *("/usr/sbin", "/var/lib", "/var/run"),
     *("/Library", "/System", "/private/etc"),
 )
 # Everybody's: others could put something in the way of a tool, and programs rely on what is there.
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/private/tmp", "/private/var/tmp")  # noqa: S108 (they are refused, not used)
+HOMES = ("/home", "/root", "/Users", "/var/root")
 # In a home, where keys and the settings of other programs are.
 SECRET = (".aws", ".config", ".docker", ".gnupg", ".kube", ".local/share/keyrings", ".ssh")
 SECRET_MACOS = ("Library",)
@@ -47,7 +49,7 @@ def _of_system(path: Path) -> str:
 
 
 def _of_home(path: Path, homes: Sequence[Path]) -> str:
-    for home in homes:
+    for home in (*homes, *map(Path, HOMES)):
         if _holds(path, home):
             return "it holds a whole home, with keys and settings; name the folder of a project"
         for name in (*SECRET, *SECRET_MACOS):

@@ -40,6 +40,22 @@ def checked(descriptor: int, spot: Spot) -> os.stat_result:
     return found
 
 
+def is_regular(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+def is_folder(spot: Spot) -> bool:
+    """What it is at this moment; whoever opens it next has to look again. Raises ToolError."""
+    try:
+        descriptor = spot.opened(os.O_RDONLY, links=True)
+    except OSError as error:
+        raise explained(error, spot.shown) from None
+    try:
+        return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def folder(spot: Spot, *, links: bool = True) -> Iterator[int]:
     """A descriptor of the folder, for listing it. Raises ToolError."""

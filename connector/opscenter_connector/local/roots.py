@@ -19,6 +19,7 @@ class Root:
     said: Path
     descriptor: int
     identity: tuple[int, int]
+    first: bool = False  # relative paths begin here
 
     def confirm(self) -> None:
         """The path must still lead to the folder that is held. Raises ToolError."""
@@ -48,6 +49,14 @@ class Spot:
         return str(self.root.path.joinpath(*self.parts))
 
     @property
+    def named(self) -> str:
+        """The shortest path by which the tools find it again."""
+        if not self.root.first:
+            return self.shown
+        # A name that begins like a home would be refused.
+        return "/".join(self.parts) if self.parts and self.parts[0] != "~" else self.shown
+
+    @property
     def folder(self) -> "Spot":
         return Spot(root=self.root, parts=self.parts[:-1])
 
@@ -70,7 +79,8 @@ class Roots:
         """Hold each of `folders` open. Raises OSError."""
         roots: list[Root] = []
         try:
-            roots.extend(_opened(said) for said in folders)  # those before one that fails, too
+            # Those before one that fails are there, too.
+            roots.extend(_opened(said, first=not at) for at, said in enumerate(folders))
         except OSError:
             cls(roots).close()
             raise
@@ -110,11 +120,17 @@ class Roots:
         return spot
 
 
-def _opened(said: Path) -> Root:
+def _opened(said: Path, *, first: bool) -> Root:
     path = said.resolve()
     descriptor = os.open(path, beneath.FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC)
     found = os.fstat(descriptor)
-    return Root(path=path, said=said, descriptor=descriptor, identity=(found.st_dev, found.st_ino))
+    return Root(
+        path=path,
+        said=said,
+        descriptor=descriptor,
+        identity=(found.st_dev, found.st_ino),
+        first=first,
+    )
 
 
 def _parts(said: str) -> tuple[str, ...]:
