@@ -66,19 +66,18 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str], stdin: TextIO) ->
     key, key_from, key_problem = _key(sources, stdin)
     api_url = _api_url(sources)
     state_dir = sources.path("state_dir") or instance.default(environ)
-    local = _local(sources, servers, (path, mcp_file), state_dir)
     settings = Settings(
         api_url=api_url,
         api_key=key,
         name=_name(sources),
         state_dir=state_dir,
         servers=servers,
-        local=local,
+        local=_local(sources, servers, (path, mcp_file), state_dir),
         user_id=str(sources.first("user_id") or "me"),
         transport=Transport(sources.first("transport") or Transport.AUTO),
         max_in_flight=_at_once(sources),
         ca_file=_ca_file(sources),
-        policy=_policy(sources, path, servers, local),
+        policy=_policy(sources, path, servers),
     )
     return Config(
         settings=settings,
@@ -160,20 +159,13 @@ def _servers(sources: _Sources, path: Path | None) -> tuple[tuple[ServerSpec, ..
     return mcpconfig.merged(own, theirs), mcp_file
 
 
-def _policy(
-    sources: _Sources,
-    path: Path | None,
-    servers: Iterable[ServerSpec],
-    local: LocalSpec | None,
-) -> Policy:
+def _policy(sources: _Sources, path: Path | None, servers: Iterable[ServerSpec]) -> Policy:
     """What the file says of it; no flag, no variable and no gateway says any of it."""
-    folders = local.allowed_paths if local else ()
-    roots = tuple(dict.fromkeys(str(way) for one in folders for way in (one, one.resolve())))
     found = sources.said.get("policy", {})
     if not path or not found:
-        return Policy(roots=roots)
+        return Policy()
     place = tomlfile.Place(path, tomlfile.text_of(path), ("policy",))
-    policy = reading.read(found, place, [spec.name for spec in servers], roots)
+    policy = reading.read(found, place, [spec.name for spec in servers])
     if path == Path(FILE).absolute() and "config" not in sources.given:
         reading.only_narrows(found, place)
     return policy

@@ -13,6 +13,7 @@ from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Happening
 from opscenter_connector.journal import Journal
 from opscenter_connector.link import Link
+from opscenter_connector.policing import effective
 from opscenter_connector.policing.admission import Admission, Desk, NoDesk
 from opscenter_connector.policing.gate import Gate
 from opscenter_connector.policing.pins import Pins
@@ -62,11 +63,14 @@ async def _worked(
     stop: asyncio.Event,
     desk: Desk,
 ) -> Ending:
+    questions = Questions()
+
     def announce(one: frames.Announced) -> None:
         runner.send(frames.Server(server=one))
 
-    servers = Servers(fronted(settings, announce, told))
-    admission = _admission(settings, servers, told, desk)
+    every = fronted(settings, announce, told)
+    servers = Servers(every)
+    admission = Admission(_gate(settings, every, questions, desk), questions, desk, servers, told)
     runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, admission, told)
     link = Link(
         _hello(settings), _openers(settings), Choice(settings.transport), runner, servers, told
@@ -99,12 +103,12 @@ def fronted(
     return servers
 
 
-def _admission(
-    settings: Settings, servers: Servers, told: Callable[[Happening], None], desk: Desk
-) -> Admission:
-    pins, questions = Pins(settings.state_dir / "definitions.json"), Questions()
-    gate = Gate(settings.policy, pins, questions, layer="none", attended=desk.attended)
-    return Admission(gate, questions, desk, servers, told)
+def _gate(settings: Settings, every: list[Server], questions: Questions, desk: Desk) -> Gate:
+    def layer() -> str:
+        return next((one.layer for one in every if isinstance(one, BuiltinServer)), "none")
+
+    pins = Pins(settings.state_dir / "definitions.json")
+    return Gate(effective.of(settings), pins, questions, layer=layer, attended=desk.attended)
 
 
 def _ending(kept: "asyncio.Task[None]", linked: "asyncio.Task[Ending]") -> Ending:

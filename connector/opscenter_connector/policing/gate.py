@@ -1,6 +1,6 @@
 """Decides about each call: by the policy, by what its tool was before, by what a person said."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,15 +33,26 @@ class Gate:
     """The policy in effect, with its memory."""
 
     def __init__(
-        self, rules: Policy, pins: Pins, questions: Questions, *, layer: str, attended: bool
+        self,
+        rules: Policy,
+        pins: Pins,
+        questions: Questions,
+        *,
+        layer: Callable[[], str],
+        attended: bool,
     ) -> None:
         self.policy = rules
-        self.layer = layer
-        self.version = policy.version_of(rules, layer)
+        self._layer = layer
+        self._versions: dict[str, str] = {}
         self._pins = pins
         self._questions = questions
         self._attended = attended and "terminal" in rules.approve_from
         self._digests: dict[tuple[str, str], tuple[Mapping[str, Any], str]] = {}
+
+    @property
+    def layer(self) -> str:
+        """What holds commands now."""
+        return self._layer()
 
     @property
     def asks_here(self) -> bool:
@@ -91,7 +102,7 @@ class Gate:
                 call.tool,
                 call.arguments,
                 self._digest(call.server, call.tool, call.definition),
-                self.version,
+                self._version(call.server),
             )
         except (ValueError, RecursionError):
             reason = "its arguments hold what JSON cannot say, so nobody can approve them"
@@ -103,6 +114,13 @@ class Gate:
         if said.approval is not None:
             reason = f"{reason}; {ANOTHER}"
         return Verdict(decision=Decision.ASK, reason=reason, digest=digest)
+
+    def _version(self, server: str) -> str:
+        """For servers besides the built-in one it does not matter what holds commands."""
+        layer = self.layer if server == LOCAL else ""
+        if layer not in self._versions:
+            self._versions[layer] = policy.version_of(self.policy, layer)
+        return self._versions[layer]
 
     def _counts(self, approval: frames.Approved | None, digest: str) -> bool:
         return approval is not None and approval.digest == digest and not self.here_only

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from opscenter_connector.sandbox import protected as names
+
 # Arguments that MCP servers give such names to hold paths, whatever they look like.
 USUAL = frozenset(
     """
@@ -16,15 +18,6 @@ USUAL = frozenset(
     """.split()  # noqa: SIM905 - shorter than a list
 )
 MAX_DEPTH = 20  # of arguments; deeper ones are taken for paths elsewhere
-
-# What other programs obey without being asked: who writes them gives orders to a person's tools.
-PROTECTED_NAMES = frozenset(
-    """
-    .git .gitmodules .gitattributes .gitconfig .githooks .husky .envrc .mcp.json .vscode .idea
-    .claude .codex .agents .cursor .npmrc .pypirc .netrc .bashrc .bash_profile .profile .zshrc
-    .zshenv .zprofile connector.toml
-    """.split()  # noqa: SIM905 - shorter than a list
-)
 
 
 def outside(
@@ -98,7 +91,7 @@ def protected(path: Any) -> str:
     if not isinstance(path, str):
         return ""
     for part in posixpath.normpath(path).split("/"):
-        if _plain(part) in PROTECTED_NAMES:
+        if names.anywhere(_plain(part)) or _plain(part) in names.READ_ONLY_AT_TOP:
             return ascii(part)[1:-1]
     return ""
 

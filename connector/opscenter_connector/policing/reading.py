@@ -54,9 +54,7 @@ RULE_KEYS = {
 }
 
 
-def read(
-    found: Mapping[str, Any], place: Place, servers: Iterable[str], roots: tuple[str, ...]
-) -> Policy:
+def read(found: Mapping[str, Any], place: Place, servers: Iterable[str]) -> Policy:
     """The policy that the table says. `place` is the table, `servers` are those there are."""
     check(found, KEYS, place)
     known = {*servers, LOCAL}
@@ -73,7 +71,6 @@ def read(
         protected=Decision(found.get("protected", Decision.ASK)),
         unconfined=Decision(found.get("unconfined", Decision.ASK)),
         approve_from=tuple(one for one in PLACES if one in found.get("approve_from", PLACES)),
-        roots=roots,
     )
 
 
