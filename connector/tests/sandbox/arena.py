@@ -81,7 +81,7 @@ class Arena:
 @contextmanager
 def arena(uid: int) -> Iterator[Arena]:
     """Everything in it belongs to that user."""
-    top = Path(tempfile.mkdtemp(prefix="opscenter-arena-", dir="/var/tmp"))  # noqa: S108
+    top = Path(tempfile.mkdtemp(prefix="opscenter-arena-", dir="/var/tmp"))
     tag = f"zz{secrets.token_hex(4)}"
     held: dict[str, socket.socket] = {}
     bystander = subprocess.Popen(

@@ -92,7 +92,9 @@ def test_it_ends(runaway: Runaway, layer: str, here: Arena, person: Person) -> N
     assert found["duration_s"] <= WITHIN_S + GRACE_S
     assert not running(here.tag + "_bomb"), "something of it is left"
     # The keeper itself goes a moment after it has reported.
-    until(lambda: of_user(person.uid) <= {person.process.pid, here.bystander.pid} | nurseries(person))
+    until(
+        lambda: of_user(person.uid) <= {person.process.pid, here.bystander.pid} | nurseries(person)
+    )
     assert found["rss_kib"] - before < GROWTH_KIB
 
 
