@@ -10,7 +10,7 @@ from contextlib import suppress
 from django.conf import settings
 
 from accounts import auth
-from mcp import bell, lastwords, living, registry, session, threads
+from mcp import bell, closing, lastwords, living, registry, threads
 from mcp.direct_worker import Worker
 from mcp.reaper import Reaper, Touched
 from mcp.threads import off_loop
@@ -68,7 +68,7 @@ def _ring(touched: Touched) -> None:
 
 async def say_goodbye() -> None:
     """End all sessions because the process stops: their machines come back, to another one."""
-    living.stop(session.RESTARTING, "The gateway is restarting.")
+    living.stop(closing.RESTARTING, "The gateway is restarting.")
     with suppress(TimeoutError):  # the server then cuts off who does not listen
         async with asyncio.timeout(STOP_S):
             for one in living.everyone():
@@ -96,7 +96,7 @@ async def end_closed_keys() -> None:
     closed = await auth.closed(shown)
     for one in living.everyone():
         if one.shown in closed:
-            one.end(session.WRONG_CREDENTIAL, closed[one.shown])
+            one.end(closing.WRONG_CREDENTIAL, closed[one.shown])
 
 
 async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:

@@ -10,16 +10,10 @@ import msgspec
 from channels.consumer import AsyncConsumer
 
 from mcp import entry, frames
+from mcp.closing import BAD_FRAME, BYE, RESTARTING, SILENT, SessionError
 from mcp.entry import Entered, NoEntryError
 from mcp.models import Connector
-from mcp.session import (
-    BAD_FRAME,
-    BYE,
-    RESTARTING,
-    SILENT,
-    Session,
-    SessionError,
-)
+from mcp.session import Session
 
 log = logging.getLogger(__name__)
 

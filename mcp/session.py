@@ -19,30 +19,14 @@ from mcp.closing import (
     BYE,
     NEWER_SESSION,
     NO_SUCH_VERSION,
-    RESTARTING,
-    SILENT,
     TOO_OFTEN,
-    WRONG_CREDENTIAL,
     SessionError,
     in_words,
 )
 from mcp.models import Connector
+from mcp.prompts import Prompts
 from mcp.states import Outcome, Verdict
 from mcp.threads import off_loop
-
-__all__ = [
-    "AWAY",
-    "BAD_FRAME",
-    "BYE",
-    "NEWER_SESSION",
-    "NO_SUCH_VERSION",
-    "RESTARTING",
-    "SILENT",
-    "TOO_OFTEN",
-    "WRONG_CREDENTIAL",
-    "Session",
-    "SessionError",
-]
 
 FRAMES_PER_S = 200  # nobody honest is near
 FRAMES_AT_ONCE = 1000
@@ -82,6 +66,7 @@ class Session:
         self._told_to_stop: set[calls.Held] = set()
         self._left = True  # calls wait that were not handed out, as far as we know
         self._progress_written: dict[calls.Held, float] = {}
+        self._prompts = Prompts(self._holder, principal.user_id)
         self._turn = 0
         living.add(self)
 
@@ -147,10 +132,11 @@ class Session:
         if self._over is not None:
             raise self._over
         self._left = True  # so that a place which comes free meanwhile is heard of
+        settled = await in_words(self._prompts.settled())
         due = await in_words(handout.due(self._holder))
         told, self._told_to_stop = self._told_to_stop, set(due.to_stop)
         self._left = due.left
-        return handout.frames_of(due, told)
+        return [*settled, *handout.frames_of(due, told)]
 
     async def next_due(self, timeout_s: float) -> list[frames.Frame]:
         """What is due, as soon as there is something; [] when the time is over or another asks.
@@ -251,6 +237,12 @@ class Session:
         await _give_back(self._holder, frame.id, frame.fence)
         return []
 
+    async def _ask(self, frame: frames.Ask) -> list[frames.Frame]:
+        return await self._prompts.ask(frame)
+
+    async def _decide(self, frame: frames.Decide) -> list[frames.Frame]:
+        return await self._prompts.decide(frame)
+
     async def _renew(self, frame: frames.Renew) -> list[frames.Frame]:
         if not frame.calls:  # an idle machine's sign of life
             return [frames.Renewed(held=[], lost=[], cancel=[])]
@@ -282,6 +274,8 @@ _ANSWERS: dict[type, Callable[[Session, Any], Awaitable[list[frames.Frame]]]] = 
     frames.Progress: Session._progress,
     frames.Result: Session._result,
     frames.Release: Session._release,
+    frames.Ask: Session._ask,
+    frames.Decide: Session._decide,
     frames.Renew: Session._renew,
     frames.Server: Session._server,
     frames.Ready: Session._ready,

@@ -130,6 +130,21 @@ async def surveyed(local: LocalSpec, roots: Roots) -> tuple[Standing | None, str
     return standing, ""
 
 
+async def layer_of(local: LocalSpec | None) -> str:
+    """What would hold commands now, tried for real."""
+    if local is None or local.read_only:
+        return Layer.NONE.value
+    try:
+        roots = Roots.opened(local.allowed_paths)
+    except OSError:
+        return Layer.NONE.value
+    try:
+        standing, _ = await surveyed(local, roots)
+    finally:
+        roots.close()
+    return (Layer.NONE if standing is None else standing.layer).value
+
+
 def _found(standing: Standing | None, problem: str) -> SandboxFound:
     if standing is None:
         return SandboxFound(layer="", held=0, why=problem)

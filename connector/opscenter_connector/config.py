@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from opscenter_connector import addresses, credential, instance, localconfig, mcpconfig, tomlfile
 from opscenter_connector.mistakes import ConfigError, CredentialError
+from opscenter_connector.policing import reading
+from opscenter_connector.policy import Policy
 from opscenter_connector.settings import MAX_IN_FLIGHT, LocalSpec, ServerSpec, Settings, Transport
 
 T = TypeVar("T")
@@ -75,6 +77,7 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str], stdin: TextIO) ->
         transport=Transport(sources.first("transport") or Transport.AUTO),
         max_in_flight=_at_once(sources),
         ca_file=_ca_file(sources),
+        policy=_policy(sources, path, servers),
     )
     return Config(
         settings=settings,
@@ -154,6 +157,18 @@ def _servers(sources: _Sources, path: Path | None) -> tuple[tuple[ServerSpec, ..
     mcp_file = sources.path("mcp_config")
     theirs = mcpconfig.read(_trusted_there(mcp_file), environ) if mcp_file else ()
     return mcpconfig.merged(own, theirs), mcp_file
+
+
+def _policy(sources: _Sources, path: Path | None, servers: Iterable[ServerSpec]) -> Policy:
+    """What the file says of it; no flag, no variable and no gateway says any of it."""
+    found = sources.said.get("policy", {})
+    if not path or not found:
+        return Policy()
+    place = tomlfile.Place(path, tomlfile.text_of(path), ("policy",))
+    policy = reading.read(found, place, [spec.name for spec in servers])
+    if path == Path(FILE).absolute() and "config" not in sources.given:
+        reading.only_narrows(found, place)
+    return policy
 
 
 def _trusted_there(path: Path) -> Path:

@@ -43,6 +43,7 @@ class Server(Protocol):
     @property
     def announced(self) -> Announced: ...
     async def run(self) -> None: ...
+    async def ready(self, within_s: float) -> object: ...
     async def call(
         self, params: dict[str, Any], progressed: Progressed, *, start_within_s: float
     ) -> dict[str, Any]: ...
@@ -207,6 +208,17 @@ class Servers:
             for server in self._servers.values():
                 tasks.start_soon(server.run)
             await anyio.sleep_forever()  # also where there is none: that is no reason to end
+
+    def is_ready(self, name: str) -> bool:
+        """Whether it is there and has said what it can do."""
+        return any(one.name == name and one.state == "ready" for one in self.announced)
+
+    def definition(self, server: str, tool: str) -> dict[str, Any] | None:
+        """What `server` says of `tool` now; the name must be the very same."""
+        for one in self.announced:
+            if one.name == server:
+                return next((found for found in one.tools if found.get("name") == tool), None)
+        return None
 
     def get(self, name: str) -> Server:
         """Raises NotRunningError."""

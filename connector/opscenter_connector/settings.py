@@ -6,6 +6,8 @@ from enum import Enum
 from pathlib import Path
 from typing import ClassVar
 
+from opscenter_connector.policy import Policy
+
 MAX_IN_FLIGHT = 16  # the tunnel's bound for one connector
 AUTO = "auto"
 MAX_CALL_S = 600.0  # the tunnel's longest deadline; a tool may be given less
@@ -66,3 +68,4 @@ class Settings:
     transport: Transport = Transport.AUTO
     max_in_flight: int = 4
     ca_file: Path | None = None  # besides what the system trusts
+    policy: Policy = field(default_factory=Policy)

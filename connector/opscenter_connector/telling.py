@@ -8,6 +8,7 @@ import dataclasses
 import queue
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
@@ -52,7 +53,7 @@ class Teller:
     def __init__(self, sink: Sink, level: str) -> None:
         self._sink = sink
         self._least = wording.LEVELS.index(level)
-        self._queue: queue.Queue[tuple[datetime, Happening | Entry] | None]
+        self._queue: queue.Queue[tuple[datetime, _Told] | None]
         self._queue = queue.Queue(WAITING_MOST)
         self._repeats = Repeats()
         self._dropped = 0
@@ -70,6 +71,10 @@ class Teller:
         line = wording.Line(level=level, text=clean(text, len(text) + 1), mark=mark)
         self._put(Entry(at=_now(), line=line, event="note", fields=fields))
 
+    def do(self, action: Callable[[], None]) -> None:
+        """On the sink's thread, in its turn, and then draw what has come of it. Never waits."""
+        self._put(action)
+
     def close(self) -> None:
         """Give what is left a moment to be shown."""
         try:
@@ -78,7 +83,7 @@ class Teller:
             return
         self._thread.join(CLOSE_S)
 
-    def _put(self, told: Happening | Entry) -> None:
+    def _put(self, told: "_Told") -> None:
         try:
             self._queue.put_nowait((_now(), told))
         except queue.Full:
@@ -106,12 +111,16 @@ class Teller:
                 ticked = time.monotonic()
                 self._sink.tick()
 
-    def _show(self, at: datetime, told: Happening | Entry) -> None:
+    def _show(self, at: datetime, told: "_Told") -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             self._write(_entry_of_dropped(dropped))
         if isinstance(told, Entry):
             self._write(told)
+            return
+        if not isinstance(told, Happening):
+            told()
+            self._sink.tick()
             return
         self._sink.see(told)
         line = wording.line(told)
@@ -123,6 +132,9 @@ class Teller:
     def _write(self, entry: Entry) -> None:
         if wording.LEVELS.index(entry.line.level) >= self._least:
             self._sink.show(entry)
+
+
+_Told = Happening | Entry | Callable[[], None]
 
 
 class Repeats:

@@ -52,7 +52,7 @@ async def test_it_speaks_the_older_revisions_and_reads_every_page(start: Start) 
     ready = await server.until(lambda one: one.state == "ready")
     assert (ready.title, ready.version, ready.era) == ("legacy", "0.9", "2025-06-18")
     named = [tool["name"] for tool in ready.tools]
-    assert named == ["say", "count", "wait", "large", "crash", "learn"]
+    assert named == ["say", "count", "wait", "large", "crash", "learn", "reword"]
 
 
 async def test_it_keeps_what_it_does_not_understand_in_a_result(start: Start) -> None:

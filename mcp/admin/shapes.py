@@ -14,6 +14,7 @@ SHOWN_CHARS = 32 * 1024  # of one JSON text: more is nothing that people read in
 
 COLOURS_OF_STATES = {
     "queued": "info",
+    "approval": "warning",
     "leased": "info",
     "running": "primary",
     "orphaned": "warning",

@@ -9,8 +9,9 @@ import pytest
 from accounts.tests import people
 from accounts.tests.people import Person
 from mcp import bell, beside, calls, frames, living, tools
+from mcp.closing import AWAY, BAD_FRAME, NEWER_SESSION, SILENT, TOO_OFTEN, SessionError
 from mcp.models import Connector
-from mcp.session import AWAY, BAD_FRAME, NEWER_SESSION, SILENT, TOO_OFTEN, Session, SessionError
+from mcp.session import Session
 from mcp.states import State
 from mcp.threads import off_loop
 from tests import tunnel

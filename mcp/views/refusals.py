@@ -13,8 +13,8 @@ from rest_framework.exceptions import APIException
 
 from accounts.auth import CredentialError, ScopeError, TooManyFailuresError
 from accounts.reads import DatabaseAwayError
+from mcp.closing import SessionError
 from mcp.frames import FrameError
-from mcp.session import SessionError
 
 log = logging.getLogger(__name__)
 
