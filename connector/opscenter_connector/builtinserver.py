@@ -158,8 +158,4 @@ def offered(local: LocalSpec, standing: Standing | None) -> tuple[Tool, ...]:
         return tuple(tool for tool in TOOLS if not tool.changes)
     if standing is None:
         return TOOLS
-    return (*TOOLS, commanding.tool(standing, _no_objection))
-
-
-def _no_objection(_: str) -> str | None:
-    return None
+    return (*TOOLS, commanding.tool(standing, sandbox.objection))

@@ -2,13 +2,17 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from opscenter_connector.local import expressions, globbing, grepping, listing, walking
+from opscenter_connector.local.builtin import Builtin
+from opscenter_connector.local.errand import Errand
 from tests import allowed
-from tests.allowed import Tools
+from tests.allowed import WITHIN_S, Tools
 
 root, tools = allowed.root, allowed.tools
 
@@ -274,3 +278,18 @@ def test_a_glob_says_what_it_means() -> None:
     assert not expressions.glob("[!a]").fullmatch("/")
     assert expressions.glob("\\*").fullmatch("*")
     assert expressions.glob("{a,b,}c,d").fullmatch("c,d")
+
+
+async def test_a_search_that_nobody_waits_for_is_told_to_stop(tools: Tools) -> None:
+    sent: list[Errand] = []
+
+    def run(errand: Errand, _: object) -> dict[str, object]:
+        sent.append(errand)
+        errand.called_back.wait(WITHIN_S)
+        return {}
+
+    builtin = Builtin(tools.builtin.roots, (replace(grepping.TOOL, run=run),))
+    with anyio.move_on_after(0.2) as patience:
+        await builtin.call("grep", {"pattern": "a"}, within_s=WITHIN_S)
+    assert patience.cancelled_caught
+    assert [errand.is_over for errand in sent] == [True]

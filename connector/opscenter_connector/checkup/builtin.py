@@ -5,13 +5,12 @@ import shlex
 from pathlib import Path
 
 from opscenter_connector import builtinserver
+from opscenter_connector.checkup import boundary
 from opscenter_connector.checkup.steps import FAILED, OK, WARNING, Check, Finding, Patient, Step
 from opscenter_connector.config import Config
 from opscenter_connector.local import beneath
 from opscenter_connector.local.roots import Roots
-from opscenter_connector.sandbox import Layer, Standing
-from opscenter_connector.settings import AUTO, LocalSpec
-from opscenter_connector.wording import counted
+from opscenter_connector.settings import LocalSpec
 
 SURVEY_S = 60.0  # a self-test takes a second, on a machine that is busy more
 
@@ -85,24 +84,6 @@ def _holds(local: LocalSpec) -> Check:
                 why="agents get the file tools and no shell",
                 fix=("sandbox and sandbox_at_least in [local] say what is demanded",),
             )
-        return _of(standing, local)
+        return boundary.found(standing)
 
     return check
-
-
-def _of(standing: Standing, local: LocalSpec) -> Finding:
-    if standing.layer is Layer.NONE:
-        demanded = "" if local.sandbox == AUTO else ", as [local] says"
-        return Finding(
-            state=WARNING,
-            seen=f"no sandbox holds commands here{demanded}",
-            why=f"a person is asked before each command. {standing.why}".strip(),
-            fix=("sudo apt-get install bubblewrap    # on Debian and Ubuntu",),
-        )
-    held = [canary.name for canary in standing.canaries if canary.held]
-    escaped = [canary.name for canary in standing.canaries if not canary.held]
-    seen = f"{standing.layer.value}: {counted(len(held), 'attempt')} to get out held"
-    if escaped:
-        seen += f", but not {', '.join(escaped)}"
-    better = f"no better one: {standing.why}" if standing.why else ""
-    return Finding(state=WARNING if escaped else OK, seen=f"{seen} ({', '.join(held)})", why=better)

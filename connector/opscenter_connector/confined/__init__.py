@@ -1,1 +1,1 @@
-"""What runs on the far side of a fork: it starts commands and ends them. Imports nothing of ours."""
+"""The far side of a fork, where commands are started and ended. Imports nothing else of ours."""

@@ -27,7 +27,7 @@ BYTES_PER_MESSAGE = 1024
 
 
 class Keeper:
-    """Ends a command at its bounds, when nobody wants it any more, and with its own first process."""
+    """Ends a command at its bounds, with its first process, and when nobody wants it any more."""
 
     def __init__(self, order: Order, control: socket.socket) -> None:
         self._order = order
@@ -46,17 +46,13 @@ class Keeper:
 
     def run(self, out: int, err: int, folders: Sequence[int]) -> Report:
         """Start it, watch it, end it."""
-        failed, failing = os.pipe()
-        leader = os.fork()
-        if leader == 0:
-            starting.become(self._order, out=out, err=err, folders=folders, failed=failing)
-        for fd in (out, err, failing, *folders):
-            os.close(fd)
-        problem = os.read(failed, BYTES_PER_MESSAGE).decode(errors="replace")
-        os.close(failed)
-        ended = BROKEN if problem else self._until_over(leader)
+        try:
+            leader = starting.started(self._order, out=out, err=err, folders=folders)
+        except OSError as error:
+            return Report(ended=BROKEN, detail=str(error))
+        ended = self._until_over(leader)
         left = self._end_all(leader)
-        return Report(ended=ended, status=self._status, detail=problem, left=left)
+        return Report(ended=ended, status=self._status, left=left)
 
     def _until_over(self, leader: int) -> str:
         poll = select.poll()

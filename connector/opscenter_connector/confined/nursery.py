@@ -4,6 +4,7 @@ Its input is a socket. Each message is one byte and, beside it, the files of one
 the control socket, both outputs, and the folders that it may write. The end of input is its end.
 """
 
+import gc
 import os
 import select
 import signal
@@ -46,6 +47,8 @@ class Nursery:
 
     def _take(self) -> bool:
         said, files, _, _ = socket.recv_fds(self._asked, 1, MAX_FILES)
+        for fd in files:
+            os.set_inheritable(fd, False)  # or a command would hold the line to its own keeper
         if not said:
             return False
         pid = os.fork()
@@ -81,4 +84,5 @@ def _keep(files: list[int]) -> None:
 def main() -> None:
     """What the connector starts. It has a session of its own: Ctrl-C is not for it."""
     os.setsid()
+    gc.freeze()  # what is there now is never collected, so a fork shares it for good
     Nursery(socket.socket(fileno=0)).run()

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 FIRST_FD = 10  # where a command finds its blobs, and after them its folders
 MEMORY, PROCESSES, DISK, TIMEOUT, EXIT = "memory", "processes", "disk", "timeout", "exit"
@@ -49,7 +49,7 @@ class Order:
     counts_others: bool = False  # the bound of processes is one of the user, not of a namespace
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), default=_text).encode()
+        return json.dumps(_members(self), default=_text).encode()
 
     @classmethod
     def decode(cls, said: bytes) -> "Order":
@@ -75,9 +75,16 @@ class Order:
         )
 
 
-def _text(value: object) -> str:
+def _members(value: object) -> dict[str, object]:
+    """Not `asdict`, which copies every text of megabytes."""
+    return {name: getattr(value, name) for name in value.__slots__}  # type: ignore[attr-defined]
+
+
+def _text(value: object) -> object:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
+    if isinstance(value, Bounds | Confinement):
+        return _members(value)
     raise TypeError(f"{type(value).__name__} has no place in an order")
 
 
@@ -91,7 +98,7 @@ class Report:
     left: int = 0
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+        return json.dumps(_members(self)).encode()
 
     @classmethod
     def decode(cls, said: bytes) -> "Report":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 # namespaces, kernel modules, keys, clocks, and rings that would carry calls past this filter.
 REFUSED = {
     "x86_64": {
+        "uselib": 134, "modify_ldt": 154,
         "ptrace": 101, "syslog": 103, "personality": 135, "vhangup": 153, "pivot_root": 155,
         "adjtimex": 159, "chroot": 161, "acct": 163, "settimeofday": 164, "mount": 165,
         "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169, "sethostname": 170,

@@ -1,81 +1,85 @@
-"""What the child does between the fork and the program: its files, bounds and confinement."""
+"""How a command is started: its files, bounds and confinement, and then the program itself.
+
+Bounds are set for this process, which has no use for more, and inherited. Confinement is set for a
+thread that starts the program and ends: nothing else of this process is confined, and no copy of it
+has to be made.
+"""
 
 import contextlib
 import fcntl
 import os
 import resource
 import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from opscenter_connector.confined import family, kernel, landlock
+from opscenter_connector.confined import family, kernel, landlock, memory
 from opscenter_connector.confined.order import FIRST_FD, Confinement, Order
 
 PARKED = 200  # above every number that a file is to get
-FAILED = 127  # as a shell has it for a program that could not be started
 
 
-def become(order: Order, *, out: int, err: int, folders: Sequence[int], failed: int) -> NoReturn:
-    """Turn into the command. `failed` is a pipe that closes by itself if that works."""
-    try:
-        _become(order, out, err, folders, failed)
-    except BaseException as error:  # nothing else of this process may go on
-        with contextlib.suppress(OSError):
-            os.write(failed, f"{type(error).__name__}: {error}"[:500].encode())
-        os._exit(FAILED)
-
-
-def _become(order: Order, out: int, err: int, folders: Sequence[int], failed: int) -> NoReturn:
-    os.setsid()
-    _default_signals()
-    failed = fcntl.fcntl(failed, fcntl.F_DUPFD_CLOEXEC, PARKED)
-    _place(order, out, err, folders)
-    _close_between(FIRST_FD + len(order.blobs) + len(folders), failed)
-    os.closerange(failed + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+def started(order: Order, *, out: int, err: int, folders: Sequence[int]) -> int:
+    """The first process of the command. The given files are closed here. Raises OSError."""
+    parked = _parked([os.open(os.devnull, os.O_RDONLY), out, err])
+    extra = _parked([*map(memory.holding, order.blobs), *folders])
+    roots = extra[len(order.blobs) :]
+    # Bubblewrap takes the folders, and closes them. Otherwise only this process has use for them.
+    given = extra if order.confinement is None else extra[: len(order.blobs)]
+    wanted = {**dict(enumerate(parked)), **dict(enumerate(given, FIRST_FD))}
     os.chdir(order.cwd)
     os.umask(0o022)
-    with contextlib.suppress(OSError):  # the kernel is to end this before what people work in
-        Path("/proc/self/oom_score_adj").write_text("1000")
     _bound(order)
-    if order.confinement is not None:
-        _confine(order.confinement, folders, FIRST_FD + len(order.blobs))
-    os.execve(order.argv[0], order.argv, order.env)
+    try:
+        if order.confinement is None:
+            return _spawned(order, wanted)
+        return _on_a_thread(order, order.confinement, roots, wanted)
+    finally:
+        for fd in (*parked, *extra):
+            os.close(fd)
 
 
-def _default_signals() -> None:
-    signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+def _on_a_thread(
+    order: Order, confinement: Confinement, roots: Sequence[int], wanted: dict[int, int]
+) -> int:
+    found: list[int | OSError] = []
+
+    def work() -> None:
+        try:
+            _confine(confinement, roots)
+            found.append(_spawned(order, wanted))
+        except OSError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    [result] = found or [OSError("the thread that was to start it has ended")]
+    if isinstance(result, OSError):
+        raise result
+    return result
 
 
-def _place(order: Order, out: int, err: int, folders: Sequence[int]) -> None:
-    """Input, outputs, blobs and folders at their numbers."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    wanted = {0: nothing, 1: out, 2: err}
-    for number, fd in enumerate([*map(_holding, order.blobs), *folders], FIRST_FD):
-        wanted[number] = fd
-    parked = {number: fcntl.fcntl(fd, fcntl.F_DUPFD, PARKED) for number, fd in wanted.items()}
-    for number, fd in parked.items():
-        os.dup2(fd, number, inheritable=True)
+def _spawned(order: Order, wanted: dict[int, int]) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in wanted.items()]
+    return os.posix_spawn(
+        order.argv[0],
+        order.argv,
+        order.env,
+        file_actions=actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+    )
+
+
+def _parked(files: Sequence[int]) -> list[int]:
+    """The same files at numbers that are in nobody's way, closed in the program by themselves."""
+    parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, PARKED) for fd in files]
+    for fd in files:
         os.close(fd)
-
-
-def _close_between(first: int, after: int) -> None:
-    os.closerange(3, FIRST_FD)
-    os.closerange(first, after)
-
-
-def _holding(blob: bytes) -> int:
-    """An open file with nothing but this in it."""
-    fd = os.memfd_create("opscenter")
-    at = 0
-    while at < len(blob):
-        at += os.write(fd, blob[at:])
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
+    return parked
 
 
 def _bound(order: Order) -> None:
@@ -90,20 +94,22 @@ def _bound(order: Order) -> None:
         (resource.RLIMIT_DATA, bounds.data_bytes),
         (resource.RLIMIT_NOFILE, bounds.open_files),
     ]
-    if order.counts_others:
+    if order.counts_others and family.LINUX:
         taken = family.tasks_of(os.getuid())
         limits.append((resource.RLIMIT_NPROC, taken + bounds.processes))
     for kind, value in limits:
         _, hard = resource.getrlimit(kind)
         most = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (most, most))
+    with contextlib.suppress(OSError):  # the kernel is to end this before what people work in
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _confine(confinement: Confinement, folders: Sequence[int], first: int) -> None:
+def _confine(confinement: Confinement, roots: Sequence[int]) -> None:
     read = landlock.opened(confinement.read)
-    write = [*range(first, first + len(folders)), *landlock.opened(confinement.write)]
+    write = landlock.opened(confinement.write)
     devices = landlock.opened(confinement.devices)
-    landlock.restrict(confinement.abi, read=read, write=write, devices=devices)
+    landlock.restrict(confinement.abi, read=read, write=[*roots, *write], devices=devices)
     for fd in (*read, *devices, *write):
         os.close(fd)
     kernel.filter_calls(confinement.program)

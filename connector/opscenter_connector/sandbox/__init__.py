@@ -9,6 +9,7 @@ from opscenter_connector.sandbox.layers import (
     SandboxError,
     Standing,
 )
+from opscenter_connector.sandbox.objections import objection
 from opscenter_connector.sandbox.running import run
 from opscenter_connector.sandbox.surveying import survey
 
@@ -20,6 +21,7 @@ __all__ = [
     "Outcome",
     "SandboxError",
     "Standing",
+    "objection",
     "run",
     "survey",
 ]

@@ -24,8 +24,8 @@ kill -0 {pid} 2>/dev/null && echo GOT:signals
 unshare -Ur true 2>/dev/null && echo GOT:namespaces
 for p in python3 perl; do command -v $p >/dev/null && HAVE=$p && break; done
 case "$HAVE" in
-python3) python3 -c 'import socket;socket.socket(socket.AF_UNIX).connect({socket!r})' ;;
-perl) perl -MSocket -e 'socket(S,1,1,0)&&connect(S,sockaddr_un({socket!r}))||exit 1' ;;
+python3) python3 -c 'import socket;socket.socket(socket.AF_UNIX).connect("{socket}")' ;;
+perl) perl -MSocket -e 'socket(S,1,1,0)&&connect(S,sockaddr_un(q({socket})))||exit 1' ;;
 *) echo SAID:sockets:no-python-or-perl-to-try-it-with; false ;;
 esac 2>/dev/null && echo GOT:sockets
 env -0 | cut -z -d= -f1 | tr '\\0' ' ' | sed 's/^/ENV:/'; echo

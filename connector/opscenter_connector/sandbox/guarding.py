@@ -66,5 +66,10 @@ def _ended(one: Guard, root: Root, standing: Standing) -> list[str]:
 
 async def _on_a_thread(work: Callable[[], T]) -> T:
     """To its end, also when we are cancelled meanwhile: half of it would be worse than none."""
-    with anyio.CancelScope(shield=True):
-        return await asyncio.to_thread(work)
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([working])
+        raise

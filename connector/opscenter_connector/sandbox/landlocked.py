@@ -23,6 +23,18 @@ MACHINE = (
     "/proc/version",
     "/proc/filesystems",
 )
+# Where they are refused programs stop that go on where they are absent, as in layer A.
+MORE_SETTINGS = (
+    "/etc/fonts",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/mime.types",
+    "/etc/os-release",
+    "/etc/perl",
+    "/etc/protocols",
+    "/etc/python3",
+    "/etc/services",
+)
 READ = (
     "/usr",
     "/bin",
@@ -32,6 +44,7 @@ READ = (
     "/sbin",
     *shell.SYSTEM,
     *shell.SETTINGS,
+    *MORE_SETTINGS,
     *MACHINE,
 )
 

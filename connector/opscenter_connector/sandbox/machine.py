@@ -29,6 +29,7 @@ def bwrap() -> str:
     return found
 
 
+@cache
 def program() -> bytes:
     """The filter of system calls. Raises SandboxError."""
     try:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from opscenter_connector.confined import memory
 from opscenter_connector.confined.order import BROKEN, Order, Report
 from opscenter_connector.sandbox.layers import SandboxError
 
@@ -65,7 +66,7 @@ class Nursery:
             raise SandboxError(f"no process could be started for it: {error}") from None
 
     def _start(self, order: Order, folders: Sequence[int]) -> Child:
-        said = _file(order.encode())
+        said = memory.holding(order.encode())
         ours, theirs = socket.socketpair()
         out, out_end = os.pipe()
         err, err_end = os.pipe()
@@ -122,15 +123,6 @@ class Nursery:
             with suppress(OSError):
                 os.waitpid(self._pid, os.WNOHANG)
             self._pid = 0
-
-
-def _file(content: bytes) -> int:
-    fd = os.memfd_create("opscenter")
-    at = 0
-    while at < len(content):
-        at += os.write(fd, content[at:])
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
 
 
 NURSERY = Nursery()

@@ -1,4 +1,4 @@
-"""The folders of one command, opened: what was allowed at the start, and nothing put in its place."""
+"""The folders of one command, opened: those of the start, and nothing put in their place."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ def opened(roots: Sequence[Root]) -> Iterator[list[int]]:
     found: list[int] = []
     try:
         for one in roots:
-            found.append(_open(one))
+            found.append(_open(one))  # noqa: PERF401 - those before one that fails are to be closed
         yield found
     finally:
         for fd in found:

@@ -63,7 +63,7 @@ def planned(layer: Layer, wanted: Wanted) -> Iterator[Planned]:
             return
         before: tuple[str, ...] = ()
         if layer is Layer.SEATBELT:
-            read_only = [path for path in _protected(wanted)]
+            read_only = list(_protected(wanted))
             before = seatbelt.argv(seatbelt.profile(wanted.paths, home, read_only))
         order = bare.order(
             command=wanted.command,

@@ -12,18 +12,9 @@ PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 SYSTEM = ("/nix/store", "/gnu/store")
 SETTINGS = (
     "/etc/alternatives",
-    "/etc/fonts",
     "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
     "/etc/localtime",
-    "/etc/mime.types",
     "/etc/nsswitch.conf",
-    "/etc/os-release",
-    "/etc/perl",
-    "/etc/protocols",
-    "/etc/python3",
-    "/etc/services",
     "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
 )
@@ -68,7 +59,7 @@ def script(command: str, *, blobs_before: int) -> Script:
         )
     if len(said) <= MAX_ARGUMENT_BYTES:
         return Script(argv=(BASH, "-c", command), blob=None)
-    return Script(argv=(BASH, f"/proc/self/fd/{FIRST_FD + blobs_before}"), blob=said)
+    return Script(argv=(BASH, f"/dev/fd/{FIRST_FD + blobs_before}"), blob=said)
 
 
 def environment(home: str, temporary: str) -> dict[str, str]:

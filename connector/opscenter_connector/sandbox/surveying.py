@@ -110,8 +110,8 @@ def _no_landlock() -> str:
     abi = landlock.abi()
     if abi == 0:
         return (
-            "Landlock is not in this kernel or is turned off; Linux 6.2 has it, with lsm=landlock,… "
-            "on the kernel's command line"
+            "Landlock is not in this kernel or is turned off; Linux 6.2 has it, and the kernel's "
+            "parameter lsm= turns it on"
         )
     if abi < landlocked.LEAST_ABI:
         return f"this kernel's Landlock (version {abi}) is too old; Linux 6.2 has version 3"

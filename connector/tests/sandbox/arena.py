@@ -103,7 +103,7 @@ def arena(uid: int) -> Iterator[Arena]:
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
         bystander.wait()
-        Path("/tmp", f"{tag}_drop").unlink(missing_ok=True)  # noqa: S108 - an attack's, if any
+        Path("/tmp", f"{tag}_drop").unlink(missing_ok=True)
         shutil.rmtree(top, ignore_errors=True)
 
 
@@ -130,7 +130,7 @@ def _furnish(top: Path) -> None:
 
 
 def _listening(top: Path, tag: str) -> dict[str, socket.socket]:
-    made = {
+    made: dict[str, tuple[int, int, str | tuple[str, int]]] = {
         "tcp": (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
         "udp": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
         "unix": (socket.AF_UNIX, socket.SOCK_STREAM, str(top / "docker.sock")),
@@ -152,7 +152,7 @@ def _give(top: Path, uid: int) -> None:
         for name in (*folders, *files):
             os.lchown(f"{folder}/{name}", uid, uid)
             if not stat.S_ISLNK(os.lstat(f"{folder}/{name}").st_mode):
-                os.chmod(f"{folder}/{name}", 0o755)
+                Path(folder, name).chmod(0o755)
     os.chown(top, uid, uid)
     top.chmod(0o755)
 

@@ -1,4 +1,4 @@
-"""An ordinary user for these tests. Without `make real` a missing layer is a skip, with it a failure."""
+"""An ordinary user. Without `make real` a layer that is missing is a skip, with it a failure."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.arena import Arena, arena
-from tests.sandbox.person import Person, ordinary
+from tests.sandbox.person import NobodyError, Person, ordinary
 
 FIRST_UID = 61_000  # of nobody: so the bound of processes counts only what these tests start
 LAYERS = ("bubblewrap", "landlock")
@@ -15,20 +15,32 @@ LAYERS = ("bubblewrap", "landlock")
 
 @pytest.fixture(scope="session")
 def person() -> Iterator[Person]:
-    with ordinary(FIRST_UID + os.getpid() % 3000) as one:
-        yield one
+    try:
+        with ordinary(FIRST_UID + os.getpid() % 3000) as one:
+            yield one
+    except NobodyError as error:
+        _or_not(str(error))
 
 
 @pytest.fixture(params=LAYERS)
 def layer(request: pytest.FixtureRequest, person: Person) -> str:
     """Both that are proven. Whether they are there is asked of the sandbox itself."""
     found: str = request.param
-    missing = missing_layer(person, found)
+    _or_not(missing_layer(person, found))
+    return found
+
+
+def _or_not(missing: str) -> None:
     if missing and os.environ.get("OPSCENTER_REAL"):  # noqa: TID251 - said by `make real`
         pytest.fail(missing)
     if missing:
         pytest.skip(missing)
-    return found
+
+
+@pytest.fixture
+def bubblewrapped(person: Person) -> None:
+    """For what only layer A promises."""
+    _or_not(missing_layer(person, "bubblewrap"))
 
 
 _missing: dict[str, str] = {}

@@ -8,18 +8,32 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from opscenter_connector.sandbox import Layer, Limits, SandboxError, Standing, run, survey
+from opscenter_connector.sandbox import (
+    Layer,
+    Limits,
+    Outcome,
+    SandboxError,
+    Standing,
+    machine,
+    run,
+    survey,
+)
 from opscenter_connector.sandbox.layers import Root
 from tests.sandbox.attacks import CANARY
 
 CONNECTOR = Path(__file__).parents[2]
 ANSWER_S = 60
+
+
+class NobodyError(Exception):
+    """There is no Python here that an ordinary user may start."""
 
 
 class Person:
@@ -89,7 +103,8 @@ def _interpreter() -> str:
         return sys.executable
     major, minor = sys.version_info[:2]
     common = Path(f"/usr/bin/python{major}.{minor}")
-    assert common.exists(), f"no ordinary user can start {own}, and there is no {common}"
+    if not common.exists():
+        raise NobodyError(f"no ordinary user can start {own}, and there is no {common}")
     return str(common)
 
 
@@ -97,7 +112,7 @@ def answered(question: dict[str, Any]) -> dict[str, Any]:
     """What the person found."""
     op = question.pop("op")
     try:
-        return {"run": _run, "survey": _survey, "bare": _bare}[op](question)
+        return OPS[op](question)
     except SandboxError as error:
         return {"refused": str(error)}
 
@@ -128,6 +143,9 @@ _known: tuple[Root, ...] = ()  # of the last survey
 
 def _survey(given: dict[str, Any]) -> dict[str, Any]:
     global _known
+    if given.get("path"):
+        machine.PATH = given["path"]  # where programs of this machine are looked for
+        machine.seen.cache_clear()
     forced = given.get("forced")
     at_least = given.get("at_least")
     found = asyncio.run(
@@ -139,6 +157,60 @@ def _survey(given: dict[str, Any]) -> dict[str, Any]:
     )
     _known = found.roots
     return {"layer": found.layer, "why": found.why, "canaries": [asdict(c) for c in found.canaries]}
+
+
+def _many(given: dict[str, Any]) -> dict[str, Any]:
+    """Several commands at once."""
+    root = Path(given["root"])
+    standing = Standing(layer=Layer(given["layer"]))
+
+    async def all_() -> list[Outcome]:
+        works = [run(standing, [root], one, cwd=root, within_s=20) for one in given["commands"]]
+        return list(await asyncio.gather(*works))
+
+    return {"outcomes": [asdict(one) for one in asyncio.run(all_())]}
+
+
+def _cancel(given: dict[str, Any]) -> dict[str, Any]:
+    """One that is given up as soon as it has made the file `begun`."""
+    root = Path(given["root"])
+
+    async def work() -> float:
+        running = asyncio.create_task(
+            run(
+                Standing(layer=Layer(given["layer"])),
+                [root],
+                given["command"],
+                cwd=root,
+                within_s=60,
+            )
+        )
+        while not (root / "begun").exists():
+            assert not running.done()
+            await asyncio.sleep(0.01)
+        began_s = time.perf_counter()
+        running.cancel()
+        await asyncio.wait([running])
+        assert running.cancelled()
+        return time.perf_counter() - began_s
+
+    return {"took_s": asyncio.run(work())}
+
+
+def _time(given: dict[str, Any]) -> dict[str, Any]:
+    """How long so many commands that do nothing take, one after the other."""
+    root = Path(given["root"])
+    standing = Standing(layer=Layer(given["layer"]))
+
+    async def all_() -> list[float]:
+        took_s = []
+        for _ in range(given["count"]):
+            began_s = time.perf_counter()
+            await run(standing, [root], given["command"], cwd=root, within_s=30)
+            took_s.append(time.perf_counter() - began_s)
+        return took_s
+
+    return {"took_ms": [took * 1000 for took in asyncio.run(all_())]}
 
 
 def _bare(given: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +233,16 @@ def _bare(given: dict[str, Any]) -> dict[str, Any]:
 def _peak_kib() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+OPS = {
+    "run": _run,
+    "survey": _survey,
+    "bare": _bare,
+    "many": _many,
+    "cancel": _cancel,
+    "time": _time,
+}
 
 
 def main() -> None:

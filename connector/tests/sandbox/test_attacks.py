@@ -3,10 +3,14 @@
 import pytest
 
 from tests.sandbox.arena import Arena
-from tests.sandbox.attacks import ATTACKS, Attack
+from tests.sandbox.attacks import Attack
+from tests.sandbox.attacks_by_running import EXECUTE, NETWORK, PROCESSES
+from tests.sandbox.attacks_on_files import READ, WRITE
 from tests.sandbox.person import Person
 
 pytestmark = pytest.mark.real
+
+ATTACKS = READ + WRITE + EXECUTE + NETWORK + PROCESSES
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)

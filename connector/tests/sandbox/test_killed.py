@@ -1,8 +1,12 @@
 """The connector is killed, or its helpers are: nothing goes on without it."""
 
+import json
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.sandbox.arena import Arena, running
 from tests.sandbox.person import Person, ordinary
@@ -43,8 +47,6 @@ def test_a_nursery_that_is_killed_is_born_again(layer: str, here: Arena, person:
 
 def begin(other: Person, layer: str, here: Arena) -> None:
     """A command with a daemon of its own, which nobody waits for."""
-    import json
-
     command = (
         f"setsid -f bash -c 'exec -a {here.tag}_deep sleep 60'; exec -a {here.tag}_top sleep 60"
     )
@@ -63,9 +65,6 @@ def begin(other: Person, layer: str, here: Arena) -> None:
 
 def until(true: Callable[[], object]) -> None:
     """Another process's end has no event for us: look, within a bound."""
-    import threading
-    import time
-
     give_up_s = time.monotonic() + WITHIN_S
     while not true():
         assert time.monotonic() < give_up_s, "it did not come to that"
@@ -73,8 +72,8 @@ def until(true: Callable[[], object]) -> None:
 
 
 def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as said:
-        return [int(one) for one in said.read().split()]
+    said = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(one) for one in said.split()]
 
 
 def running_nursery(other: Person) -> list[int]:

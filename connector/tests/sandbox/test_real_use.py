@@ -87,6 +87,7 @@ def test_it_builds_tests_and_commits(
     assert found["stderr"] == ""
 
 
+@pytest.mark.usefixtures("bubblewrapped")
 def test_a_pool_of_processes_works_where_there_is_shared_memory(
     folder: Path, person: Person
 ) -> None:
