@@ -95,7 +95,7 @@ async def run(
     return _ended_as(put.call_id, State.LOST, None) if row is None else _ended(row)
 
 
-async def _end_of(put: _Put, deadline_s: float, told: Told | None) -> waiting.End | None:
+async def _end_of(put: _Put, deadline_s: float, told: Told | None) -> calls.End | None:
     """Its end. While a person decides its deadline moves, and whoever waits goes on waiting."""
     left_s = deadline_s
     is_new = put.is_new
@@ -241,7 +241,7 @@ async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> Non
         bell.ring_connector(put.connector_id)
 
 
-def _ended(row: ToolCall | waiting.End) -> Ended:
+def _ended(row: ToolCall | calls.End) -> Ended:
     result = row.result
     if row.outcome == Outcome.ERROR and result is not None:
         result = calls.failure(_message_of(json.loads(result)))
