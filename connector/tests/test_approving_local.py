@@ -82,7 +82,7 @@ async def test_c06_what_lies_outside_is_refused_and_nobody_is_asked(
         call.approval = frames.Approved(digest="0" * 64, source="web")
         ended = await gateway.ended(call)
         assert ended.error is not None
-        assert "lies outside the folders that are open" in ended.error["message"]
+        assert "lies outside the allowed folders" in ended.error["message"]
     assert not gateway.count(frames.Ask)
 
 

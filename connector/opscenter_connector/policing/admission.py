@@ -144,7 +144,7 @@ class Admission:
             return
         refusal = ""
         if verdict.decision is Decision.DENY:
-            refusal = f"this machine refuses it: {verdict.reason}"
+            refusal = f"this machine refuses it, whoever approves: {verdict.reason}"
             self._told(
                 happenings.CallRefused(
                     id=call.id, server=call.server, tool=call.tool, reason=verdict.reason
