@@ -11,10 +11,10 @@ import msgspec
 
 from accounts.principal import Principal
 from billing import workers
-from mcp import bell, calls, handout, lastwords, living, offers, waiting
+from mcp import bell, calls, handout, lastwords, living, offers, policies, waiting
 from mcp.models import ToolCall
 from mcp.offers import Offered, RefusedError
-from mcp.states import FINAL, Outcome, State
+from mcp.states import FINAL, Asker, Decision, Outcome, State
 from mcp.threads import off_loop
 from mcp.waiting import Told
 
@@ -51,6 +51,17 @@ class _Put:
     leased: handout.Leased | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    server: str
+    tool: str
+    arguments: Mapping[str, Any]
+    params: str
+    request_id: str
+    tool_use_id: str
+    deadline_s: float
+
+
 async def offered(principal: Principal) -> list[Offered]:
     """Every tool that this user's machines offer now. Raises accounts.reads.DatabaseAwayError."""
     return await _all_offered(principal)
@@ -71,15 +82,11 @@ async def run(
 
     Whoever cancels this cancels the call. Raises RefusedError, accounts.reads.DatabaseAwayError.
     """
-    params = _params(tool, arguments)
-    ids = (request_id, tool_use_id)
-    putting = asyncio.ensure_future(
-        _put_in(principal, server, tool, params, ids, deadline_s, workers.OWN_ID)
-    )
+    wanted = _wanted(server, tool, arguments, (request_id, tool_use_id), deadline_s)
+    putting = asyncio.ensure_future(_put_in(principal, wanted, workers.OWN_ID))
     try:
         put = await asyncio.shield(putting)  # the row may be there though we never hear of it
-        within_s = deadline_s + calls.GRACE_S + SLACK_S
-        row = await waiting.for_end(put.call_id, within_s, told, is_new=put.is_new)
+        row = await _end_of(put, deadline_s, told)
     except BaseException as error:
         # Left by its caller, or by a `told` that fails: in both cases nobody hears the result.
         if not isinstance(error, RefusedError):
@@ -87,6 +94,21 @@ async def run(
         raise
     # The reaper ends every call; where nothing runs any more, nobody knows.
     return _ended_as(put.call_id, State.LOST, None) if row is None else _ended(row)
+
+
+async def _end_of(put: _Put, deadline_s: float, told: Told | None) -> calls.End | None:
+    """Its end. While a person decides its deadline moves, and whoever waits goes on waiting."""
+    left_s = deadline_s
+    is_new = put.is_new
+    while True:
+        within_s = left_s + calls.GRACE_S + SLACK_S
+        row = await waiting.for_end(put.call_id, within_s, told, is_new=is_new)
+        if row is not None:
+            return row
+        is_new = False
+        left_s = await waiting.left_s(put.call_id)
+        if left_s + calls.GRACE_S + SLACK_S <= 0:
+            return None
 
 
 async def submit(
@@ -100,10 +122,8 @@ async def submit(
     deadline_s: float = calls.DEADLINE_S,
 ) -> UUID:
     """Put a call that nobody waits for into the queue. Raises as `run` does."""
-    params = _params(tool, arguments)
-    ids = (request_id, tool_use_id)
-    putting = _put_in(principal, server, tool, params, ids, deadline_s, None)
-    return (await asyncio.shield(putting)).call_id
+    wanted = _wanted(server, tool, arguments, (request_id, tool_use_id), deadline_s)
+    return (await asyncio.shield(_put_in(principal, wanted, None))).call_id
 
 
 async def wait(
@@ -148,12 +168,12 @@ def _params(tool: str, arguments: Mapping[str, Any]) -> str:
     return params.decode()
 
 
-async def _put_in(principal: Principal, *wanted: Any) -> _Put:
+async def _put_in(principal: Principal, wanted: _Wanted, waiter: UUID | None) -> _Put:
     """Put a call into the queue, and see to it that its machine hears of it.
 
     Not to be cancelled: it may have leased other calls than its own.
     """
-    put = await _put(principal, *wanted)
+    put = await _put(principal, wanted, waiter)
     if put.tray is not None and put.leased is not None:
         if put.tray.lay(put.leased):
             return put
@@ -162,43 +182,63 @@ async def _put_in(principal: Principal, *wanted: Any) -> _Put:
     return put
 
 
-@off_loop
-def _put(
-    principal: Principal,
-    server: str,
-    tool: str,
-    params: str,
-    ids: tuple[str, str],
-    deadline_s: float,
-    waiter: UUID | None,
-) -> _Put:
+def _wanted(
+    server: str, tool: str, arguments: Mapping[str, Any], ids: tuple[str, str], deadline_s: float
+) -> _Wanted:
+    """The call, looked at as far as no table is needed. Raises RefusedError."""
+    params = _params(tool, arguments)
     if not 0 < deadline_s <= calls.MAX_DEADLINE_S:
         text = f"A deadline is more than 0 and at most {calls.MAX_DEADLINE_S:.0f} seconds."
         raise RefusedError("bad_deadline", text)
     if any(not 0 < len(one) <= ID_CHARS or "\0" in one for one in ids):
         text = f"The ids of a call have 1 to {ID_CHARS} characters."
         raise RefusedError("bad_ids", text)
-    found = offers.find(principal, server, tool)
+    return _Wanted(
+        server=server,
+        tool=tool,
+        arguments=arguments,
+        params=params,
+        request_id=ids[0],
+        tool_use_id=ids[1],
+        deadline_s=deadline_s,
+    )
+
+
+@off_loop
+def _put(principal: Principal, wanted: _Wanted, waiter: UUID | None) -> _Put:
+    found = offers.find(principal, wanted.server, wanted.tool)
+    now = policies.standing(
+        principal.organization_id, found.server, found.tool, wanted.arguments, found.definition
+    )
     new = calls.NewCall(
         organization_id=principal.organization_id,
         user_id=principal.user_id,
         connector_id=found.connector_id,
         server=found.server,
         tool=found.tool,
-        params=params,
+        params=wanted.params,
         has_effects=found.has_effects,
-        request_id=ids[0],
-        tool_use_id=ids[1],
-        deadline_s=deadline_s,
+        request_id=wanted.request_id,
+        tool_use_id=wanted.tool_use_id,
+        deadline_s=wanted.deadline_s,
         waiter=waiter,
+        definition=found.definition,
+        decision=now.judged.decision.value,
+        policy_version=now.judged.version,
+        question=_question_of(now),
     )
+    if now.judged.decision is Decision.DENY:
+        text = f"Not allowed by {now.judged.reason}. Do not repeat it."
+        calls.deny(new, text)  # for the audit
+        raise RefusedError("denied", text)
     try:
         call_id, is_new = calls.enqueue_or_find(new)
     except calls.QueueFullError as error:
         raise RefusedError("queue_full", str(error)) from error
     except calls.OtherCallError as error:
         raise RefusedError("other_call", str(error)) from error
-    tray = living.tray_of(found.connector_id) if is_new else None
+    is_due = is_new and new.question is None
+    tray = living.tray_of(found.connector_id) if is_due else None
     return _Put(
         call_id=call_id,
         is_new=is_new,
@@ -206,6 +246,12 @@ def _put(
         tray=tray,
         leased=None if tray is None else handout.lease_for(tray, call_id),
     )
+
+
+def _question_of(now: policies.Standing) -> calls.Question | None:
+    if now.judged.decision is not Decision.ASK:
+        return None
+    return calls.Question(asked_by=Asker.ORGANIZATION, digest=now.digest, reason=now.judged.reason)
 
 
 async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> None:

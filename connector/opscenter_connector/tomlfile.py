@@ -79,7 +79,23 @@ KEYS = {
     "state_dir": TEXT,
     "ca_file": TEXT,
     "servers": TABLE,
+    "local": TABLE,
+    "policy": TABLE,  # policing/reading.py knows what stands in it
     **WORD,
+}
+LAYER = Kind(
+    said='"bubblewrap", "landlock" or "seatbelt"',
+    fits=lambda value: value in {"bubblewrap", "landlock", "seatbelt"},
+)
+LOCAL_KEYS = {
+    "allowed_paths": TEXTS,
+    "call_limit_s": NUMBER,
+    "read_only": Kind(said="true or false", fits=lambda value: type(value) is bool),
+    "sandbox": Kind(
+        said='"auto", "bubblewrap", "landlock", "seatbelt" or "none"',
+        fits=lambda value: value in {"auto", "none"} or LAYER.fits(value),
+    ),
+    "sandbox_at_least": LAYER,
 }
 SERVER_KEYS = {
     "command": TEXT,
@@ -106,13 +122,14 @@ def read(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    _check(found, KEYS, Place(path, text, ()))
+    check(found, KEYS, Place(path, text, ()))
+    check(found.get("local", {}), LOCAL_KEYS, Place(path, text, ("local",)))
     servers = found.get("servers", {})
     for name, server in servers.items():
         at = Place(path, text, ("servers", name))
         if not isinstance(server, dict):
             raise at.wrong(f"[servers.{name}] must be a table")
-        _check(server, SERVER_KEYS, at)
+        check(server, SERVER_KEYS, at)
     return found
 
 
@@ -145,7 +162,8 @@ class Place:
         return ConfigError(f"{self.path}{f', line {line}' if line else ''}: {reason}")
 
 
-def _check(found: Mapping[str, Any], keys: Mapping[str, Kind], place: Place) -> None:
+def check(found: Mapping[str, Any], keys: Mapping[str, Kind], place: Place) -> None:
+    """Each key is known and holds what it may."""
     for key, value in found.items():
         if key not in keys:
             raise place.wrong(f"{key!r} is not a key here{_advice(key, keys)}", key)

@@ -186,7 +186,8 @@ def test_it_keeps_state_where_systemd_says() -> None:
 def test_it_takes_the_seeds_allowed_paths(here: Path) -> None:
     (here.parent / "link").symlink_to(here)
     found = load(environ={"MCP_ALLOWED_PATHS": f"{here}, {here.parent / 'link'},"})
-    assert found.allowed_paths == (here, here)
+    assert found.settings.local is not None
+    assert found.settings.local.allowed_paths == (here, here.parent / "link")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,88 @@
+"""Forks a keeper for each command: a process of one thread, without keys, which is safe to fork.
+
+Its input is a socket. Each message is one byte and, beside it, the files of one command: the order,
+the control socket, both outputs, and the folders that it may write. The end of input is its end.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+from contextlib import suppress
+
+from opscenter_connector.confined import family, keeper, kernel
+
+MAX_FILES = 253  # the kernel's bound for one message
+FIXED_FILES = 4
+WAKE_S = 60.0  # no event is lost, but a lost one would cost no more
+
+
+class Nursery:
+    """Its keepers, and what they leave behind if somebody kills them."""
+
+    def __init__(self, asked: socket.socket) -> None:
+        self._asked = asked
+        self._keepers: set[int] = set()
+
+    def run(self) -> None:
+        awake, wake = os.pipe()
+        for fd in (awake, wake):
+            os.set_blocking(fd, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        if family.LINUX:
+            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        poll = select.poll()
+        poll.register(self._asked, select.POLLIN)
+        poll.register(awake, select.POLLIN)
+        while True:
+            happened = {fd for fd, _ in poll.poll(WAKE_S * 1000)}
+            if awake in happened:
+                with suppress(BlockingIOError):
+                    os.read(awake, 1024)
+                self._tidy()
+            if self._asked.fileno() in happened and not self._take():
+                return
+
+    def _take(self) -> bool:
+        said, files, _, _ = socket.recv_fds(self._asked, 1, MAX_FILES)
+        for fd in files:
+            os.set_inheritable(fd, False)  # or a command would hold the line to its own keeper
+        if not said:
+            return False
+        pid = os.fork()
+        if pid == 0:
+            self._asked.close()
+            _keep(files)
+        self._keepers.add(pid)
+        for fd in files:
+            os.close(fd)
+        return True
+
+    def _tidy(self) -> None:
+        """Processes whose keeper was killed have come to be children of ours."""
+        ended, _ = family.reap()
+        self._keepers -= ended.keys()
+        if not family.LINUX or not ended:
+            return
+        mine = [pid for pid in family.children(os.getpid()) if pid not in self._keepers]
+        for pid in mine:
+            family.kill([pid, *family.below(pid)])
+
+
+def _keep(files: list[int]) -> None:
+    try:
+        order, control, out, err = files[:FIXED_FILES]
+        with os.fdopen(order, "rb") as said:
+            text = said.read()
+        keeper.keep(text, socket.socket(fileno=control), out, err, files[FIXED_FILES:])
+    finally:
+        os._exit(0)
+
+
+def main() -> None:
+    """What the connector starts. It has a session of its own: Ctrl-C is not for it."""
+    os.setsid()
+    gc.freeze()  # what is there now is never collected, so a fork shares it for good
+    Nursery(socket.socket(fileno=0)).run()
