@@ -24,6 +24,7 @@ LOOK_S = 0.15  # between two looks at what the tree uses
 REAP_S = 0.005  # between two rounds of killing
 END_S = 5.0  # then what is left hangs in the kernel, and is reported
 BYTES_PER_MESSAGE = 1024
+LEAST_MEMORY_BYTES = 512 * 1024 * 1024  # below it a machine stands still; half of less at the start
 
 
 class Keeper:
@@ -39,6 +40,7 @@ class Keeper:
         # Every child's end is a byte in that pipe, so that one poll waits for everything.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._memory = Memory()
         self._disks = [Disk(path, order) for path in order.watched]
         self._status: int | None = None
         if family.LINUX:
@@ -91,6 +93,8 @@ class Keeper:
             return DISK
         if not family.LINUX:
             return ""
+        if self._memory.is_over:
+            return MEMORY
         pids = family.below(os.getpid())
         if len(pids) > 2 * bounds.processes:  # its own bound does not hold for root
             return PROCESSES
@@ -114,6 +118,17 @@ class Keeper:
             _kill_group(leader)
             select.select([self._awake], [], [], REAP_S)
             self._drain()
+
+
+class Memory:
+    """The machine's. What is in files without a name is in no process's account."""
+
+    def __init__(self) -> None:
+        self._least_bytes = min(LEAST_MEMORY_BYTES, family.available_bytes() // 2)
+
+    @property
+    def is_over(self) -> bool:
+        return family.available_bytes() < self._least_bytes
 
 
 class Disk:
