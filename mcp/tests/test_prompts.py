@@ -120,6 +120,7 @@ async def test_it_tells_the_model_what_a_refusal_means(alice: Person) -> None:
     assert await session.next_due(LONG_S) == [
         frames.Settled(id=call.id, digest=ONE, state="refused")
     ]
+    assert await session.due() == []  # it is told once
 
 
 async def test_it_goes_on_waiting_while_a_person_decides(
