@@ -131,10 +131,10 @@ class Session:
         """The calls and cancellations that are to be sent now. Raises SessionError."""
         if self._over is not None:
             raise self._over
-        self.tray.is_all = False  # a place that comes free meanwhile is to be heard of
-        if ready := self.tray.take():
-            return [handout.frame_of(one) for one in ready]
         settled = await in_words(self._prompts.settled())
+        if ready := self.tray.take():
+            return [*settled, *(handout.frame_of(one) for one in ready)]
+        self.tray.is_all = False  # so that a place which comes free meanwhile is heard of
         due = await in_words(handout.due(self._holder))
         told, self._told_to_stop = self._told_to_stop, set(due.to_stop)
         self.tray.is_all = not due.left
