@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path
 
+import anyio
 import pytest
 
 from opscenter_connector.local import editing, reading
@@ -249,6 +250,27 @@ async def test_it_does_not_undo_what_somebody_else_wrote_meanwhile(
     assert "was changed by somebody else" in said
     assert path.read_text() == "one two three"
     assert sorted(one.name for one in tools.root.iterdir()) == ["a"]
+
+
+async def test_edits_at_the_same_time_lose_nothing(tools: Tools) -> None:
+    path = tools.root / "a"
+    path.write_text("".join(f"<{number}>" for number in range(16)))
+    results: dict[int, bool] = {}
+
+    async def edit(number: int) -> None:
+        change = {"old_string": f"<{number}>", "new_string": f"[{number}]"}
+        result = await tools("edit_file", path="a", **change)
+        results[number] = not result["isError"]
+        assert results[number] or "changed by somebody else" in result["content"][0]["text"]
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(16):
+            tasks.start_soon(edit, number)
+    said = path.read_text()
+    assert {number for number, done in results.items() if done} == {
+        number for number in range(16) if f"[{number}]" in said
+    }
+    assert any(results.values())
 
 
 async def test_it_refuses_what_may_not_be_written(tools: Tools, tmp_path: Path) -> None:
