@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 
 from accounts import audit, trail
 from billing import locking
@@ -77,17 +77,22 @@ def standing_of(call: ToolCall) -> Standing:
     return standing(call.organization_id, call.server, call.tool, arguments, definition)
 
 
+def last_version(organization_id: UUID) -> PolicyVersion | None:
+    """The version that counts."""
+    rows = PolicyVersion.objects.filter(organization_id=organization_id)
+    return rows.order_by("-version").first()
+
+
 def save(policy: OrganizationPolicy, *, user_id: int | None, actor: str) -> PolicyVersion | None:
     """Make what stands in the rows the newest version; None where it is the newest already."""
     rules = [asdict(_as_rule(row)) for row in policy.rules.order_by("position", "id")[:MAX_RULES]]
     with transaction.atomic():
         locking.take_turns([f"tool-policy:{policy.organization_id}"])
-        versions = PolicyVersion.objects.filter(organization_id=policy.organization_id)
-        last = versions.order_by("-version").first()
+        last = last_version(policy.organization_id)
         stored = [{**rule, "values": list(rule["values"])} for rule in rules]
         if last and (last.otherwise, last.rules) == (policy.otherwise, stored):
             return None
-        number = (versions.aggregate(Max("version"))["version__max"] or 0) + 1
+        number = last.version + 1 if last else 1
         saved = PolicyVersion.objects.create(
             organization_id=policy.organization_id,
             version=number,

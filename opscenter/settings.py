@@ -238,6 +238,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "docExpansion": "list"},
     "PREPROCESSING_HOOKS": ["opscenter.openapi.without_slash"],
+    "ENUM_NAME_OVERRIDES": {"CallStateEnum": "opscenter.openapi.CALL_STATES"},
 }
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

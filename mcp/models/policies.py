@@ -1,6 +1,7 @@
 """What an organization allows its tools, version by version."""
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -55,6 +56,15 @@ class PolicyRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.server}/{self.tool}: {self.decision}"
+
+    def clean(self) -> None:
+        """An argument, what is asked of it, and the values go together."""
+        given = [bool(self.argument), bool(self.kind), bool(self.values.strip())]
+        if any(given) and not all(given):
+            raise ValidationError(
+                "A rule on an argument needs its name, whether it is a path or a command, and"
+                " values. Leave all three empty for a rule on the whole tool."
+            )
 
 
 class PolicyVersion(models.Model):

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from django.db.models import Q
+from msgspec import UNSET
 
 from accounts.tests import people
 from accounts.tests.people import Person
 from mcp import bell, calls, consent, frames, questions
 from mcp.models import Approval, McpTool, PolicyVersion, ToolCall
+from mcp.offers import RefusedError
 from mcp.session import Session
 from mcp.states import Answer, Decision, Source, State
 from mcp.tests.test_session import LONG_S, READ, begun, finished, hello, instance_of, opened
@@ -59,15 +62,15 @@ async def state_of(call: frames.Call) -> str:
 
 
 async def row_of(call: frames.Call) -> ToolCall:
-    (row,) = await rows(id=call.id)
-    return row
+    found: list[ToolCall] = await rows(id=call.id)
+    return found[0]
 
 
 async def test_it_runs_what_was_approved_on_the_web(alice: Person) -> None:
     session = await opened(alice)
     running = run(alice)
     call = await handed_out(session)
-    assert call.approval is frames.UNSET
+    assert call.approval is UNSET
     asked = await asks(session, call)
     assert isinstance(asked, frames.Asked)
     assert 290_000 < asked.remaining_ms <= 300_000
@@ -117,6 +120,7 @@ async def test_it_tells_the_model_what_a_refusal_means(alice: Person) -> None:
     assert await session.next_due(LONG_S) == [
         frames.Settled(id=call.id, digest=ONE, state="refused")
     ]
+    assert await session.due() == []  # it is told once
 
 
 async def test_it_goes_on_waiting_while_a_person_decides(
@@ -277,7 +281,7 @@ def redefined(session: Session) -> Awaitable[object]:
     return session.take(frames.Server(server=replaced(tools)))
 
 
-def replaced(tools: list[dict[str, object]]) -> frames.Announced:
+def replaced(tools: list[dict[str, Any]]) -> frames.Announced:
     server = READ.server
     return frames.Announced(
         name=server.name, transport=server.transport, state=server.state, tools=tools
@@ -313,7 +317,7 @@ async def test_it_asks_anew_where_something_has_changed(alice: Person, what: str
 async def test_it_refuses_at_once_what_the_policy_denies(alice: Person) -> None:
     await policy(alice, Decision.DENY)
     session = await opened(alice)
-    with pytest.raises(tunnel.tools.RefusedError) as refused:
+    with pytest.raises(RefusedError) as refused:
         await run(alice)
     assert refused.value.code == "denied"
     assert await session.due() == []
@@ -345,7 +349,7 @@ async def test_it_keeps_the_definition_that_was_asked_for(alice: Person) -> None
 
 async def test_it_is_asked_about_what_began_as_it_was_handed_out(alice: Person) -> None:
     session = await opened(alice)
-    reading = {"name": "read", "inputSchema": {"type": "object"}}
+    reading: dict[str, Any] = {"name": "read", "inputSchema": {"type": "object"}}
     await session.take(
         frames.Server(server=replaced([reading | {"annotations": {"readOnlyHint": True}}]))
     )
