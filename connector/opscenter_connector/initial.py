@@ -54,6 +54,16 @@ TEMPLATE = """\
 #[servers.docs]
 #url = "http://127.0.0.1:3000/mcp"
 #headers = {{ Authorization = "Bearer ${{DOCS_TOKEN}}" }}
+
+# What agents may do here, must ask about, may not. What holds without a line: docs/connector.md,
+# "What is allowed". To allow more than that, name this file: ops-connector run --config …
+#
+#[policy]
+#default = "read-only"
+#approve_from = ["terminal"]
+#
+#[policy.servers.local.tools]
+#bash = "ask"
 """
 
 EXAMPLES: dict[str, Any] = {

@@ -173,7 +173,7 @@ def _local(policy: Policy, call: Call, layer: str) -> Iterator[Judged]:
     """What holds for the built-in tools whatever the rules say."""
     base = policy.roots[:1]
     if odd := paths.outside(call.arguments, policy.roots, LOCAL_PATHS, base, may_lack=True):
-        reason = f"{odd} lies outside the folders that are open ({', '.join(policy.roots)})"
+        reason = f"{odd} lies outside the allowed folders ({', '.join(policy.roots)})"
         yield Judged(decision=Decision.DENY, reason=reason)
     if call.tool in WRITES and (name := paths.protected(call.arguments.get("path"))):
         yield Judged(decision=policy.protected, reason=f"other programs obey {name}")

@@ -43,7 +43,7 @@ def main(config: Config, given: Mapping[str, Any]) -> int:
     if config.key_problem:
         raise CredentialError(config.key_problem)
     desk = _desk(config)
-    teller = Teller(_sink(config, desk), config.log_level)
+    teller = Teller(_sink(config, desk), config.log_level, secret=config.settings.api_key)
     if desk is not None:
         desk.told_by(teller)
     try:

@@ -18,6 +18,7 @@ from opscenter_connector.plain import clean
 
 WAITING_MOST = 2000  # a few minutes of a busy connector; more is dropped and counted
 TICK_S = 0.25  # how often the status line moves by itself
+HIDDEN = "(the key)"
 CLOSE_S = 2.0  # a terminal that takes nothing does not keep the program alive
 
 
@@ -50,8 +51,9 @@ class Sink(Protocol):
 class Teller:
     """`tell` returns at once; the sink does the rest when it can."""
 
-    def __init__(self, sink: Sink, level: str) -> None:
+    def __init__(self, sink: Sink, level: str, *, secret: str = "") -> None:
         self._sink = sink
+        self._secret = secret  # stands in no line, even where a gateway sends it back
         self._least = wording.LEVELS.index(level)
         self._queue: queue.Queue[tuple[datetime, _Told] | None]
         self._queue = queue.Queue(WAITING_MOST)
@@ -131,7 +133,7 @@ class Teller:
 
     def _write(self, entry: Entry) -> None:
         if wording.LEVELS.index(entry.line.level) >= self._least:
-            self._sink.show(entry)
+            self._sink.show(_without(self._secret, entry) if self._secret else entry)
 
 
 _Told = Happening | Entry | Callable[[], None]
@@ -169,6 +171,15 @@ class Repeats:
         is_repeat = self._failed.get(it.server) == it.error
         self._failed[it.server] = it.error
         return is_repeat
+
+
+def _without(secret: str, entry: Entry) -> Entry:
+    def clear(value: Any) -> Any:
+        return value.replace(secret, HIDDEN) if isinstance(value, str) else value
+
+    line = dataclasses.replace(entry.line, text=clear(entry.line.text))
+    fields = {name: clear(value) for name, value in entry.fields.items()}
+    return dataclasses.replace(entry, line=line, fields=fields)
 
 
 def _now() -> datetime:

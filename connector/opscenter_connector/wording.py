@@ -182,7 +182,7 @@ def _call_refused(it: h.CallRefused) -> Line:
 def _call_asked(it: h.CallAsked) -> Line:
     where = ["in this terminal"] * it.here
     if it.elsewhere:
-        where.append(f"on the gateway's page of approvals or by POST /api/mcp/approvals/{it.id}")
+        where.append("on the gateway's page /approvals/ or over its API")
     what = call(it.server, it.tool, it.id)
     text = f"{what} waits for a person ({it.reason}); approve it {', '.join(where)}"
     return Line(level="warning", text=text, mark="?")
