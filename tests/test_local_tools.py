@@ -68,7 +68,14 @@ class _connector:  # noqa: N801 - it is used as a function
     """The program as people start it, with a home of its own; stopped by its own pid."""
 
     def __init__(self, server: Gateway, key: str, project: Path, folder: Path) -> None:
-        command = [PYTHON, "-m", "opscenter_connector.cli", "run", "--api-url", server.url]
+        command: list[str | Path] = [
+            PYTHON,
+            "-m",
+            "opscenter_connector.cli",
+            "run",
+            "--api-url",
+            server.url,
+        ]
         command += ["--allowed-paths", str(project), "--log-format", "json"]
         home = folder / "home"
         home.mkdir()
