@@ -115,6 +115,9 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
         choices=[transport.value for transport in Transport],
         help="auto is a WebSocket, and polling while that does not work",
     )
+    group.add_argument(
+        "--allow-http", action="store_true", help="also without TLS to another machine"
+    )
     group.add_argument("--ca-file", metavar="PATH", help="certificates to trust besides")
     group.add_argument("--name", metavar="NAME", help="of this machine; its host name unless said")
     group.add_argument(

@@ -232,7 +232,19 @@ def _api_url(sources: _Sources) -> str:
     except ValueError as error:
         raise ConfigError(f"the address of the gateway (api_url, MCP_API_URL): {error}") from None
     url = raw.rstrip("/").removesuffix("/v1").rstrip("/")
-    return url if "://" in url else f"https://{url}"
+    url = url if "://" in url else f"https://{url}"
+    if _is_open(url) and sources.first("allow_http") is not True:
+        raise ConfigError(
+            f"{url} is not encrypted: whoever is on the way reads the key, and can have this "
+            "machine run tools; use https://, or say --allow-http where the network is your own"
+        )
+    return url
+
+
+def _is_open(url: str) -> bool:
+    """Whether others may read what travels there, and change it."""
+    parts = urlsplit(url)
+    return parts.scheme in {"http", "ws"} and parts.hostname not in LOOPBACK
 
 
 def _name(sources: _Sources) -> str:
@@ -275,10 +287,9 @@ def _warnings(given: Mapping[str, Any], api_url: str) -> list[str]:
     found = []
     if given.get("api_key") not in {None, "-"}:
         found.append(ARGV_WARNING)
-    parts = urlsplit(api_url)
-    if parts.scheme in {"http", "ws"} and parts.hostname not in LOOPBACK:
+    if _is_open(api_url):
         found.append(
-            f"the key and all results travel unencrypted to {parts.hostname}; "
+            f"the key and all results travel unencrypted to {urlsplit(api_url).hostname}; "
             "use an https:// address if there is one"
         )
     return found

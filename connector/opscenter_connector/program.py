@@ -66,6 +66,7 @@ async def _worked(
     questions = Questions()
 
     def announce(one: frames.Announced) -> None:
+        admission.announced(one)
         runner.send(frames.Server(server=one))
 
     every = fronted(settings, announce, told)

@@ -58,6 +58,7 @@ WORD = {
         fits=lambda value: value in {"debug", "info", "warning", "error"},
     ),
 }
+YES_NO = Kind(said="true or false", fits=lambda value: type(value) is bool)
 AT_ONCE = Kind(
     said="a whole number from 1 to 16",
     fits=lambda value: type(value) is int and 1 <= value <= 16,
@@ -78,6 +79,7 @@ KEYS = {
     "mcp_config": TEXT,
     "state_dir": TEXT,
     "ca_file": TEXT,
+    "allow_http": YES_NO,
     "servers": TABLE,
     "local": TABLE,
     "policy": TABLE,  # policing/reading.py knows what stands in it
@@ -90,7 +92,7 @@ LAYER = Kind(
 LOCAL_KEYS = {
     "allowed_paths": TEXTS,
     "call_limit_s": NUMBER,
-    "read_only": Kind(said="true or false", fits=lambda value: type(value) is bool),
+    "read_only": YES_NO,
     "sandbox": Kind(
         said='"auto", "bubblewrap", "landlock", "seatbelt" or "none"',
         fits=lambda value: value in {"auto", "none"} or LAYER.fits(value),

@@ -411,3 +411,10 @@ async def test_c06_what_the_gateway_orders_besides_is_not_heard(
     gateway.approve(call)
     await gateway.ended(call)
     assert (await connector.heard(happenings.CallStarted)).limit_s == 600
+
+
+async def test_a_rule_for_a_tool_that_is_not_there_is_told(gateway: Gateway, start: Start) -> None:
+    rules = {"echo": ServerPolicy(tools={"cuont": Rule(decision=Decision.DENY)})}
+    connector = start(policy=Policy(servers=rules))
+    trouble = await connector.heard(happenings.Trouble)
+    assert trouble.reason == "there is a rule for echo.cuont, and no such tool"

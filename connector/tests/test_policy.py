@@ -1,5 +1,6 @@
 """What is allowed, asked about and denied: the cases A01 to A09 as far as text decides them."""
 
+import time
 from typing import Any
 
 import pytest
@@ -226,6 +227,15 @@ def test_a04_a_command_is_allowed_word_for_word_or_not(command: str) -> None:
 def test_it_allows_a_simple_command_however_it_is_quoted(command: str) -> None:
     rules = with_rule(commands=("make test", "git status"))
     assert decided(call("run", "shell", command=command), rules) is ALLOW
+
+
+@pytest.mark.parametrize("piece", ["a", "a ", "'a'", '"', "'", " ", ";", "=", "git push\n", "$("])
+def test_a_command_of_a_megabyte_is_judged_at_once(piece: str) -> None:
+    rules = with_rule(commands=("make",), ask_commands=("git push",), deny_commands=("x y",))
+    began = time.monotonic()
+    one = call("run", "shell", command=piece * (2**20 // len(piece)) + "!")
+    assert decided(one, rules) is ASK
+    assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize("allowed", ["git status; rm x", "echo $HOME", "A=1 make", ""])

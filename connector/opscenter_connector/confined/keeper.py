@@ -30,21 +30,14 @@ LEAST_MEMORY_BYTES = 512 * 1024 * 1024  # below it a machine stands still; half 
 class Keeper:
     """Ends a command at its bounds, with its first process, and when nobody wants it any more."""
 
-    def __init__(self, order: Order, control: socket.socket) -> None:
+    def __init__(self, order: Order, control: socket.socket, awake: int) -> None:
         self._order = order
         self._control = control
         self._deadline_s = time.monotonic() + order.bounds.within_s
-        self._awake, wake = os.pipe()
-        for fd in (self._awake, wake):
-            os.set_blocking(fd, False)
-        # Every child's end is a byte in that pipe, so that one poll waits for everything.
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._awake = awake
         self._memory = Memory()
         self._disks = [Disk(path, order) for path in order.watched]
         self._status: int | None = None
-        if family.LINUX:
-            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
 
     def run(self, out: int, err: int, folders: Sequence[int]) -> Report:
         """Start it, watch it, end it."""
@@ -170,10 +163,23 @@ def _as_a_shell(status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def keep(order: bytes, control: socket.socket, out: int, err: int, folders: Sequence[int]) -> None:
+def ready() -> int:
+    """Make this process one that notices its children's ends: each is a byte in the given file."""
+    awake, wake = os.pipe()
+    for fd in (awake, wake):
+        os.set_blocking(fd, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    if family.LINUX:
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    return awake
+
+
+def keep(order: bytes, control: socket.socket, files: Sequence[int], awake: int) -> None:
     """The whole of it; the report goes to whoever asked, if they are still there."""
+    out, err, *folders = files
     try:
-        report = Keeper(Order.decode(order), control).run(out, err, folders)
+        report = Keeper(Order.decode(order), control, awake).run(out, err, folders)
     except Exception as error:  # whatever it is, somebody waits for an answer
         report = Report(ended=BROKEN, detail=f"{type(error).__name__}: {error}"[:500])
     try:

@@ -72,6 +72,7 @@ class Admission:
         self._work: Work
         self._perform: Callable[[list[actions.Action]], None]
         self._tasks: set[asyncio.Task[None]] = set()
+        self._idle: set[tuple[str, str]] = set()  # rules that were told to hold for nothing
 
     def serve(self, work: Work, perform: Callable[[list[actions.Action]], None]) -> None:
         """Whose calls they are, and who does what comes of it."""
@@ -97,6 +98,17 @@ class Admission:
         if definition is None or verdict.decision is not Decision.ALLOW:
             raise NotLetError(f"this machine would not let it begin any more: {verdict.reason}")
         self._gate.begins(call, definition)
+
+    def announced(self, server: frames.Announced) -> None:
+        """It says what it has: a rule for something else holds for nothing."""
+        if server.state != "ready" or server.name == LOCAL:
+            return  # what is built in depends on the sandbox
+        there = {tool.get("name") for tool in server.tools}
+        for tool in self._gate.policy.of(server.name).tools:
+            if tool not in there and (server.name, tool) not in self._idle:
+                self._idle.add((server.name, tool))
+                reason = f"there is a rule for {server.name}.{tool}, and no such tool"
+                self._told(happenings.Trouble(what="policy", reason=reason))
 
     def take(self, frame: frames.Asked | frames.Settled | frames.Denied) -> None:
         """What the gateway says of questions."""

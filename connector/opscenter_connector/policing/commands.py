@@ -10,8 +10,10 @@ import re
 import shlex
 from collections.abc import Sequence
 
+MAX_READ = 16 * 1024  # characters; a longer one is a script, and nothing is said of it
 # Words without anything that a shell reads: no expansion, glob, comment, escape, operator.
-_WORD = r"(?:[A-Za-z0-9_./:@%+,=-]+|'[^'\0\r\n]*'|\"[^\"$`\\!\0\r\n]*\")+"
+# One sign at a time: a repetition within the repetition would take for ever to say no.
+_WORD = r"(?:[A-Za-z0-9_./:@%+,=-]|'[^'\0\r\n]*'|\"[^\"$`\\!\0\r\n]*\")+"
 _SIMPLE = re.compile(rf"{_WORD}(?:[ \t]+{_WORD})*\Z")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 _SEPARATORS = re.compile(r"[;&|()\n]+|\b(?:then|else|do)\b|\{|!")
@@ -32,7 +34,7 @@ _UNREADABLE = re.compile(r"[$`\\*?\[\]~<>{}'\"#]")
 def words(command: str) -> list[str] | None:
     """Those of a simple command, exactly as the shell would split them; else None."""
     stripped = command.strip(" \t")
-    if not _SIMPLE.match(stripped):
+    if len(stripped) > MAX_READ or not _SIMPLE.match(stripped):
         return None
     found = shlex.split(stripped)
     return None if not found or _ASSIGNMENT.match(found[0]) else found
@@ -46,7 +48,7 @@ def is_one_of(command: str, allowed: Sequence[str]) -> bool:
 
 def begins_with(command: str, beginnings: Sequence[str]) -> str:
     """The first of `beginnings` with which some part of the command seems to begin."""
-    for part in _SEPARATORS.split(command):
+    for part in _SEPARATORS.split(command[:MAX_READ]):
         said = _roughly(part)
         for beginning in beginnings:
             wanted = beginning.split()
@@ -65,7 +67,7 @@ def _roughly(part: str) -> list[str]:
 
 def is_readable(command: str) -> bool:
     """Whether each part of it is what it looks like, and runs no others."""
-    if _UNREADABLE.search(command):
+    if len(command) > MAX_READ or _UNREADABLE.search(command):
         return False
     parts = [_roughly(part) for part in _SEPARATORS.split(command)]
     return not any(_runs_others(part) for part in parts if part)
