@@ -7,7 +7,9 @@ MESSAGES = "anthropic-proxy"
 CALLBACK = "mcp-callback"
 USAGE_READ = "usage:read"
 KEYS_WRITE = "keys:write"
-SCOPES = (MESSAGES, CALLBACK, USAGE_READ, KEYS_WRITE)
+# Apart from CALLBACK: that key lies on the machine whose calls are to be approved.
+APPROVE = "mcp-approve"
+SCOPES = (MESSAGES, CALLBACK, USAGE_READ, KEYS_WRITE, APPROVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ Sync, by the database's clock alone, and silent: whoever calls rings the bells. 
 go through `accounts.reads.off_loop`. What each verb may change stands in `mcp.conditions`.
 """
 
-from mcp.conditions import GRACE_S, LEASE_S, MAX_DELIVERIES, RENEW_S, Held, Holder
+from mcp.approving import Decided, UndecidedError, ask, decide
+from mcp.conditions import GRACE_S, LEASE_S, MAX_DELIVERIES, RENEW_S, Decider, Held, Holder
 from mcp.ending import MAX_RESULT_BYTES, End, cancel, conclude, failure, finish, result_of
 from mcp.enqueueing import (
     DEADLINE_S,
@@ -16,6 +17,7 @@ from mcp.enqueueing import (
     NewCall,
     OtherCallError,
     QueueFullError,
+    deny,
     enqueue,
     enqueue_or_find,
 )
@@ -31,9 +33,11 @@ from mcp.holding import (
     renew,
     start,
 )
+from mcp.questions import APPROVAL_S, Question
 from mcp.reaping import Reaped, purge, reap
 
 __all__ = [
+    "APPROVAL_S",
     "DEADLINE_S",
     "GRACE_S",
     "LEASE_S",
@@ -46,20 +50,27 @@ __all__ = [
     "RENEW_S",
     "ArgumentsTooLargeError",
     "Claimed",
+    "Decided",
+    "Decider",
     "Denial",
     "End",
     "Held",
     "Holder",
     "NewCall",
     "OtherCallError",
+    "Question",
     "QueueFullError",
     "Reaped",
     "Renewal",
     "SupersededError",
+    "UndecidedError",
+    "ask",
     "cancel",
     "claim",
     "claim_begun",
     "conclude",
+    "decide",
+    "deny",
     "enqueue",
     "enqueue_or_find",
     "failure",

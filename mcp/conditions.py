@@ -4,7 +4,7 @@ A condition is named so that it can be read, and tested by being broken. Verbs l
 each call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ from django.db.models.expressions import Combinable
 
 from mcp import clock
 from mcp.models import Connector, ToolCall
-from mcp.states import HELD, State
+from mcp.states import HELD, Source, State
 
 LEASE_S: float = settings.MCP_LEASE_S
 RENEW_S = LEASE_S / 3  # two renewals may be lost
@@ -32,6 +32,20 @@ class Holder:
     connector_id: UUID
     organization_id: UUID
     epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decider:
+    """A person who answers, and for whose calls they may: their own, and all of some tenants."""
+
+    actor: str  # as the audit trail names them
+    name: str
+    source: Source
+    place: str
+    user_id: int
+    organizations: Collection[UUID]  # in which they act
+    ruled: Collection[UUID] = ()  # of which they may answer for everybody
+    holder: Holder | None = None  # at the terminal of a machine: for its calls alone
 
 
 # Who asks.
@@ -78,6 +92,7 @@ def next_fence() -> Combinable:
 
 def startable() -> Q:
     return Q(
+        Q(asked_by="") | ~Q(approval=""),
         state=State.LEASED,
         cancel_requested=False,
         deadline__gt=clock.now(),
@@ -85,9 +100,20 @@ def startable() -> Q:
     )
 
 
+def harmless() -> Q:
+    """What runs, has no effects, and began by nobody's approval."""
+    return Q(state=State.RUNNING, has_effects=False, asked_by="")
+
+
+def askable() -> Q:
+    """What has not begun, or only in name."""
+    in_time = Q(cancel_requested=False, deadline__gt=clock.now(), lease_until__gt=clock.now())
+    return in_time & (Q(state=State.LEASED) | harmless())
+
+
 def begins_again(call: ToolCall, fence: int, now: datetime) -> bool:
     """Whether who asks may be told once more to begin: it has begun, and has no effects."""
-    is_harmless = call.state == State.RUNNING and not call.has_effects
+    is_harmless = call.state == State.RUNNING and not call.has_effects and not call.asked_by
     is_held = call.fence == fence and call.lease_until is not None and call.lease_until > now
     return is_harmless and is_held and not call.cancel_requested and call.deadline > now
 
@@ -102,7 +128,7 @@ def in_progress() -> Q:
 
 
 def releasable() -> Q:
-    return Q(state=State.LEASED) | Q(state=State.RUNNING, has_effects=False)
+    return Q(state=State.LEASED) | harmless()
 
 
 def finishable() -> Q:
@@ -113,11 +139,31 @@ def finishable() -> Q:
 
 
 def cancelled_at_once() -> Q:
-    return Q(state=State.QUEUED)
+    return Q(state__in=[State.QUEUED, State.APPROVAL])
 
 
 def is_open() -> Q:
     return Q(finished_at__isnull=True)
+
+
+# What a person may do who is asked.
+
+
+def may_decide(decider: Decider) -> Q:
+    """Of approvals: those that are shown to them."""
+    if decider.holder is not None:
+        return of_holder(decider.holder) & of_newest(decider.holder)
+    own = Q(user_id=decider.user_id, organization_id__in=decider.organizations)
+    return own | Q(organization_id__in=decider.ruled)
+
+
+def decidable() -> Q:
+    return Q(state=State.APPROVAL, deadline__gt=clock.now())
+
+
+def is_same(approved: str, now: str) -> bool:
+    """Whether what was approved is what would run now, by their digests."""
+    return approved == now
 
 
 # What time does. In the order in which it is looked at.
@@ -135,6 +181,7 @@ def rerunnable() -> Q:
     """Of calls that began, those that may begin again."""
     return Q(
         has_effects=False,
+        asked_by="",  # an approval is used once
         cancel_requested=False,
         deadline__gt=clock.now(),
         deliveries__lt=MAX_DELIVERIES,
@@ -144,6 +191,10 @@ def rerunnable() -> Q:
 def expired() -> Q:
     never_begun = Q(state=State.QUEUED) | silent(State.LEASED) & Q(cancel_requested=False)
     return is_open() & never_begun & late()  # open: so that an index of those alone serves
+
+
+def unanswered() -> Q:
+    return is_open() & Q(state=State.APPROVAL) & late()
 
 
 def stopped() -> Q:

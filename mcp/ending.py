@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from django.db.models import Case, F, Q, Value, When
 
-from mcp import clock, conditions, frames, prepared
+from mcp import clock, conditions, frames, prepared, questions
 from mcp.conditions import Holder
 from mcp.models import ToolCall
 from mcp.states import FINAL, Outcome, State, Verdict
@@ -159,6 +159,8 @@ def cancel(organization_id: UUID, call_id: UUID) -> bool:
     asked = ToolCall.objects.filter(
         conditions.is_open(), id=call_id, organization_id=organization_id
     ).update(**cancelling(at_once))
+    if asked:
+        questions.close_ended([call_id])
     return asked == 1
 
 

@@ -1,5 +1,6 @@
 """How a call gets into the queue: once for its ids, and only where there is room."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,9 +10,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
 from billing import ledger, locking
-from mcp import clock, conditions, prepared
+from mcp import clock, conditions, ending, prepared, questions
 from mcp.models import ToolCall
-from mcp.states import State
+from mcp.questions import Question
+from mcp.states import Asker, State
 
 DEADLINE_S = 30.0  # unless the caller says another
 MAX_DEADLINE_S = 600.0
@@ -48,6 +50,10 @@ class NewCall:
     deadline_s: float = DEADLINE_S
     method: str = "tools/call"
     waiter: UUID | None = None
+    definition: str = ""  # digest of the tool's
+    decision: str = ""  # what the organization's policy says, and which version of it
+    policy_version: int = 0
+    question: Question | None = None  # a person must approve it first
 
 
 def enqueue(new: NewCall) -> UUID:
@@ -75,8 +81,35 @@ def enqueue_or_find(new: NewCall) -> tuple[UUID, bool]:
         return known, False
 
 
+def deny(new: NewCall, text: str) -> None:
+    """Keep for the audit a call that the organization's policy does not allow. It never runs."""
+    with suppress(IntegrityError), transaction.atomic():  # the same call again
+        ToolCall.objects.create(
+            id=ledger.new_id(),
+            organization_id=new.organization_id,
+            user_id=new.user_id,
+            connector_id=new.connector_id,
+            server=new.server,
+            tool=new.tool,
+            method=new.method,
+            params=new.params,
+            has_effects=new.has_effects,
+            request_id=new.request_id,
+            tool_use_id=new.tool_use_id,
+            definition=new.definition,
+            decision=new.decision,
+            policy_version=new.policy_version,
+            state=State.FAILED,
+            result=ending.failure(text),
+            deadline=clock.now(),
+            finished_at=clock.now(),
+        )
+
+
 def _put(new: NewCall) -> UUID:
     call_id = ledger.new_id()  # rises with time, so that calls of one moment keep their order
+    lasts = timedelta(seconds=min(max(new.deadline_s, 0.0), MAX_DEADLINE_S))
+    waits = new.question is not None
     _insert(
         call_id=call_id,
         organization_id=new.organization_id,
@@ -90,8 +123,16 @@ def _put(new: NewCall) -> UUID:
         request_id=new.request_id,
         tool_use_id=new.tool_use_id,
         waiter=new.waiter,
-        lasts=timedelta(seconds=min(max(new.deadline_s, 0.0), MAX_DEADLINE_S)),
+        lasts=lasts,
+        definition=new.definition,
+        decision=new.decision,
+        policy_version=new.policy_version,
+        state=State.APPROVAL.value if waits else State.QUEUED.value,
+        asked_by=Asker.ORGANIZATION.value if waits else "",
+        until=timedelta(seconds=questions.APPROVAL_S) if waits else lasts,
     )
+    if new.question is not None:
+        questions.put(ToolCall.objects.get(id=call_id), new.question)
     return call_id
 
 
@@ -111,6 +152,12 @@ def _insert(
     tool_use_id: str,
     waiter: UUID | None,
     lasts: timedelta,
+    definition: str,
+    decision: str,
+    policy_version: int,
+    state: str,
+    asked_by: str,
+    until: timedelta,
 ) -> ToolCall:
     return ToolCall(
         id=call_id,
@@ -125,8 +172,13 @@ def _insert(
         request_id=request_id,
         tool_use_id=tool_use_id,
         waiter=waiter,
-        state=State.QUEUED,
-        deadline=clock.now() + lasts,
+        definition=definition,
+        decision=decision,
+        policy_version=policy_version,
+        state=state,
+        asked_by=asked_by,
+        lasts=lasts,
+        deadline=clock.now() + until,
     )
 
 

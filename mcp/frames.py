@@ -11,16 +11,18 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from mcp import rawjson
+
 VERSION = 1
 MAX_FRAME_BYTES = 2 * 1024 * 1024  # a result of the largest size and what is around it
 MAX_RESULT_BYTES = 1024 * 1024  # it goes through a model in the end
 MAX_HELD = 64  # calls named in one frame; a connector never holds so many
-MAX_DEPTH = 100  # of a result; deeper ones break readers that go down by recursion
 
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+\Z")]
 Line = Annotated[str, Meta(max_length=500)]
 Fence = Annotated[int, Meta(ge=1, le=2**62)]
 Held = Annotated[list[tuple[UUID, Fence]], Meta(max_length=MAX_HELD)]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]  # SHA-256 of an exact call
 # JSON has longer integers, but the channel layer (MessagePack) has not: one would lose a batch of
 # rings, everybody's.
 Amount = float | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -102,6 +104,24 @@ class Release(Frame, frozen=True, kw_only=True, tag="release"):
     reason: Line = ""
 
 
+class Ask(Frame, frozen=True, kw_only=True, tag="ask"):
+    """A person must approve this exact call. It goes back, not begun, until somebody has."""
+
+    id: UUID
+    fence: Fence
+    digest: Digest
+    reason: Line = ""
+    here_only: bool = False  # only the machine's own terminal may approve
+
+
+class Decide(Frame, frozen=True, kw_only=True, tag="decide"):
+    """What a person said in the machine's terminal."""
+
+    id: UUID
+    digest: Digest
+    approve: bool
+
+
 class Renew(Frame, frozen=True, kw_only=True, tag="renew"):
     calls: Held
 
@@ -127,6 +147,13 @@ class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
     max_result_bytes: int
 
 
+class Approved(Struct, frozen=True, kw_only=True):
+    """A person approved the exact call that has this digest."""
+
+    digest: Digest
+    source: Literal["terminal", "web", "api"]
+
+
 class Call(Frame, frozen=True, kw_only=True, tag="call"):
     """Handed out. Unless it has `begun`, `start` asks whether it may."""
 
@@ -138,6 +165,7 @@ class Call(Frame, frozen=True, kw_only=True, tag="call"):
     has_effects: bool
     remaining_ms: int
     begun: bool = False
+    approval: Approved | UnsetType = UNSET
 
 
 class Started(Frame, frozen=True, kw_only=True, tag="started"):
@@ -160,6 +188,22 @@ class Ack(Frame, frozen=True, kw_only=True, tag="ack"):
     verdict: Literal["accepted", "duplicate", "conflict", "unknown"]
 
 
+class Asked(Frame, frozen=True, kw_only=True, tag="asked"):
+    """It waits for a person, for so long, and is not the connector's any more."""
+
+    id: UUID
+    fence: Fence
+    remaining_ms: int
+
+
+class Settled(Frame, frozen=True, kw_only=True, tag="settled"):
+    """What was asked is not open (any more): a prompt for it goes away."""
+
+    id: UUID
+    digest: Digest
+    state: Literal["approved", "refused", "expired", "withdrawn", "unknown"]
+
+
 class Renewed(Frame, frozen=True, kw_only=True, tag="renewed"):
     held: Held
     lost: Held
@@ -180,17 +224,17 @@ class Refused(Frame, frozen=True, kw_only=True, tag="refused"):
     reason: str
 
 
-FromConnector = Hello | Server | Ready | Start | Progress | Result | Release | Renew | Bye
-FromGateway = Welcome | Call | Started | Denied | Ack | Renewed | Cancel | Refused | Bye
+FromConnector = (
+    Hello | Server | Ready | Start | Progress | Result | Release | Ask | Decide | Renew | Bye
+)
+FromGateway = (
+    Welcome | Call | Started | Denied | Ack | Asked | Settled | Renewed | Cancel | Refused | Bye
+)
 
 _from_connector = msgspec.json.Decoder(FromConnector)
 _from_gateway = msgspec.json.Decoder(FromGateway)
-_decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _QUOTED = re.compile(r"'[^']*'")
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NO_MARKS = bytes(set(range(256)) - set(b"[]{}"))
-_AS_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def from_connector(text: bytes | str) -> FromConnector:
@@ -247,25 +291,7 @@ def _check_result(frame: Result) -> None:
 
 
 def _check_raw(raw: bytes, field: str) -> None:
-    """JSON that is kept as it is must be some that everybody can read."""
-    if raw[:1] != b"{":
-        raise FrameError(f"`{field}` must be an object")
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_deep(raw):
-        raise FrameError(f"`{field}` nests deeper than {MAX_DEPTH}")
     try:
-        _decode_any(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise FrameError(f"{_without_values(str(error))} in `{field}`") from error
-
-
-def _is_deep(raw: bytes) -> bool:
-    """Whether it nests deeper than MAX_DEPTH: each round takes the innermost pairs away.
-
-    Whole texts at a time: a loop over a million brackets would hold up everybody for a second.
-    """
-    left = _STRINGS.sub(b"", raw).translate(_AS_ONE_KIND, _NO_MARKS)
-    for _ in range(MAX_DEPTH):
-        if not left:
-            return False
-        left = left.replace(b"[]", b"")
-    return bool(left)
+        rawjson.check(raw)
+    except rawjson.UnreadableError as error:
+        raise FrameError(f"`{field}` {_without_values(str(error))}") from error

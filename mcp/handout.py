@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import DatabaseError
 from django.db.models import Q, QuerySet
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from mcp import calls, frames, lastwords, prepared
 from mcp.models import ToolCall
@@ -151,7 +151,15 @@ def frame_of(claimed: calls.Claimed) -> frames.Call:
         has_effects=claimed.has_effects,
         remaining_ms=claimed.remaining_ms,
         begun=claimed.begun,
+        approval=_approval_of(claimed),
     )
+
+
+def _approval_of(claimed: calls.Claimed) -> frames.Approved | UnsetType:
+    if not claimed.approval:
+        return UNSET
+    source: Any = claimed.source
+    return frames.Approved(digest=claimed.approval, source=source)
 
 
 _release = off_loop(calls.release)

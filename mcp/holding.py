@@ -10,10 +10,10 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, Count, F, QuerySet, Value, When
 
-from mcp import clock, conditions, prepared
+from mcp import clock, conditions, prepared, questions
 from mcp.conditions import LEASE_S, Held, Holder
 from mcp.models import Connector, ToolCall
-from mcp.states import FINAL, HELD, State
+from mcp.states import FINAL, HELD, Decision, State
 
 
 class SupersededError(Exception):
@@ -29,6 +29,7 @@ class Denial(StrEnum):
     MOVED = "it was handed out again, or will be"
     BEGUN = "it has begun already"
     LATE = "its deadline is over"
+    UNAPPROVED = "nobody has approved it"
     SILENT = "its lease is over"
 
 
@@ -44,6 +45,8 @@ class Claimed:
     has_effects: bool
     remaining_ms: int
     begun: bool = False
+    approval: str = ""  # digest of what a person approved, and where they did
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ def claim(holder: Holder, most: int) -> list[Claimed]:
         if (most := min(most, conditions.room(locked[0][0], in_flight))) <= 0:
             return []
         # What is cancelled meanwhile is not leased; what is, is ours until the commit.
-        leased = _lease(**mine, most=most)
+        leased = [row for row in _lease(**mine, most=most) if _is_as_approved(row)]
     return [_claimed(row) for row in sorted(leased, key=_by_age)]
 
 
@@ -97,7 +100,18 @@ def _in_flight(*, connector_id: UUID, organization_id: UUID) -> QuerySet[Any, An
 def _lease(*, connector_id: UUID, organization_id: UUID, most: object) -> prepared.Told:
     waiting = _calls_of(connector_id, organization_id).filter(conditions.claimable())
     oldest = waiting.order_by("created_at", "id").values("id")[:most]
-    told = ("created_at", "id", "fence", "server", "method", "params", "has_effects", "deadline")
+    told = (
+        "created_at",
+        "id",
+        "fence",
+        "server",
+        "method",
+        "params",
+        "has_effects",
+        "deadline",
+        "decision",
+        "approval",
+    )
     return (
         waiting.filter(id__in=oldest),
         {
@@ -110,12 +124,17 @@ def _lease(*, connector_id: UUID, organization_id: UUID, most: object) -> prepar
     )
 
 
+def _is_as_approved(row: tuple[Any, ...]) -> bool:
+    """What the organization wanted approved must still be the call that was."""
+    return row[-3] != Decision.ASK or questions.is_as_approved(row[1])
+
+
 def _by_age(row: tuple[Any, ...]) -> Any:
     return row[:2]
 
 
 def _claimed(row: tuple[Any, ...]) -> Claimed:
-    _, call_id, fence, server, method, params, has_effects, deadline, now = row
+    _, call_id, fence, server, method, params, has_effects, deadline, _, approval, now = row
     return Claimed(
         id=call_id,
         fence=fence,
@@ -123,11 +142,13 @@ def _claimed(row: tuple[Any, ...]) -> Claimed:
         method=method,
         params=params,
         has_effects=has_effects,
-        remaining_ms=_ms_between(now, deadline),
+        remaining_ms=ms_between(now, deadline),
+        approval=approval,
+        source=questions.source_of(call_id, approval) if approval else "",
     )
 
 
-def _ms_between(now: datetime, deadline: datetime) -> int:
+def ms_between(now: datetime, deadline: datetime) -> int:
     return max(int((deadline - now).total_seconds() * 1000), 0)
 
 
@@ -137,8 +158,8 @@ def claim_begun(holder: Holder, most: int) -> list[Claimed]:
 
 
 def _begun(holder: Holder, one: Claimed) -> Claimed:
-    if one.has_effects:
-        return one
+    if one.has_effects or one.approval:
+        return one  # it begins once, so whoever runs it asks
     said = start(holder, one.id, one.fence)
     # Denied: it was cancelled meanwhile, and whoever asks to begin it is told so.
     return one if isinstance(said, Denial) else replace(one, begun=True, remaining_ms=said)
@@ -152,16 +173,13 @@ def start(holder: Holder, call_id: UUID, fence: int) -> int | Denial:
     mine = _mine(holder)
     begun = _begin(**mine, epoch=holder.epoch, call_id=call_id, fence=fence)
     if begun:
-        return _ms_between(*begun[0])
-    _require_newest(holder)
-    call: Any = (
-        ToolCall.objects.filter(conditions.of_holder(holder), id=call_id)
-        .annotate(now=clock.now())
-        .first()
-    )
+        return ms_between(*begun[0])
+    require_newest(holder)
+    mine_again = ToolCall.objects.filter(conditions.of_holder(holder), id=call_id)
+    call: Any = mine_again.annotate(now=clock.now()).first()
     if call is not None and conditions.begins_again(call, fence, call.now):
-        return _ms_between(call.now, call.deadline)  # it was told so when it was handed out
-    return _why_not(call, fence)
+        return ms_between(call.now, call.deadline)  # it was told so when it was handed out
+    return why_not(call, fence)
 
 
 @prepared.changed
@@ -175,20 +193,23 @@ def _begin(
             "state": State.RUNNING,
             "starts": F("starts") + 1,
             "started_at": clock.now(),
+            "approval": "",  # it is spent
             "lease_until": clock.after(LEASE_S),
         },
         ToolCall.objects.annotate(now=clock.now()).values_list("now", "deadline"),
     )
 
 
-def _why_not(call: Any, fence: int) -> Denial:
+def why_not(call: Any, fence: int) -> Denial:
+    """Why a call, with the time as `now`, may not begin."""
     if call is None:
         return Denial.UNKNOWN
     reasons = [
         (Denial.ENDED, call.state in FINAL),
-        (Denial.MOVED, call.fence != fence or call.state == State.QUEUED),
+        (Denial.MOVED, call.fence != fence or call.state in {State.QUEUED, State.APPROVAL}),
         (Denial.CANCELLED, call.cancel_requested),
         (Denial.BEGUN, call.state != State.LEASED),
+        (Denial.UNAPPROVED, bool(call.asked_by) and not call.approval),
         (Denial.LATE, call.deadline <= call.now),
     ]
     return next((reason for reason, is_so in reasons if is_so), Denial.SILENT)
@@ -201,7 +222,7 @@ def renew(holder: Holder, held: Sequence[Held]) -> Renewal:
         mine.filter(conditions.of_newest(holder), conditions.renewable()).update(
             lease_until=clock.after(LEASE_S)
         )
-        _require_newest(holder)
+        require_newest(holder)
         # A lease that was over before stays over, so this finds no other than the UPDATE did.
         rows = mine.filter(conditions.renewable())
         found = {(row.id, row.fence): row.cancel_requested for row in rows}
@@ -223,7 +244,7 @@ def note_progress(holder: Holder, call_id: UUID, fence: int, progress: Mapping[s
         .update(progress=dict(progress))
     )
     if not noted:
-        _require_newest(holder)
+        require_newest(holder)
     return noted == 1
 
 
@@ -245,7 +266,7 @@ def release(holder: Holder, call_id: UUID, fence: int) -> bool:
         )
     )
     if not released:
-        _require_newest(holder)
+        require_newest(holder)
     return released == 1
 
 
@@ -261,6 +282,7 @@ def _is_newest(holder: Holder) -> bool:
     return Connector.objects.filter(conditions.newest(holder)).exists()
 
 
-def _require_newest(holder: Holder) -> None:
+def require_newest(holder: Holder) -> None:
+    """Raise SupersededError unless this is the connector's newest session."""
     if not _is_newest(holder):
         raise SupersededError("A newer session of this machine is there.")

@@ -47,6 +47,7 @@ class Target:
     server: str
     tool: str
     has_effects: bool
+    definition: str  # its digest
 
 
 def offered(principal: Principal) -> list[Offered]:
@@ -82,9 +83,14 @@ def find(principal: Principal, server_name: str, tool_name: str) -> Target:
     if not tools:
         text = f"The server {name} has no tool {tool_name[:100]!r}; {SEE}"
         raise RefusedError("no_such_tool", text)
-    ((tool, annotations),) = tools
-    has_effects = definitions.has_effects(annotations)
-    return Target(connector_id=connector_id, server=name, tool=tool, has_effects=has_effects)
+    ((tool, annotations, definition),) = tools
+    return Target(
+        connector_id=connector_id,
+        server=name,
+        tool=tool,
+        has_effects=definitions.has_effects(annotations),
+        definition=definition,
+    )
 
 
 @prepared.select
@@ -97,7 +103,7 @@ def _server_of(*, organization_id: UUID, user_id: int, name: str) -> QuerySet[An
 @prepared.select
 def _tool_of(*, server_id: UUID, name: str) -> QuerySet[Any, Any]:
     found = McpTool.objects.filter(server_id=server_id, name=name).order_by()
-    return found.values_list("name", "annotations")
+    return found.values_list("name", "annotations", "digest")
 
 
 def _servers_of(principal: Principal) -> QuerySet[McpServer]:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, close_old_connections
 
 from billing import workers
-from mcp import calls, reaping
+from mcp import auditing, calls, reaping
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Reaper:
         touched = calls.reap(self._dead_waiters(now_s)).touched()
         if touched:
             self._told(touched)
+        auditing.write()
         self._purge(now_s)
         return touched
 

@@ -8,9 +8,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
-from mcp import clock, conditions, ending
+from mcp import approving, clock, conditions, ending, questions
 from mcp.models import ToolCall
-from mcp.states import State
+from mcp.states import Answer, State
 
 AT_ONCE = 500  # rows in one transaction; others must get their turn at the database too
 MAX_ROUNDS = 20  # of AT_ONCE in one look; what is left is found by the next
@@ -26,6 +26,7 @@ class Reaped:
     requeued: list[UUID] = field(default_factory=list)
     orphaned: list[UUID] = field(default_factory=list)
     lost: list[UUID] = field(default_factory=list)
+    unanswered: list[UUID] = field(default_factory=list)
 
     def touched(self) -> Mapping[str, Sequence[UUID]]:
         """By kind, those kinds that there are."""
@@ -41,6 +42,7 @@ def reap(dead_waiters: Sequence[UUID] = ()) -> Reaped:
         abandoned = _moved(
             lambda: waits & conditions.is_open(),
             lambda: ending.cancelling(conditions.cancelled_at_once()),
+            questions.close_ended,
         )
     return Reaped(
         abandoned=abandoned,
@@ -49,6 +51,11 @@ def reap(dead_waiters: Sequence[UUID] = ()) -> Reaped:
         requeued=_moved(lambda: conditions.requeued(), lambda: _put(State.QUEUED)),
         orphaned=_moved(lambda: conditions.orphaned(), lambda: _put(State.ORPHANED)),
         lost=_moved(lambda: conditions.lost(), lambda: _ended(State.LOST)),
+        unanswered=_moved(
+            lambda: conditions.unanswered(),
+            lambda: approving.failed(approving.UNANSWERED),
+            lambda ids: questions.close(ids, Answer.EXPIRED),
+        ),
     )
 
 
@@ -67,8 +74,12 @@ def _ended(state: State) -> dict[str, Any]:
     return _put(state) | {"finished_at": clock.now()}
 
 
-def _moved(condition: Callable[[], Q], changes: Callable[[], dict[str, Any]]) -> list[UUID]:
-    """The ids of the rows that met the condition and were changed.
+def _moved(
+    condition: Callable[[], Q],
+    changes: Callable[[], dict[str, Any]],
+    also: Callable[[Sequence[UUID]], None] = lambda _: None,
+) -> list[UUID]:
+    """The ids of the rows that met the condition and were changed, with what is `also` to be done.
 
     It looks before it locks, for most looks find nothing and SQLite has one lock for all. Rows that
     somebody else holds are left to the next look: waiting for them might be in a circle.
@@ -82,6 +93,7 @@ def _moved(condition: Callable[[], Q], changes: Callable[[], dict[str, Any]]) ->
             rows = ToolCall.objects.select_for_update(skip_locked=True, no_key=True)
             ours = list(rows.filter(condition(), id__in=due).values_list("id", flat=True))
             ToolCall.objects.filter(id__in=ours).update(**changes())
+            also(ours)
         moved += ours
         if len(ours) < AT_ONCE:
             break
@@ -89,8 +101,9 @@ def _moved(condition: Callable[[], Q], changes: Callable[[], dict[str, Any]]) ->
 
 
 def purge(older_than_days: float) -> int:
-    """Delete calls that ended so long ago, with their events; how many."""
-    old = ToolCall.objects.filter(finished_at__lt=clock.after(-older_than_days * 86_400))
+    """Delete calls that ended so long ago, with their events; how many. Their audit stays."""
+    gone = clock.after(-older_than_days * 86_400)
+    old = ToolCall.objects.filter(finished_at__lt=gone, audited=True)
     count = 0
     while ids := list(old.values_list("id", flat=True)[:AT_ONCE]):
         ToolCall.objects.filter(id__in=ids).delete()

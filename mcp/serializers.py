@@ -173,6 +173,17 @@ class Removal(Strict):
     )
 
 
+class Decision(Strict):
+    """What a person says to a question."""
+
+    approve = Flag()
+    digest = serializers.RegexField(
+        r"^[0-9a-f]{64}\Z",
+        trim_whitespace=False,
+        help_text="Of the call that was shown: only that one is meant.",
+    )
+
+
 def _is_flat_enough(value: Any) -> bool:
     """Not recursive: it judges what may be too deep for recursion."""
     level: list[Any] = [value]

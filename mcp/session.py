@@ -24,6 +24,7 @@ from mcp.closing import (
     in_words,
 )
 from mcp.models import Connector
+from mcp.prompts import Prompts
 from mcp.states import Outcome, Verdict
 from mcp.threads import off_loop
 
@@ -65,6 +66,7 @@ class Session:
         self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
         self._told_to_stop: set[calls.Held] = set()
         self._progress_written: dict[calls.Held, float] = {}
+        self._prompts = Prompts(self._holder, principal.user_id)
         self._turn = 0
         living.add(self)
 
@@ -129,13 +131,14 @@ class Session:
         """The calls and cancellations that are to be sent now. Raises SessionError."""
         if self._over is not None:
             raise self._over
-        self._left = True  # so that a place which comes free meanwhile is heard of
+        settled = await in_words(self._prompts.settled())
         if ready := self.tray.take():
-            return [handout.frame_of(one) for one in ready]
+            return [*settled, *(handout.frame_of(one) for one in ready)]
+        self.tray.is_all = False  # so that a place which comes free meanwhile is heard of
         due = await in_words(handout.due(self._holder))
         told, self._told_to_stop = self._told_to_stop, set(due.to_stop)
         self.tray.is_all = not due.left
-        return handout.frames_of(due, told)
+        return [*settled, *handout.frames_of(due, told)]
 
     async def next_due(self, timeout_s: float) -> list[frames.Frame]:
         """What is due, as soon as there is something; [] when the time is over or another asks.
@@ -239,6 +242,12 @@ class Session:
         await _give_back(self._holder, frame.id, frame.fence)
         return []
 
+    async def _ask(self, frame: frames.Ask) -> list[frames.Frame]:
+        return await self._prompts.ask(frame)
+
+    async def _decide(self, frame: frames.Decide) -> list[frames.Frame]:
+        return await self._prompts.decide(frame)
+
     async def _renew(self, frame: frames.Renew) -> list[frames.Frame]:
         if not frame.calls:  # an idle machine's sign of life
             return [frames.Renewed(held=[], lost=[], cancel=[])]
@@ -270,6 +279,8 @@ _ANSWERS: dict[type, Callable[[Session, Any], Awaitable[list[frames.Frame]]]] = 
     frames.Progress: Session._progress,
     frames.Result: Session._result,
     frames.Release: Session._release,
+    frames.Ask: Session._ask,
+    frames.Decide: Session._decide,
     frames.Renew: Session._renew,
     frames.Server: Session._server,
     frames.Ready: Session._ready,

@@ -8,8 +8,8 @@ from rest_framework import serializers
 
 from accounts.described import shape
 from mcp import registry
-from mcp.models import Connector, McpServer, McpTool, ToolCall
-from mcp.states import State
+from mcp.models import Approval, Connector, McpServer, McpTool, ToolCall
+from mcp.states import Answer, State
 
 ONLINE = timedelta(seconds=registry.ONLINE_S)
 
@@ -165,6 +165,63 @@ class Cancellation(serializers.Serializer[Any]):
     call_id = serializers.UUIDField()
     state = serializers.ChoiceField([state.value for state in State])
     cancel_requested = serializers.BooleanField(help_text="False: it had ended already.")
+
+
+class ShownApproval(serializers.ModelSerializer[Approval]):
+    """A question about a call. `mcp.views.approvals` adds the arguments, as they came."""
+
+    call_id = serializers.UUIDField()
+    server = serializers.CharField(source="call.server")
+    tool = serializers.CharField(source="call.tool")
+    arguments = serializers.SerializerMethodField(help_text="All of them, as they will be sent.")
+    machine = serializers.CharField(source="connector.name")
+    connector = serializers.UUIDField(source="connector_id")
+    user = serializers.CharField(source="user.username", help_text="Whose call it is.")
+
+    class Meta:
+        model = Approval
+        fields = [
+            "id",
+            "call_id",
+            "state",
+            "digest",
+            "server",
+            "tool",
+            "arguments",
+            "reason",
+            "asked_by",
+            "here_only",
+            "machine",
+            "connector",
+            "user",
+            "organization",
+            "created_at",
+            "expires_at",
+            "decided_at",
+            "decider",
+            "source",
+            "place",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.DictField())
+    def get_arguments(self, approval: Approval) -> None:
+        """They are no value of ours: the page puts in the text of the params."""
+
+
+class ShownApprovals(serializers.Serializer[Any]):
+    """What waits, the oldest first."""
+
+    results = ShownApproval(many=True)
+    has_more = serializers.BooleanField(help_text="They are shown when these are decided.")
+
+
+class ShownDecision(serializers.Serializer[Any]):
+    """What became of the question."""
+
+    id = serializers.UUIDField()
+    call_id = serializers.UUIDField()
+    state = serializers.ChoiceField([Answer.APPROVED.value, Answer.REFUSED.value])
 
 
 def is_online(connector: Connector, *, now: datetime) -> bool:

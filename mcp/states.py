@@ -11,6 +11,7 @@ class State(StrEnum):
     """Where a call is."""
 
     QUEUED = "queued"
+    APPROVAL = "approval"  # not begun, and a person must say whether it may
     LEASED = "leased"  # handed to a connector that has not begun
     RUNNING = "running"  # begun: its effects may have happened
     ORPHANED = "orphaned"  # begun, and its holder fell silent; a late result is still taken
@@ -23,10 +24,14 @@ class State(StrEnum):
 
 NEXT: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.LEASED, State.CANCELLED, State.EXPIRED}),
-    State.LEASED: frozenset({State.QUEUED, State.RUNNING, State.CANCELLED, State.EXPIRED}),
+    State.APPROVAL: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.LEASED: frozenset(
+        {State.QUEUED, State.APPROVAL, State.RUNNING, State.CANCELLED, State.EXPIRED}
+    ),
     State.RUNNING: frozenset(
         {
             State.QUEUED,  # its lease ended, and its tool has no effects
+            State.APPROVAL,  # it has none, and its machine asks before it really begins
             State.ORPHANED,
             State.SUCCEEDED,
             State.FAILED,
@@ -56,3 +61,36 @@ class Verdict(StrEnum):
     DUPLICATE = "duplicate"  # this very result is there already
     CONFLICT = "conflict"  # another one is, or the call is not the sender's (any more)
     UNKNOWN = "unknown"  # no such call of this connector
+
+
+class Decision(StrEnum):
+    """What a policy says to a call."""
+
+    ALLOW = "allow"
+    ASK = "ask"  # a person must approve this exact call
+    DENY = "deny"
+
+
+class Asker(StrEnum):
+    """Who wants a person's approval."""
+
+    MACHINE = "machine"  # its own policy
+    ORGANIZATION = "organization"
+
+
+class Answer(StrEnum):
+    """What became of a question."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    EXPIRED = "expired"  # nobody said anything
+    WITHDRAWN = "withdrawn"  # the call was cancelled, or is no longer the one that was shown
+
+
+class Source(StrEnum):
+    """Where a person gave the answer."""
+
+    TERMINAL = "terminal"  # of the machine
+    WEB = "web"
+    API = "api"

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from accounts.principal import Principal
 from billing import workers
-from mcp import bell, calls, handout, lastwords, living, offers, waiting
+from mcp import bell, calls, lastwords, offers, putting, waiting
 from mcp.models import ToolCall
 from mcp.offers import Offered, RefusedError
+from mcp.putting import Put
 from mcp.states import FINAL, Outcome, State
 from mcp.threads import off_loop
 from mcp.waiting import Told
@@ -21,7 +20,6 @@ from mcp.waiting import Told
 __all__ = ["CallView", "Ended", "Offered", "RefusedError", "Told"]
 
 SLACK_S = 15.0  # after a call's deadline and its grace: the reaper comes by each second
-ID_CHARS = 64  # the columns' width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +38,6 @@ class CallView:
 
     row: ToolCall
     ended: Ended | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Put:
-    call_id: UUID
-    is_new: bool
-    connector_id: UUID
-    tray: handout.Tray | None = None  # where a session waits for it here
-    leased: handout.Leased | None = None
 
 
 async def offered(principal: Principal) -> list[Offered]:
@@ -71,22 +60,33 @@ async def run(
 
     Whoever cancels this cancels the call. Raises RefusedError, accounts.reads.DatabaseAwayError.
     """
-    params = _params(tool, arguments)
-    ids = (request_id, tool_use_id)
-    putting = asyncio.ensure_future(
-        _put_in(principal, server, tool, params, ids, deadline_s, workers.OWN_ID)
-    )
+    wanted = putting.wanted(server, tool, arguments, (request_id, tool_use_id), deadline_s)
+    going_in = asyncio.ensure_future(putting.put_in(principal, wanted, workers.OWN_ID))
     try:
-        put = await asyncio.shield(putting)  # the row may be there though we never hear of it
-        within_s = deadline_s + calls.GRACE_S + SLACK_S
-        row = await waiting.for_end(put.call_id, within_s, told, is_new=put.is_new)
+        put = await asyncio.shield(going_in)  # the row may be there though we never hear of it
+        row = await _end_of(put, deadline_s, told)
     except BaseException as error:
         # Left by its caller, or by a `told` that fails: in both cases nobody hears the result.
         if not isinstance(error, RefusedError):
-            await lastwords.said(_take_back(principal, putting))
+            await lastwords.said(_take_back(principal, going_in))
         raise
     # The reaper ends every call; where nothing runs any more, nobody knows.
     return _ended_as(put.call_id, State.LOST, None) if row is None else _ended(row)
+
+
+async def _end_of(put: Put, deadline_s: float, told: Told | None) -> calls.End | None:
+    """Its end. While a person decides its deadline moves, and whoever waits goes on waiting."""
+    left_s = deadline_s
+    is_new = put.is_new
+    while True:
+        within_s = left_s + calls.GRACE_S + SLACK_S
+        row = await waiting.for_end(put.call_id, within_s, told, is_new=is_new)
+        if row is not None:
+            return row
+        is_new = False
+        left_s = await waiting.left_s(put.call_id)
+        if left_s + calls.GRACE_S + SLACK_S <= 0:
+            return None
 
 
 async def submit(
@@ -100,10 +100,8 @@ async def submit(
     deadline_s: float = calls.DEADLINE_S,
 ) -> UUID:
     """Put a call that nobody waits for into the queue. Raises as `run` does."""
-    params = _params(tool, arguments)
-    ids = (request_id, tool_use_id)
-    putting = _put_in(principal, server, tool, params, ids, deadline_s, None)
-    return (await asyncio.shield(putting)).call_id
+    wanted = putting.wanted(server, tool, arguments, (request_id, tool_use_id), deadline_s)
+    return (await asyncio.shield(putting.put_in(principal, wanted, None))).call_id
 
 
 async def wait(
@@ -134,82 +132,8 @@ async def cancel(principal: Principal, call_id: UUID) -> bool:
     return True
 
 
-def _params(tool: str, arguments: Mapping[str, Any]) -> str:
-    """MCP's params. Only the size is looked at: whether they fit the tool, its server says."""
-    if not isinstance(arguments, Mapping):
-        raise RefusedError("bad_arguments", "The arguments of a tool must be an object.")
-    try:
-        params = msgspec.json.encode({"name": tool, "arguments": arguments})
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise RefusedError("bad_arguments", "The arguments are not JSON.") from error
-    if len(params) > calls.MAX_ARGUMENT_BYTES:
-        text = f"The arguments have more than {calls.MAX_ARGUMENT_BYTES} bytes."
-        raise RefusedError("too_large", text)
-    return params.decode()
-
-
-async def _put_in(principal: Principal, *wanted: Any) -> _Put:
-    """Put a call into the queue, and see to it that its machine hears of it.
-
-    Not to be cancelled: it may have leased other calls than its own.
-    """
-    put = await _put(principal, *wanted)
-    if put.tray is not None and put.leased is not None:
-        if put.tray.lay(put.leased):
-            return put
-        await lastwords.said(handout.hand_back(put.tray.holder, put.leased.claimed))
-    bell.ring_connector(put.connector_id)
-    return put
-
-
-@off_loop
-def _put(
-    principal: Principal,
-    server: str,
-    tool: str,
-    params: str,
-    ids: tuple[str, str],
-    deadline_s: float,
-    waiter: UUID | None,
-) -> _Put:
-    if not 0 < deadline_s <= calls.MAX_DEADLINE_S:
-        text = f"A deadline is more than 0 and at most {calls.MAX_DEADLINE_S:.0f} seconds."
-        raise RefusedError("bad_deadline", text)
-    if any(not 0 < len(one) <= ID_CHARS or "\0" in one for one in ids):
-        text = f"The ids of a call have 1 to {ID_CHARS} characters."
-        raise RefusedError("bad_ids", text)
-    found = offers.find(principal, server, tool)
-    new = calls.NewCall(
-        organization_id=principal.organization_id,
-        user_id=principal.user_id,
-        connector_id=found.connector_id,
-        server=found.server,
-        tool=found.tool,
-        params=params,
-        has_effects=found.has_effects,
-        request_id=ids[0],
-        tool_use_id=ids[1],
-        deadline_s=deadline_s,
-        waiter=waiter,
-    )
-    try:
-        call_id, is_new = calls.enqueue_or_find(new)
-    except calls.QueueFullError as error:
-        raise RefusedError("queue_full", str(error)) from error
-    except calls.OtherCallError as error:
-        raise RefusedError("other_call", str(error)) from error
-    tray = living.tray_of(found.connector_id) if is_new else None
-    return _Put(
-        call_id=call_id,
-        is_new=is_new,
-        connector_id=found.connector_id,
-        tray=tray,
-        leased=None if tray is None else handout.lease_for(tray, call_id),
-    )
-
-
-async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> None:
-    put = await putting
+async def _take_back(principal: Principal, going_in: asyncio.Future[Put]) -> None:
+    put = await going_in
     if bell.current().is_waited_for(put.call_id):
         return  # somebody asked again with the same ids, and stays
     if await _cancel(principal.organization_id, put.call_id):

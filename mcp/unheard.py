@@ -8,8 +8,8 @@ from uuid import UUID
 from django.db.models import Q
 
 from mcp import clock
-from mcp.models import Connector, ToolCall
-from mcp.states import State
+from mcp.models import Approval, Connector, ToolCall
+from mcp.states import Asker, State
 from mcp.threads import off_loop
 
 LATELY_S = 10.0  # a session opened earlier was seen by an earlier look, even by a late one
@@ -48,7 +48,12 @@ def find(of_connectors: bool, calls: Sequence[UUID]) -> Unheard:
 def _busy() -> list[UUID]:
     # Of all processes' connectors: what waits is little, and a thousand ids in a query are not.
     waiting = Q(state=State.QUEUED) | Q(finished_at__isnull=True, cancel_requested=True)
-    return list(ToolCall.objects.filter(waiting).values_list("connector_id", flat=True).distinct())
+    work = ToolCall.objects.filter(waiting).values_list("connector_id", flat=True)
+    # Whoever asked a person hears that the question is closed.
+    closed = Approval.objects.filter(
+        decided_at__gt=clock.after(-LATELY_S), asked_by=Asker.MACHINE
+    ).values_list("connector_id", flat=True)
+    return list(work.union(closed))
 
 
 def _epochs() -> list[tuple[UUID, int]]:

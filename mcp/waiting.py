@@ -1,5 +1,6 @@
 """Wait for a call's end: by the bell, and by the row whatever the bell does."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,7 +9,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from accounts.reads import DatabaseAwayError
-from mcp import bell, prepared
+from mcp import bell, clock, prepared
 from mcp.ending import End
 from mcp.models import ToolCall
 from mcp.states import FINAL
@@ -44,6 +45,22 @@ async def for_end(
             elif ends or not notes:
                 row = await _look(call_id)
     return row if _is_final(row) else None
+
+
+async def left_s(call_id: UUID) -> float:
+    """How long an open call has until its deadline, which an approval moves; else none."""
+    try:
+        return await _left(call_id)
+    except DatabaseAwayError:
+        return -math.inf
+
+
+@off_loop
+def _left(call_id: UUID) -> float:
+    rows = ToolCall.objects.filter(id=call_id, finished_at__isnull=True)
+    for now, deadline in rows.annotate(now=clock.now()).values_list("now", "deadline"):
+        return float((deadline - now).total_seconds())
+    return -math.inf
 
 
 def _is_final(row: End | None) -> bool:

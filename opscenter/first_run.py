@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 
 from accounts import audit, keys, trail
 from accounts.models import Membership, Organization
-from accounts.principal import SCOPES
+from accounts.principal import APPROVE, SCOPES
 from billing.models import Plan, Subscription
 from proxy import probe, table
 from proxy.catalog import KNOWN
@@ -175,7 +175,9 @@ def open_installation() -> Opened | None:
         Membership.objects.create(
             organization=organization, user=operator, role=Membership.Role.OWNER
         )
-        row, key = keys.issue(organization, operator, "First key", list(SCOPES), None)
+        # It goes to programs, and what a program asks for a person approves.
+        scopes = [scope for scope in SCOPES if scope != APPROVE]
+        row, key = keys.issue(organization, operator, "First key", scopes, None)
         audit.record(
             "installation.opened",
             audit.key(row.id),

@@ -34,6 +34,9 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
         ("Connectors", "computer", "mcp.connector"),
         ("MCP servers", "construction", "mcp.mcpserver"),
         ("Tool calls", "terminal", "mcp.toolcall"),
+        ("Tool policies", "policy", "mcp.organizationpolicy"),
+        ("Approvals", "how_to_reg", "mcp.approval"),
+        ("Audited calls", "fact_check", "mcp.auditedcall"),
     ],
     "People": [
         ("Organizations", "apartment", "accounts.organization"),

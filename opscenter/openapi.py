@@ -8,11 +8,15 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from mcp.states import State
+
 # Swagger UI writes its own styles and holds pictures in them; it loads and calls nothing elsewhere.
 DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; connect-src 'self'; font-src 'self'; frame-ancestors 'none'"
 )
+
+CALL_STATES = [(state.value, state.value) for state in State]  # other things have states too
 
 Endpoints = list[tuple[str, str, str, Any]]
 

@@ -87,6 +87,7 @@ DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
 MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
 # A machine that is silent for so long loses its calls. Short finds dead ones, long forgives lines.
 MCP_LEASE_S = env.seconds("OPSCENTER_MCP_LEASE_S", 15)
+MCP_APPROVAL_S = env.seconds("OPSCENTER_MCP_APPROVAL_S", 300)
 MCP_KEEP_DAYS = env.whole("OPSCENTER_MCP_KEEP_DAYS", 7, most=3650)
 
 # Upstream credentials may stay in the environment; a row then only names the variable.
@@ -237,6 +238,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "docExpansion": "list"},
     "PREPROCESSING_HOOKS": ["opscenter.openapi.without_slash"],
+    "ENUM_NAME_OVERRIDES": {"CallStateEnum": "opscenter.openapi.CALL_STATES"},
 }
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

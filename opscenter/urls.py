@@ -2,14 +2,16 @@
 
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from accounts.signin import sign_in
+from accounts.signin import PersonalSignIn, sign_in
 from billing.admin.usage import usage
+from mcp.views import inbox
 from opscenter import first_run, openapi
 
 # The page holds its own style and asks for nothing else, wherever it may be served from.
@@ -51,6 +53,10 @@ urlpatterns = [
     re_path(r"^api/schema/?$", openapi.Schema.as_view(), name="schema"),
     re_path(r"^api/docs/?$", openapi.Docs.as_view(), name="docs"),
     re_path(r"^api(?:/|$)", nowhere),  # after all others below it
+    path("approvals/", inbox.inbox, name=inbox.PAGE),
+    path("approvals/<uuid:approval_id>/", inbox.decided, name="mcp-inbox-decided"),
+    path("sign-in/", PersonalSignIn.as_view(), name="sign-in"),
+    path("sign-out/", LogoutView.as_view(next_page="sign-in"), name="sign-out"),
     path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
     path("admin/billing/usage/", admin.site.admin_view(usage), name="billing_usage"),
     path("admin/", admin.site.urls),

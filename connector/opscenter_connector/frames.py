@@ -5,13 +5,13 @@ that this version does not know are ignored, so that a newer gateway may say mor
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
+
+from opscenter_connector import members
 
 VERSION = 1
 MAX_HELD = 64  # calls named in one frame
-MAX_NUMBER = 2**63  # longer ones break whoever counts with them
 
 Held = tuple[tuple[str, int], ...]  # id and fence of each
 
@@ -90,6 +90,26 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A person must approve this exact call. It goes back, not begun, until somebody has."""
+
+    id: str
+    fence: int
+    digest: str
+    reason: str = ""
+    here_only: bool = False  # only this machine's terminal may approve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decide:
+    """What a person said in this machine's terminal."""
+
+    id: str
+    digest: str
+    approve: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Renew:
     calls: Held
 
@@ -113,6 +133,14 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """A person approved the exact call that has this digest; so the gateway says."""
+
+    digest: str
+    source: str  # terminal, web, api
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     id: str
     fence: int
@@ -122,6 +150,7 @@ class Call:
     has_effects: bool
     remaining_ms: int
     begun: bool = False  # `started` has been said with it
+    approval: Approved | None = None
 
     @property
     def tool(self) -> str:
@@ -151,6 +180,24 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """It waits for a person, for so long, and is not ours any more."""
+
+    id: str
+    fence: int
+    remaining_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What was asked is not open (any more): a prompt for it goes away."""
+
+    id: str
+    digest: str
+    state: str  # approved, refused, expired, withdrawn, unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Renewed:
     held: Held
     lost: Held
@@ -171,18 +218,23 @@ class Refused:
     reason: str
 
 
-FromConnector = Hello | Server | Ready | Start | Progress | Result | Release | Renew | Bye
-FromGateway = Welcome | Call | Started | Denied | Ack | Renewed | Cancel | Refused | Bye
+FromConnector = (
+    Hello | Server | Ready | Start | Progress | Result | Release | Ask | Decide | Renew | Bye
+)
+FromGateway = (
+    Welcome | Call | Started | Denied | Ack | Asked | Settled | Renewed | Cancel | Refused | Bye
+)
 Frame = FromConnector | FromGateway
 
 FROM_CONNECTOR: dict[str, type[FromConnector]] = {
-    kind.__name__.lower(): kind
-    for kind in (Hello, Server, Ready, Start, Progress, Result, Release, Renew, Bye)
+    kind.__name__.lower(): kind for kind in get_args(FromConnector)
 }
 FROM_GATEWAY: dict[str, type[FromGateway]] = {
-    kind.__name__.lower(): kind
-    for kind in (Welcome, Call, Started, Denied, Ack, Renewed, Cancel, Refused, Bye)
+    kind.__name__.lower(): kind for kind in get_args(FromGateway)
 }
+
+
+_NESTED = (Announced, Approved)  # objects within a frame
 
 
 def to_wire(frame: Frame) -> dict[str, Any]:
@@ -213,7 +265,7 @@ def _members(said: Any) -> dict[str, Any]:
         value = getattr(said, member.name)
         if value == member.default and type(value) is type(member.default):
             continue
-        told[member.name] = _members(value) if isinstance(value, Announced) else value
+        told[member.name] = _members(value) if isinstance(value, _NESTED) else value
     return told
 
 
@@ -228,50 +280,15 @@ def _read(said: Any, kinds: dict[str, Any]) -> Any:
     kind = kinds.get(said["type"])
     if kind is None:
         raise UnknownFrameError(f"frames of type {said['type'][:40]!r} are not known")
-    return _made(kind, said)
-
-
-def _made(kind: Any, said: Any) -> Any:
-    """One `kind` from an object; what it lacks and what is of a wrong type is named."""
-    if not isinstance(said, dict):
-        raise FrameError(f"{kind.__name__.lower()} must be an object")
-    known = {member.name: member for member in fields(kind)}
     try:
-        return kind(
-            **{name: _VALUE[known[name].type](said[name]) for name in known if name in said}
-        )
-    except (TypeError, ValueError, RecursionError) as error:
-        raise FrameError(f"{kind.__name__.lower()}: {error}") from error
+        return members.made(kind, said, _VALUE)
+    except ValueError as error:
+        raise FrameError(str(error)) from error
 
 
-def _is(*kinds: type) -> Callable[[Any], Any]:
-    def value(said: Any) -> Any:
-        if not isinstance(said, kinds) or (isinstance(said, bool) and bool not in kinds):
-            raise TypeError(f"{said!r:.40} is not of type {kinds[0].__name__}")
-        if isinstance(said, int) and abs(said) >= MAX_NUMBER:
-            raise ValueError("a number of more than 64 bits")
-        return said
-
-    return value
-
-
-def _held(said: Any) -> Held:
-    return tuple((_text(id_), _number(fence)) for id_, fence in _list(said))
-
-
-_text, _number, _list = _is(str), _is(int), _is(list)
-_VALUE: dict[Any, Callable[[Any], Any]] = {
-    str: _text,
-    int: _number,
-    bool: _is(bool),
-    float: _is(float, int),
-    str | None: _is(str, type(None)),
-    int | None: _is(int, type(None)),
-    float | None: _is(float, int, type(None)),
-    dict[str, Any]: _is(dict),
-    dict[str, Any] | None: _is(dict, type(None)),
-    tuple[str, ...]: lambda said: tuple(_text(one) for one in _list(said)),
-    tuple[dict[str, Any], ...]: lambda said: tuple(_is(dict)(one) for one in _list(said)),
-    Held: _held,
-    Announced: lambda said: _made(Announced, said),
+_VALUE: members.Values = {
+    **members.VALUES,
+    Held: members.held,
+    Announced: lambda said: members.made(Announced, said, _VALUE),
+    Approved | None: lambda said: None if said is None else members.made(Approved, said, _VALUE),
 }

@@ -1,5 +1,5 @@
 """The tunnel's pages in the admin; importing them registers them."""
 
-from mcp.admin import machines, servers, tool_calls
+from mcp.admin import approvals, machines, policies, servers, tool_calls
 
-__all__ = ["machines", "servers", "tool_calls"]
+__all__ = ["approvals", "machines", "policies", "servers", "tool_calls"]

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils.html import format_html
@@ -14,6 +15,7 @@ SHOWN_CHARS = 32 * 1024  # of one JSON text: more is nothing that people read in
 
 COLOURS_OF_STATES = {
     "queued": "info",
+    "approval": "warning",
     "leased": "info",
     "running": "primary",
     "orphaned": "warning",
@@ -39,6 +41,14 @@ def json_text(text: str | None) -> SafeString | str:
 def json_value(value: Any) -> SafeString | str:
     """A stored JSON value, indented."""
     return _box(_dumped(value)) if value else "-"
+
+
+def uuid_of(text: str) -> UUID | None:
+    """The id that the text is, if it is one."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def span(start: datetime | None, end: datetime | None) -> str:

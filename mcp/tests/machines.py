@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.tests.people import Person
 from mcp.models import Connector, McpServer, McpTool, ToolCall
-from mcp.states import State
+from mcp.states import FINAL, State
 
 RESULT = {"content": [{"type": "text", "text": "hello"}], "isError": False}
 
@@ -56,7 +56,7 @@ def server(connector: Connector, name: str = "files", *tools: str, **fields: Any
 def call(connector: Connector, state: State = State.QUEUED, **fields: Any) -> ToolCall:
     """A call of the machine's owner, as it stands in this state."""
     now = timezone.now()
-    begun = state not in {State.QUEUED, State.LEASED, State.CANCELLED, State.EXPIRED}
+    begun = state in {State.RUNNING, State.ORPHANED, State.LOST, State.SUCCEEDED, State.FAILED}
     values: dict[str, Any] = {
         "server": "files",
         "tool": "read",
@@ -71,8 +71,10 @@ def call(connector: Connector, state: State = State.QUEUED, **fields: Any) -> To
     }
     if state in {State.LEASED, State.RUNNING}:
         values["lease_until"] = now + timedelta(seconds=15)
-    elif state not in {State.QUEUED, State.ORPHANED}:
+    elif state in FINAL:
         values["finished_at"] = now
+    if state == State.APPROVAL:
+        values["asked_by"] = "machine"
     if state in {State.SUCCEEDED, State.FAILED}:
         values |= {"outcome": "done", "result": json.dumps(RESULT)}
     return ToolCall.objects.create(

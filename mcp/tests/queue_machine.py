@@ -4,10 +4,11 @@ I1 no call of another's; I2 none handed out at its deadline; I3 effects once; I4
 old fence; I6 results of who began; I7 the end is the end; I8 what began is not undone; I9 no more
 in flight than fit; I11 every call ends; I12 no start after a cancellation, the deadline or the
 lease; I13 only the holder begins; I14 cancelling is a request; I15 a hand-out raises the fence;
-I18 the events tell the state.
+I18 the events tell the state; I19 what was asked about begins by its approval; I20 an approval is
+used once; I21 only who may answers, and while it is open; I22 what was approved is what runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -20,14 +21,26 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mcp import calls
 from mcp.calls import Held, Holder
-from mcp.models import Connector, ToolCall, ToolCallEvent
-from mcp.states import FINAL, HELD, NEXT, Outcome, State, Verdict
+from mcp.models import Approval, Connector, ToolCall, ToolCallEvent
+from mcp.states import FINAL, HELD, NEXT, Answer, Asker, Outcome, State, Verdict
 from mcp.tests.queues import DONE, Clock, holder_of, new_call
 
 Claim = Callable[[Holder, int], list[calls.Claimed]]
 OTHER = '{"content":[],"isError":true}'
 OUTCOMES = [(Outcome.DONE, DONE), (Outcome.DONE, OTHER), (Outcome.INTERRUPTED, None)]
-BEYOND_S = 60.0 + calls.GRACE_S + calls.LEASE_S  # by then every call of the machine has ended
+NOT_BEGUN = {State.EXPIRED, State.QUEUED, State.APPROVAL, State.LEASED}
+# By then every call of the machine has ended.
+BEYOND_S = calls.APPROVAL_S + 60.0 + calls.GRACE_S + calls.LEASE_S
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question about a call, as the outside saw it put."""
+
+    digest: str
+    by: Asker
+    until: datetime
+    fence: int = 0
 
 
 @dataclass(slots=True)
@@ -43,6 +56,11 @@ class Life:
     cancelled: bool = False
     accepted: tuple[int, Outcome, str | None] | None = None
     final: tuple[Any, ...] | None = None  # the row as it ended
+    lasts: timedelta = timedelta()
+    asked: list[Asked] = field(default_factory=list)  # the last is the one that counts
+    approved: str = ""  # the digest under which it may begin, until it has
+    spent: bool = False  # it has begun by its approval
+    of_policy: str = ""  # the digest that the organization's policy wanted approved, once it was
 
 
 class _UndoneError(Exception):
@@ -95,8 +113,16 @@ class Honest(RuleBasedStateMachine):
         new = new_call(connector, has_effects=effects, deadline_s=deadline_s)
         call_id = calls.enqueue(new)
         assert calls.enqueue(new) == call_id, "the same ids are the same call"
-        deadline = ToolCall.objects.get(id=call_id).deadline
-        self.lives[call_id] = Life(connector=connector, effects=effects, deadline=deadline)
+        self._lived(connector, call_id, effects, deadline_s)
+
+    def _lived(self, connector: Connector, call_id: UUID, effects: bool, deadline_s: int) -> Life:
+        life = self.lives[call_id] = Life(
+            connector=connector,
+            effects=effects,
+            deadline=ToolCall.objects.get(id=call_id).deadline,
+            lasts=timedelta(seconds=deadline_s),
+        )
+        return life
 
     @rule(seconds=st.sampled_from([1, 5, 15, 31]))
     def time_passes(self, seconds: int) -> None:
@@ -116,11 +142,24 @@ class Honest(RuleBasedStateMachine):
             assert life.connector == connector, "I1 a call of another connector or tenant"
             assert life.deadline > self._now(), "I2 handed out at its deadline"
             assert call.fence > life.fence, "I15 a hand-out raises the fence"
+            assert call.approval == life.approved, "I19 handed out with another approval"
+            self._still_approved(call.id)
             life.fence, life.lease_until = call.fence, self._lease()
             self.seen.append((call.id, call.fence))
             if call.begun:
                 assert not life.effects, "I3 effects that nobody asked to begin"
                 life.started.append(call.fence)
+
+    def _still_approved(self, call_id: UUID) -> None:
+        """A call of an organization that asks is handed out only as what was approved."""
+
+    def _handed_out(self, of: int, deadline_s: int) -> UUID:
+        """A call that this connector holds and has not begun; all before it has ended."""
+        self.clock.moves(BEYOND_S)
+        self.reap()
+        self.enqueue(of, True, deadline_s)
+        self._claim(self.connectors[of], 1)
+        return list(self.lives)[-1]
 
     def _lease(self) -> datetime:
         return self._now() + timedelta(seconds=calls.LEASE_S)
@@ -143,9 +182,14 @@ class Honest(RuleBasedStateMachine):
         assert life.lease_until and life.lease_until > self._now(), "I12 begun after its lease"
         assert not life.cancelled, "I12 begun after it was cancelled"
         assert not (life.effects and life.started), "I3 effects twice"
-        if not is_again:
-            life.started.append(fence)
-            life.lease_until = self._lease()
+        if is_again:
+            assert not life.asked, "I20 an approval for two beginnings"
+            return
+        if life.asked:
+            assert life.approved == life.asked[-1].digest, "I19 begun without its approval"
+            life.approved, life.spent = "", True
+        life.started.append(fence)
+        life.lease_until = self._lease()
 
     @rule(of=st.integers(0, 2))
     def renew(self, of: int) -> None:
@@ -204,7 +248,7 @@ class Honest(RuleBasedStateMachine):
         done = self._doing(lambda: calls.cancel(life.connector.organization_id, call_id))
         assert done is (before not in FINAL)
         life.cancelled |= done
-        wanted = State.CANCELLED if before == State.QUEUED else before
+        wanted = State.CANCELLED if before in {State.QUEUED, State.APPROVAL} else before
         assert self._state(call_id) == wanted, "I14 cancelling is a request"
 
     # What always holds.
@@ -219,12 +263,15 @@ class Honest(RuleBasedStateMachine):
             life, state = self.lives[call.id], State(call.state)
             check_end(life, call)
             if life.effects and life.started:
-                assert state not in {State.EXPIRED, State.QUEUED, State.LEASED}, "I8 begun, undone"
+                assert state not in NOT_BEGUN, "I8 begun, undone"
+            assert not (life.spent and state in NOT_BEGUN), "I20 an approval for two beginnings"
             in_flight[call.connector_id] += state in HELD
             events = [State(each) for each in states[call.id]]
-            assert (events[0], events[-1]) == (State.QUEUED, state), "I18 events end elsewhere"
+            assert events[-1] == state, "I18 events end elsewhere"
+            assert events[0] in {State.QUEUED, State.APPROVAL}, "I18 events begin elsewhere"
             steps = pairwise(events)
             assert all(new in NEXT[old] for old, new in steps), "I18 no such step"
+        check_questions(self.lives)
         for each in self.connectors:
             assert in_flight[each.id] <= each.max_in_flight, "I9 too many in flight"
 
@@ -235,3 +282,11 @@ def check_end(life: Life, call: ToolCall) -> None:
     assert life.final in {None, now}, "I7 a final call changed"
     if call.state in FINAL:
         life.final = now
+
+
+def check_questions(lives: Mapping[UUID, Life]) -> None:
+    """I21: a question is open exactly while its call waits for the answer."""
+    waiting = ToolCall.objects.filter(state=State.APPROVAL).values_list("id", flat=True)
+    pending = Approval.objects.filter(state=Answer.PENDING).values_list("call_id", "digest")
+    shown = {call_id: lives[call_id].asked[-1].digest for call_id in waiting}
+    assert dict(pending) == shown, "I21 open questions are those of the calls that wait"

@@ -1,14 +1,12 @@
 """Lives of the queue that chance alone would seldom make: zombies, liars, sessions that cross."""
 
-from uuid import UUID
-
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from mcp import calls
 from mcp.calls import Held
 from mcp.models import Connector
-from mcp.tests.queue_machine import BEYOND_S, OUTCOMES, Honest
+from mcp.tests.queue_machine import OUTCOMES, Honest
 from mcp.tests.queues import holder_of
 
 
@@ -68,14 +66,6 @@ class QueueMachine(Honest):
             self.reap()
         self._release(*held)
         self._cancel(held[0])
-
-    def _handed_out(self, of: int, deadline_s: int) -> UUID:
-        """A call that this connector holds and has not begun; all before it has ended."""
-        self.clock.moves(BEYOND_S)
-        self.reap()
-        self.enqueue(of, True, deadline_s)
-        self._claim(self.connectors[of], 1)
-        return list(self.lives)[-1]
 
     @rule(of=st.integers(0, 2))
     def begins_what_was_cancelled(self, of: int) -> None:

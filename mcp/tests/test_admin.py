@@ -143,10 +143,10 @@ def test_it_asks_the_chosen_calls_to_stop(alice: Person) -> None:
     assert "formaction" not in text(client, CALLS, rows_of[State.SUCCEEDED].pk)
     chosen = {"action": "cancel", "_selected_action": [str(row.pk) for row in rows_of.values()]}
     answer = client.post(CALLS, chosen, follow=True)
-    assert told(answer) == ["4 asked to stop."]
-    assert [action for action, _ in lines()] == ["toolcall.cancelled"] * 4
+    assert told(answer) == ["5 asked to stop."]
+    assert [action for action, _ in lines()] == ["toolcall.cancelled"] * 5
     asked = ToolCall.objects.filter(cancel_requested=True).values_list("state", flat=True)
-    assert sorted(asked) == ["cancelled", "leased", "orphaned", "running"]
+    assert sorted(asked) == ["cancelled", "cancelled", "leased", "orphaned", "running"]
     assert told(
         client.post(
             CALLS, chosen | {"_selected_action": [str(rows_of[State.LOST].pk)]}, follow=True

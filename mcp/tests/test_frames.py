@@ -16,7 +16,7 @@ RESULT = (
     b'"result":%s}'
 )
 SOME_ID = "0193d0f2-2f6c-7cc0-9f6e-2b1d7a3c4e55"
-FROM_GATEWAY = {"welcome", "call", "started", "denied", "ack", "renewed", "cancel", "refused"}
+FROM_GATEWAY = {kind.__struct_config__.tag for kind in frames.FromGateway.__args__} - {"bye"}
 
 
 @pytest.mark.parametrize("line", EXAMPLES, ids=lambda line: line[:30].decode())

@@ -17,6 +17,8 @@ from mcp import calls, clock, conditions, ending, holding, prepared
 from mcp.conditions import Holder, newest, of_holder, under_fence
 from mcp.states import State, Verdict
 from mcp.tests import queues
+from mcp.tests.queue_consent import ConsentMachine
+from mcp.tests.queue_machine import Honest
 from mcp.tests.queue_mischief import QueueMachine
 from mcp.tests.queues import Clock, connector_of
 
@@ -38,14 +40,15 @@ RUNS = settings(
 
 
 @pytest.fixture
-def machine(alice: Person, bob: Person, charlie: Person, time_: Clock) -> type[QueueMachine]:
-    """The machine over three connectors, two of them in one organization."""
+def told(alice: Person, bob: Person, charlie: Person, time_: Clock) -> dict[str, Any]:
+    """What the machines work with: three connectors, two of them in one organization."""
     made = [connector_of(each, max_in_flight=3) for each in (alice, bob, charlie)]
-    return type("Machine", (QueueMachine,), {"connectors": made, "clock": time_})
+    return {"connectors": made, "clock": time_}
 
 
-def test_it_holds_what_it_promises(machine: type[QueueMachine]) -> None:
-    run_state_machine_as_test(machine, settings=RUNS)
+@pytest.mark.parametrize("machine", [QueueMachine, ConsentMachine])
+def test_it_holds_what_it_promises(machine: type[Honest], told: dict[str, Any]) -> None:
+    run_state_machine_as_test(type("Machine", (machine,), told), settings=RUNS)
 
 
 def instead(name: str, condition: Callable[..., Any], *, of: Any = None) -> Plant:
@@ -93,6 +96,11 @@ def startable_but_for(*left_out: str) -> Callable[[], Q]:
     return condition
 
 
+def without_effects() -> Q:
+    """As it was before persons were asked."""
+    return Q(has_effects=False, cancel_requested=False, deadline__gt=clock.now())
+
+
 def or_any(condition: Callable[..., Q]) -> Callable[..., Q]:
     """It is asked, and overruled: a query that left out one of its values would not be written."""
     return lambda *asked: condition(*asked) | Q(pk__isnull=False)
@@ -137,11 +145,29 @@ MUTANTS: dict[str, Plant] = {
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
-def test_it_sees_a_planted_defect(name: str, machine: type[QueueMachine]) -> None:
+# Those that only a machine sees in which persons are asked.
+OF_CONSENT: dict[str, Plant] = {
+    "an approval for two beginnings": instead("rerunnable", without_effects),
+    "approval of another tenant": instead("may_decide", or_any(conditions.may_decide)),
+    "approval after its time": instead("decidable", in_states(State.APPROVAL)),
+    "approval of another call": instead("is_same", lambda *_: True),
+    "cancelled and still asked": instead("cancelled_at_once", in_states(W)),
+    "never unanswered": instead("unanswered", lambda: Q(pk__in=[])),
+}
+PLANTED = [
+    *((QueueMachine, name, plant) for name, plant in MUTANTS.items()),
+    *((ConsentMachine, name, plant) for name, plant in OF_CONSENT.items()),
+]
+
+
+@pytest.mark.parametrize(("machine", "name", "plant"), PLANTED, ids=[each[1] for each in PLANTED])
+def test_it_sees_a_planted_defect(
+    machine: type[Honest], name: str, plant: Plant, told: dict[str, Any]
+) -> None:
+    wanted = settings(RUNS, max_examples=OF_A_MUTANT)
     with pytest.MonkeyPatch.context() as patch:
-        MUTANTS[name](patch)
+        plant(patch)
         prepared.forget()
         with pytest.raises((AssertionError, IntegrityError)):
-            run_state_machine_as_test(machine, settings=settings(RUNS, max_examples=OF_A_MUTANT))
+            run_state_machine_as_test(type("Machine", (machine,), told), settings=wanted)
     prepared.forget()

@@ -13,7 +13,7 @@ from accounts.tests import people
 from accounts.tests.people import Person
 from billing import workers
 from billing.models import Worker
-from mcp import calls, reaper, reaping
+from mcp import auditing, calls, reaper, reaping
 from mcp.models import Connector, ToolCall, ToolCallEvent
 from mcp.reaper import Reaper, Touched
 from mcp.states import Outcome, State
@@ -101,6 +101,7 @@ def test_it_finds_later_rows_behind_many(
     time_.moves(1)
     assert len(calls.reap().expired) == 5
     time_.moves(86_400)
+    auditing.write()
     assert calls.purge(0.5) == 5
 
 
@@ -108,6 +109,7 @@ def test_it_deletes_calls_that_ended_long_ago(laptop: Connector, time_: Clock) -
     holder, old = begun(laptop, deadline_s=600)
     calls.finish(holder, old.id, old.fence, Outcome.DONE, DONE)
     still_open = calls.enqueue(new_call(laptop, deadline_s=600))
+    auditing.write()
     time_.moves(7 * 86_400)
     assert calls.purge(7) == 0
     time_.moves(1)

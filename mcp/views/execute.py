@@ -8,7 +8,7 @@ from typing import Any
 from adrf.views import APIView as AsyncAPIView
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
 from rest_framework.request import Request
 
 from accounts.described import described
@@ -55,7 +55,7 @@ class Execute(TunnelPage, AsyncAPIView):  # type: ignore[misc]  # adrf ships no 
         summary="Run a tool of one's own machine",
         body=Execution,
         gives=EXECUTED,
-        refuses=(404, 409, 413, 429, 503),
+        refuses=(403, 404, 409, 413, 429, 503),
     )
     async def post(self, request: Request) -> HttpResponse:
         wanted = asked(request.data, request.META)
@@ -119,6 +119,8 @@ def _in_rest(error: RefusedError) -> APIException:
         return found
     if error.code == "other_call":
         return ConflictError(str(error))
+    if error.code == "denied":
+        return PermissionDenied(str(error))
     if error.code == "too_large":
         return BodyTooLargeError(calls.MAX_ARGUMENT_BYTES)
     return ValidationError({_WRONG.get(error.code, "detail"): [str(error)]})

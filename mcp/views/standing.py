@@ -76,7 +76,7 @@ class Status(TunnelPage):
         servers = McpServer.objects.filter(
             connector__in=Connector.objects.filter(seen).values("id")
         ).count()
-        waiting = [State.QUEUED, State.LEASED]
+        waiting = [State.QUEUED, State.APPROVAL, State.LEASED]
         return Response(
             {
                 "websocket_connections": connectors["websocket"],

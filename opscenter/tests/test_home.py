@@ -33,8 +33,8 @@ def test_it_shows_the_address_that_people_reach_it_by(client: Client) -> None:
     assert b"ANTHROPIC_BASE_URL=https://gateway.example.com\n" in client.get("/").content
 
 
-def test_it_leads_to_the_admin_and_to_the_health_page(page: str) -> None:
-    assert re.findall(r'<a href="([^"]+)"', page) == ["/admin/", "/v1/health"]
+def test_it_leads_to_the_pages_for_people_and_to_the_health_page(page: str) -> None:
+    assert re.findall(r'<a href="([^"]+)"', page) == ["/admin/", "/approvals/", "/v1/health"]
 
 
 def test_it_asks_no_other_host_for_anything(client: Client, page: str) -> None:

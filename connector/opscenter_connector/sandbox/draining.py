@@ -35,6 +35,7 @@ class Draining:
         finally:
             for task in reading:
                 task.cancel()
+            # Where we are cancelled any other wait ends at once, and what is open stays open.
             with anyio.CancelScope(shield=True):
                 await asyncio.gather(*reading, return_exceptions=True)
             self._child.close()

@@ -1,6 +1,7 @@
-"""Machines, the MCP servers they front, and the queue of tool calls."""
+"""The queue of tool calls, and what happened to each."""
 
 import uuid
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
@@ -8,119 +9,14 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from accounts.models import Organization
-from mcp.states import FINAL, HELD, State
+from mcp.models.machines import Connector
+from mcp.states import FINAL, HELD, Asker, Decision, State
 
 # As plain words, so that the migrations hold them and import nothing.
 _STATES = sorted(state.value for state in State)
 _FINAL = sorted(state.value for state in FINAL)
 _HELD = sorted(state.value for state in HELD)
 _BEGUN = [State.RUNNING.value, State.ORPHANED.value, State.LOST.value]
-
-
-class Connector(models.Model):
-    """A program on a user's machine; or, of kind `gateway`, this gateway calling for the user."""
-
-    class Kind(models.TextChoices):
-        TUNNEL = "tunnel", "A machine that dials in"
-        GATEWAY = "gateway", "Servers that the gateway reaches itself"
-
-    class Transport(models.TextChoices):
-        WEBSOCKET = "websocket"
-        POLLING = "polling"
-        NONE = "none"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="connectors")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="connectors")
-    kind = models.CharField(max_length=10, choices=Kind, default=Kind.TUNNEL)
-    instance = models.UUIDField(help_text="Made by the machine at its first start, kept there.")
-    name = models.CharField(max_length=100)
-    agent = models.CharField(max_length=100, blank=True, help_text="Program and version")
-    platform = models.CharField(max_length=100, blank=True)
-    key_id = models.CharField(max_length=16, blank=True)
-    epoch = models.BigIntegerField(default=0, help_text="Rises with each session; the newest rules")
-    transport = models.CharField(max_length=10, choices=Transport, default=Transport.NONE)
-    max_in_flight = models.PositiveSmallIntegerField(default=4)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    opened_at = models.DateTimeField(null=True, editable=False)
-    last_seen_at = models.DateTimeField(null=True, editable=False)
-    closed_at = models.DateTimeField(null=True, editable=False)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["organization", "user", "instance"], name="one_connector_per_instance"
-            ),
-            models.CheckConstraint(condition=Q(epoch__gte=0), name="an_epoch_from_zero"),
-        ]
-        indexes = [
-            models.Index(fields=["organization", "user", "-last_seen_at"], name="connector_of_user")
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class McpServer(models.Model):
-    """An MCP server that a connector fronts, as the connector last described it."""
-
-    class State(models.TextChoices):
-        READY = "ready"
-        STARTING = "starting"
-        FAILED = "failed"
-
-    class Transport(models.TextChoices):
-        STDIO = "stdio"
-        HTTP = "http"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    connector = models.ForeignKey(Connector, models.CASCADE, related_name="servers")
-    name = models.CharField(max_length=64)
-    title = models.CharField(max_length=200, blank=True)
-    version = models.CharField(max_length=100, blank=True)
-    transport = models.CharField(max_length=10, choices=Transport)
-    era = models.CharField(max_length=20, blank=True, help_text="MCP revision that it speaks")
-    state = models.CharField(max_length=10, choices=State)
-    error = models.CharField(max_length=500, blank=True, help_text="Why it is not ready")
-    url = models.CharField("URL", max_length=500, blank=True, help_text="Where the gateway asks it")
-    credential_sealed = models.TextField(blank=True, editable=False)  # by accounts.sealed
-    digest = models.CharField(max_length=64, blank=True, help_text="Of all its tools together")
-    registered_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        verbose_name = "MCP server"
-        constraints = [
-            models.UniqueConstraint(fields=["connector", "name"], name="one_server_of_a_name")
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class McpTool(models.Model):
-    """A tool as its server defines it. `digest` changes when any of the definition does."""
-
-    server = models.ForeignKey(McpServer, models.CASCADE, related_name="tools")
-    position = models.PositiveSmallIntegerField()
-    name = models.CharField(max_length=128)
-    title = models.CharField(max_length=200, blank=True)
-    description = models.TextField(blank=True)
-    input_schema = models.JSONField()
-    output_schema = models.JSONField(null=True)
-    annotations = models.JSONField(default=dict)
-    digest = models.CharField(max_length=64)
-    changed_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        verbose_name = "tool"
-        ordering = ["server", "position"]
-        constraints = [
-            models.UniqueConstraint(fields=["server", "name"], name="one_tool_of_a_name")
-        ]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class ToolCall(models.Model):
@@ -139,6 +35,16 @@ class ToolCall(models.Model):
     method = models.CharField(max_length=50, default="tools/call")
     params = models.TextField(help_text="MCP's params, as JSON")
     has_effects = models.BooleanField(help_text="Never run twice")
+    definition = models.CharField(
+        max_length=64, blank=True, help_text="Digest of the tool's definition when it was asked for"
+    )
+    decision = models.CharField(
+        max_length=5,
+        blank=True,
+        choices=[(each.value, each.value) for each in Decision],
+        help_text="What the organization's policy said to it",
+    )
+    policy_version = models.PositiveIntegerField(default=0, help_text="Of the policy that said so")
     request_id = models.CharField(max_length=64, help_text="Whose request asked for it")
     tool_use_id = models.CharField(max_length=64)
     waiter = models.UUIDField(null=True, help_text="The process whose request waits for it")
@@ -148,7 +54,19 @@ class ToolCall(models.Model):
     deliveries = models.PositiveIntegerField(default=0)
     starts = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
-    deadline = models.DateTimeField()
+    deadline = models.DateTimeField(help_text="While it waits for a person: of the approval")
+    lasts = models.DurationField(
+        default=timedelta(seconds=30), help_text="From the queue to its deadline"
+    )
+    asked_by = models.CharField(
+        max_length=12,
+        blank=True,
+        choices=[(each.value, each.value) for each in Asker],
+        help_text="Who wanted a person's approval, at last",
+    )
+    approval = models.CharField(
+        max_length=64, blank=True, help_text="Digest that a person approved, until it begins"
+    )
     cancel_requested = models.BooleanField(default=False)
     progress = models.JSONField(null=True, help_text="The last that was heard")
     outcome = models.CharField(max_length=12, blank=True)
@@ -157,6 +75,7 @@ class ToolCall(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    audited = models.BooleanField(default=False, help_text="Has its row in the audit")
 
     class Meta:
         verbose_name = "tool call"
@@ -191,6 +110,19 @@ class ToolCall(models.Model):
             models.CheckConstraint(
                 name="starts_within_deliveries", condition=Q(starts__lte=F("deliveries"))
             ),
+            models.CheckConstraint(
+                name="somebody_asked_for_the_approval",
+                condition=~Q(state=State.APPROVAL.value) | ~Q(asked_by=""),
+            ),
+            models.CheckConstraint(
+                name="an_approval_is_spent_at_the_beginning",
+                condition=~Q(state__in=[State.RUNNING.value, State.APPROVAL.value])
+                | Q(approval=""),
+            ),
+            models.CheckConstraint(
+                name="audited_when_it_has_ended",
+                condition=Q(audited=False) | Q(finished_at__isnull=False),
+            ),
         ]
         indexes = [
             models.Index(
@@ -216,6 +148,11 @@ class ToolCall(models.Model):
             ),
             models.Index(fields=["organization", "-created_at"], name="calls_of_org"),
             models.Index(fields=["finished_at"], name="calls_finished"),
+            models.Index(
+                fields=["organization", "finished_at"],
+                name="calls_unaudited",
+                condition=Q(finished_at__isnull=False, audited=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,95 @@
+"""Tool policies in the admin: edited here, each save a new version."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
+
+from accounts.trailed import ReadOnlyAdmin, actor
+from mcp import policies
+from mcp.admin import shapes
+from mcp.models import OrganizationPolicy, PolicyRule, PolicyVersion
+
+COLOURS = {"allow": "success", "ask": "warning", "deny": "danger"}
+
+
+class Rules(TabularInline):  # type: ignore[misc]  # unfold ships no types
+    """The rules, the first that fits decides."""
+
+    model = PolicyRule
+    extra = 0
+    max_num = policies.MAX_RULES
+    fields = ["position", "server", "tool", "argument", "kind", "values", "decision", "note"]
+
+
+@admin.register(OrganizationPolicy)
+class OrganizationPolicyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    """One for each organization. It narrows what the machines' own policies allow."""
+
+    list_display = ["organization", "otherwise", "rule_count", "version"]
+    inlines = [Rules]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": ["organization", "otherwise", "version"],
+                "description": (
+                    "Rules are tried in their order and the first that fits decides: allow, ask a"
+                    " person, or deny. A machine's own policy is asked in any case, so nothing here"
+                    " lets a machine do what its owner forbids. Rules on arguments are hints:"
+                    " there is more than one way to write a path or a command."
+                ),
+            },
+        )
+    ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["version", *(["organization"] if obj else [])]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Its versions would go on to count. One that does nothing has no rules, and allows."""
+        return False
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        saved = policies.save(form.instance, user_id=request.user.pk, actor=actor(request))
+        if saved is None:
+            self.message_user(request, "Nothing has changed, so no version was made.")
+            return
+        text = f"Version {saved.version} holds from now on. What waits is asked about anew."
+        self.message_user(request, text, messages.SUCCESS)
+
+    @admin.display(description="rules")
+    def rule_count(self, row: OrganizationPolicy) -> int:
+        return row.rules.count()
+
+    @admin.display(description="version")
+    def version(self, row: OrganizationPolicy) -> str:
+        last = policies.last_version(row.organization_id) if row.pk else None
+        if last is None:
+            return "-"
+        return shapes.link("policyversion", last.pk, f"{last.version}, of {last.saved_at:%d %b %Y}")
+
+
+@admin.register(PolicyVersion)
+class PolicyVersionAdmin(ReadOnlyAdmin):
+    """What each version said. The newest of an organization counts."""
+
+    list_display = ["organization", "version", "otherwise_coloured", "rule_count", "saved_at"]
+    list_filter = ["organization"]
+    ordering = ["-saved_at", "-id"]
+    fields = ["organization", "version", "otherwise", "its_rules", "saved_at", "saved_by"]
+
+    @display(description="otherwise", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold ships no types
+    def otherwise_coloured(self, row: PolicyVersion) -> str:
+        return row.otherwise
+
+    @admin.display(description="rules")
+    def rule_count(self, row: PolicyVersion) -> int:
+        return len(row.rules)
+
+    @admin.display(description="rules")
+    def its_rules(self, row: PolicyVersion) -> str:
+        return shapes.json_value(row.rules)
