@@ -6,25 +6,28 @@ from contextlib import suppress
 
 
 def tree(path: str) -> None:
-    """The folder and all in it; links are removed and not followed. Nothing may run in it."""
-    with suppress(OSError):
-        os.chmod(path, stat.S_IRWXU)
-    for folder, folders, _ in os.walk(path):
-        for name in folders:
-            inner = os.path.join(folder, name)
-            if not os.path.islink(inner):
-                with suppress(OSError):  # one that was closed could not be listed
-                    os.chmod(inner, stat.S_IRWXU)
-    for folder, folders, files in os.walk(path, topdown=False):
-        for name in (*files, *folders):
-            with suppress(OSError):
-                _one(os.path.join(folder, name))
-    with suppress(OSError):
-        os.rmdir(path)
+    """The folder and all in it; links are removed and not followed. Nothing may run in it.
+
+    Not by os.walk, which a folder of a thousand levels brings to its end.
+    """
+    emptied = []
+    todo = [path]
+    while todo:
+        folder = todo.pop()
+        emptied.append(folder)
+        with suppress(OSError):  # one that was closed could not be listed
+            os.chmod(folder, stat.S_IRWXU)
+            todo += _emptied_of_files(folder)
+    for folder in reversed(emptied):
+        with suppress(OSError):
+            os.rmdir(folder)
 
 
-def _one(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        os.rmdir(path)
-    else:
-        os.unlink(path)
+def _emptied_of_files(folder: str) -> list[str]:
+    """The folders that are left in it. Raises OSError."""
+    with os.scandir(folder) as found:
+        entries = list(found)
+    for entry in entries:
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.path)
+    return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]

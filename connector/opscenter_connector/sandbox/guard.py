@@ -57,11 +57,6 @@ class Guard:
             self._put_links_back(root)
             return [os.path.join(self._top, path) for path in found]
 
-    def forget(self) -> None:
-        """A command is over, and the folder is not there any more."""
-        with self._lock:
-            self._running -= 1
-
     def _look_everywhere(self, root: int) -> None:
         """Also into folders that a command has closed: who knows a name in them comes in."""
         self._tree.look(most=sys.maxsize)  # how many there may be new was a bound of the command

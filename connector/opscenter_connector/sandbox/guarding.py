@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ import anyio
 
 from opscenter_connector.sandbox import guard, places
 from opscenter_connector.sandbox.guard import Guard, Guarded
-from opscenter_connector.sandbox.layers import Layer, Root, SandboxError, Standing
+from opscenter_connector.sandbox.layers import Layer, Root, Standing
 
 T = TypeVar("T")
 
@@ -23,6 +24,8 @@ class Guarding:
         self._standing = standing
         self._roots = roots
         self._begun: list[Guard] = []
+        self._folders: list[int] = []
+        self._kept = ExitStack()
 
     async def __aenter__(self) -> "Guarding":
         try:
@@ -41,6 +44,8 @@ class Guarding:
         await _on_a_thread(self._end)
 
     def _begin(self) -> None:
+        # Held until the end: a command may close the folder itself, and only by this it is opened.
+        self._folders = self._kept.enter_context(places.opened(self._roots))
         pin = self._standing.layer is not Layer.NONE  # there a person has approved the command
         for root in self._roots:
             one = guard.of(root)
@@ -48,17 +53,9 @@ class Guarding:
             self._begun.append(one)
 
     def _end(self) -> None:
-        for one, root in zip(self._begun, self._roots, strict=False):
-            self.quarantined += _ended(one, root, self._standing)
-
-
-def _ended(one: Guard, root: Root, standing: Standing) -> list[str]:
-    try:
-        with places.opened([root]) as [folder]:
-            return one.end(folder, standing.quarantine)
-    except SandboxError:  # the folder is gone, and with it whatever was planted there
-        one.forget()
-        return []
+        with self._kept:
+            for one, folder in zip(self._begun, self._folders, strict=False):
+                self.quarantined += one.end(folder, self._standing.quarantine)
 
 
 async def _on_a_thread(work: Callable[[], T]) -> T:

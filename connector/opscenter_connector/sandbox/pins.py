@@ -77,13 +77,10 @@ class Pins:
                 continue  # what a link leads to is pinned by its own name
             if stat.S_ISREG(status.st_mode):
                 yield pinned, now, status
-            for folder, folders, files in os.walk(full):
-                folders[:] = [name for name in folders if name not in LARGE]
-                for name in files:
-                    status = _found(f"{folder}/{name}")
-                    if status is not None and stat.S_ISREG(status.st_mode):
-                        below = f"{folder}/{name}"[len(full) :]
-                        yield pinned + below, now + below, status
+            for path in _below(full):
+                status = _found(path)
+                if status is not None and stat.S_ISREG(status.st_mode):
+                    yield pinned + path[len(full) :], now + path[len(full) :], status
 
     def _read(self, path: str, status: os.stat_result, room: int) -> Pin:
         content = None
@@ -91,6 +88,23 @@ class Pins:
             with suppress(OSError):
                 content = Path(self._top, path).read_bytes()
         return Pin(_stamp(status), stat.S_IMODE(status.st_mode), content)
+
+
+def _below(top: str) -> Iterator[str]:
+    """All files. Not by os.walk, which a folder of a thousand levels brings to its end."""
+    todo = [top]
+    while todo:
+        try:
+            with os.scandir(todo.pop()) as found:
+                entries = list(found)
+        except OSError:
+            continue
+        todo += [e.path for e in entries if _is_folder(e) and e.name not in LARGE]
+        yield from (e.path for e in entries if not _is_folder(e))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
 
 
 def _found(path: str) -> os.stat_result | None:

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import socket
 import stat
 import subprocess
@@ -12,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from opscenter_connector.confined import removing
 from tests.sandbox.attacks import CANARY, Attack
 
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org")
@@ -68,6 +68,7 @@ class Arena:
 
     def came_through(self, attack: Attack, output: str) -> bool:
         """Whether it did what it wanted."""
+        self.workspace.chmod(0o755)  # as the person will do, to go on
         return (
             (bool(attack.says) and self.said(attack.says) in output)
             or (bool(attack.changes) and self._changed(attack.changes))
@@ -108,7 +109,7 @@ def arena(uid: int) -> Iterator[Arena]:
                 os.kill(pid, 9)
         bystander.wait()
         Path("/tmp", f"{tag}_drop").unlink(missing_ok=True)
-        shutil.rmtree(top, ignore_errors=True)
+        removing.tree(str(top))
 
 
 def _furnish(top: Path) -> None:

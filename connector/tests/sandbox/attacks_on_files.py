@@ -191,6 +191,21 @@ WRITE = (
         plants="shared.config",
     ),
     Attack(
+        id="W33",
+        what="in the allowed folder, closed as a whole",
+        command="mkdir .idea; echo x > .idea/workspace.xml; chmod 000 .",
+        plants=".idea/workspace.xml",
+    ),
+    Attack(
+        id="W34",
+        what="beside a folder of a thousand levels",
+        command=(
+            "echo x > .envrc; cd pkg/.vscode 2>/dev/null; "
+            "d=$(printf 'a/%.0s' {1..1500}); mkdir -p $d ~/$d; cd -; mkdir -p $d"
+        ),
+        plants=".envrc",
+    ),
+    Attack(
         id="W29",
         what="through a hard link made here",
         command="ln $A/outside/victim.txt h && echo x > h",
