@@ -74,7 +74,7 @@ class Limits:
     open_files: int = 512
     disk_bytes: int = 2 * GIB
     free_bytes: int = 1 * GIB
-    new_files: int = 200_000
+    new_files: int = 100_000
     kept_bytes: int = 64 * 1024  # of each output: half of it from the beginning, half from the end
     output_bytes: int = 64 * MIB  # that is read at all
 
