@@ -1,11 +1,14 @@
 """What a machine is handed: calls that are leased to it, and word of those that should stop."""
 
 import asyncio
-from collections.abc import Collection
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 from msgspec import UNSET, Raw, UnsetType
 
@@ -13,6 +16,8 @@ from mcp import calls, frames, lastwords, prepared
 from mcp.models import ToolCall
 from mcp.states import State
 from mcp.threads import off_loop
+
+log = logging.getLogger(__name__)
 
 # Handed out before the last ones are sent: with arguments of a MiB each, the 4 MiB that a machine
 # which reads slowly may hold of our memory. The rest stays in the queue.
@@ -29,6 +34,61 @@ class Due:
     left: bool  # more wait, until one of those that the machine holds ends
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leased:
+    """Calls on their way to a tray; `is_all`: the one that was just put in is among them."""
+
+    claimed: list[calls.Claimed]
+    is_all: bool
+
+
+class Tray:
+    """Where a call lies ready for a session that waits for work in the process that put it in.
+
+    Whoever put the call in has leased it to the machine on the way: no other look is needed.
+    """
+
+    def __init__(self, holder: calls.Holder, wake: Callable[[], None]) -> None:
+        self.holder = holder
+        self.is_waited_at = False
+        self.is_all = False  # nothing waits that was not handed out, as far as we know
+        self._wake = wake
+        self._ready: list[calls.Claimed] = []
+
+    def lay(self, leased: Leased) -> bool:
+        """On the event loop. False: they do not lie here, and must be given back."""
+        self.is_all &= leased.is_all
+        has_room = len(self._ready) + len(leased.claimed) <= MOST_AT_ONCE
+        if not (leased.claimed and self.is_waited_at and has_room):
+            return False
+        self._ready += leased.claimed
+        self._wake()
+        return True
+
+    @contextmanager
+    def waited_at(self) -> Iterator[None]:
+        """While this lasts, whoever waits hears of what is laid here."""
+        self.is_waited_at = True
+        try:
+            yield
+        finally:
+            self.is_waited_at = False
+
+    def take(self) -> list[calls.Claimed]:
+        ready, self._ready = self._ready, []
+        return ready
+
+
+def lease_for(tray: Tray, call_id: UUID) -> Leased:
+    """What may go to the tray now that this call is in the queue. It raises nothing."""
+    try:
+        claimed = calls.claim_begun(tray.holder, MOST_AT_ONCE)
+    except (calls.SupersededError, DatabaseError) as error:
+        log.debug("call %s is left to the next look: %r", call_id, error)
+        claimed = []
+    return Leased(claimed=claimed, is_all=any(one.id == call_id for one in claimed))
+
+
 async def due(holder: calls.Holder) -> Due:
     """Calls that are now leased to the holder, and those of its that should stop.
 
@@ -38,12 +98,17 @@ async def due(holder: calls.Holder) -> Due:
     try:
         return await asyncio.shield(looking)
     except asyncio.CancelledError:
-        await lastwords.said(_hand_back(holder, looking))
+        await lastwords.said(_hand_back_what(holder, looking))
         raise
 
 
-async def _hand_back(holder: calls.Holder, looking: asyncio.Future[Due]) -> None:
-    for one in (await looking).claimed:
+async def _hand_back_what(holder: calls.Holder, looking: asyncio.Future[Due]) -> None:
+    await hand_back(holder, (await looking).claimed)
+
+
+async def hand_back(holder: calls.Holder, claimed: Iterable[calls.Claimed]) -> None:
+    """They were not sent, so they need not wait for the end of their lease."""
+    for one in claimed:
         await _release(holder, one.id, one.fence)
 
 
@@ -72,11 +137,11 @@ def frames_of(due: Due, told: Collection[calls.Held]) -> list[frames.Frame]:
     fresh = [held for held in due.to_stop if held not in told]
     return [
         *(frames.Cancel(id=call, fence=fence) for call, fence in fresh),
-        *(_frame_of(claimed) for claimed in due.claimed),
+        *(frame_of(claimed) for claimed in due.claimed),
     ]
 
 
-def _frame_of(claimed: calls.Claimed) -> frames.Call:
+def frame_of(claimed: calls.Claimed) -> frames.Call:
     return frames.Call(
         id=claimed.id,
         fence=claimed.fence,

@@ -5,6 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from accounts.auth import Shown
+from mcp.handout import Tray
 from mcp.registry import Opened
 
 
@@ -14,6 +15,8 @@ class Living(Protocol):
     opened: Opened
     shown: Shown | None
     gone: asyncio.Event
+
+    tray: Tray
 
     @property
     def is_socket(self) -> bool: ...
@@ -47,6 +50,13 @@ def of_epoch(connector_id: UUID, epoch: int) -> Living | None:
     """The session of this epoch, if it is here."""
     mine = _sessions.get(connector_id, ())
     return next((one for one in mine if one.opened.epoch == epoch), None)
+
+
+def tray_of(connector_id: UUID) -> Tray | None:
+    """Where a session here waits for work of this connector. From any thread."""
+    # A copy, for the event loop goes on meanwhile.
+    trays = [one.tray for one in tuple(_sessions.get(connector_id, ()))]
+    return next((tray for tray in trays if tray.is_waited_at), None)
 
 
 def everyone() -> list[Living]:

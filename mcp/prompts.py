@@ -63,7 +63,7 @@ class Prompts:
         answers = await _answers(self._holder, known)
         closed = {key: answers.get(key, UNKNOWN) for key in known}
         closed = {key: said for key, said in closed.items() if said != Answer.PENDING}
-        known -= closed.keys()
+        known.difference_update(closed)
         return [_settled(key, said) for key, said in closed.items()]
 
     async def _known(self) -> set[Key]:

@@ -58,13 +58,13 @@ class Session:
             organization_id=principal.organization_id,
             epoch=opened.epoch,
         )
+        self.tray = handout.Tray(self._holder, lambda: self._ear.hear(_WORK))
         self._over: SessionError | None = None
         self._listening: Listening = bell.current().of_connector(opened.connector_id)
         self._ear: Ear = self._listening.start()
         self._ear.hear(_WORK)  # what came before anybody listened
         self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
         self._told_to_stop: set[calls.Held] = set()
-        self._left = True  # calls wait that were not handed out, as far as we know
         self._progress_written: dict[calls.Held, float] = {}
         self._prompts = Prompts(self._holder, principal.user_id)
         self._turn = 0
@@ -131,11 +131,13 @@ class Session:
         """The calls and cancellations that are to be sent now. Raises SessionError."""
         if self._over is not None:
             raise self._over
-        self._left = True  # so that a place which comes free meanwhile is heard of
         settled = await in_words(self._prompts.settled())
+        if ready := self.tray.take():
+            return [*settled, *(handout.frame_of(one) for one in ready)]
+        self.tray.is_all = False  # so that a place which comes free meanwhile is heard of
         due = await in_words(handout.due(self._holder))
         told, self._told_to_stop = self._told_to_stop, set(due.to_stop)
-        self._left = due.left
+        self.tray.is_all = not due.left
         return [*settled, *handout.frames_of(due, told)]
 
     async def next_due(self, timeout_s: float) -> list[frames.Frame]:
@@ -155,7 +157,8 @@ class Session:
     async def _wait(self, ends_at: float, turn: int) -> bool:
         """Whether something may be due, and is still ours to ask for."""
         while (left_s := ends_at - time.monotonic()) > 0 and self._turn == turn:
-            notes = await self._ear.wait(left_s)
+            with self.tray.waited_at():
+                notes = await self._ear.wait(left_s)
             self.touched_at = time.monotonic()
             if self._turn != turn:
                 for note in notes:  # they are for whoever asks now
@@ -190,6 +193,8 @@ class Session:
             BYE, "Goodbye."
         )  # whoever else carries it: a bye may come over the other transport
         self.forget()
+        if ready := self.tray.take():
+            await lastwords.said(handout.hand_back(self._holder, ready))
         await lastwords.said(_close(self.opened.connector_id, self.opened.epoch))
 
     def forget(self) -> None:
@@ -228,7 +233,7 @@ class Session:
         if verdict is Verdict.ACCEPTED:
             self._progress_written.pop((frame.id, frame.fence), None)
             bell.ring_end(frame.id, end)
-            if self._left:
+            if not self.tray.is_all:
                 self._ear.hear(_WORK)  # there is a free place
         return [frames.Ack(id=frame.id, fence=frame.fence, verdict=verdict.value)]
 

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from accounts.principal import Principal
 from billing import workers
-from mcp import bell, calls, lastwords, offers, policies, waiting
+from mcp import bell, calls, lastwords, offers, putting, waiting
 from mcp.models import ToolCall
 from mcp.offers import Offered, RefusedError
-from mcp.states import FINAL, Asker, Decision, Outcome, State
+from mcp.putting import Put
+from mcp.states import FINAL, Outcome, State
 from mcp.threads import off_loop
 from mcp.waiting import Told
 
 __all__ = ["CallView", "Ended", "Offered", "RefusedError", "Told"]
 
 SLACK_S = 15.0  # after a call's deadline and its grace: the reaper comes by each second
-ID_CHARS = 64  # the columns' width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +38,6 @@ class CallView:
 
     row: ToolCall
     ended: Ended | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Put:
-    call_id: UUID
-    is_new: bool
-    connector_id: UUID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    server: str
-    tool: str
-    arguments: Mapping[str, Any]
-    params: str
-    request_id: str
-    tool_use_id: str
-    deadline_s: float
 
 
 async def offered(principal: Principal) -> list[Offered]:
@@ -80,22 +60,21 @@ async def run(
 
     Whoever cancels this cancels the call. Raises RefusedError, accounts.reads.DatabaseAwayError.
     """
-    wanted = _wanted(server, tool, arguments, (request_id, tool_use_id), deadline_s)
-    putting = asyncio.ensure_future(_put(principal, wanted, workers.OWN_ID))
+    wanted = putting.wanted(server, tool, arguments, (request_id, tool_use_id), deadline_s)
+    going_in = asyncio.ensure_future(putting.put_in(principal, wanted, workers.OWN_ID))
     try:
-        put = await asyncio.shield(putting)  # the row may be there though we never hear of it
-        bell.ring_connector(put.connector_id)
+        put = await asyncio.shield(going_in)  # the row may be there though we never hear of it
         row = await _end_of(put, deadline_s, told)
     except BaseException as error:
         # Left by its caller, or by a `told` that fails: in both cases nobody hears the result.
         if not isinstance(error, RefusedError):
-            await lastwords.said(_take_back(principal, putting))
+            await lastwords.said(_take_back(principal, going_in))
         raise
     # The reaper ends every call; where nothing runs any more, nobody knows.
     return _ended_as(put.call_id, State.LOST, None) if row is None else _ended(row)
 
 
-async def _end_of(put: _Put, deadline_s: float, told: Told | None) -> calls.End | None:
+async def _end_of(put: Put, deadline_s: float, told: Told | None) -> calls.End | None:
     """Its end. While a person decides its deadline moves, and whoever waits goes on waiting."""
     left_s = deadline_s
     is_new = put.is_new
@@ -121,10 +100,8 @@ async def submit(
     deadline_s: float = calls.DEADLINE_S,
 ) -> UUID:
     """Put a call that nobody waits for into the queue. Raises as `run` does."""
-    wanted = _wanted(server, tool, arguments, (request_id, tool_use_id), deadline_s)
-    put = await _put(principal, wanted, None)
-    bell.ring_connector(put.connector_id)
-    return put.call_id
+    wanted = putting.wanted(server, tool, arguments, (request_id, tool_use_id), deadline_s)
+    return (await asyncio.shield(putting.put_in(principal, wanted, None))).call_id
 
 
 async def wait(
@@ -155,86 +132,8 @@ async def cancel(principal: Principal, call_id: UUID) -> bool:
     return True
 
 
-def _params(tool: str, arguments: Mapping[str, Any]) -> str:
-    """MCP's params. Only the size is looked at: whether they fit the tool, its server says."""
-    if not isinstance(arguments, Mapping):
-        raise RefusedError("bad_arguments", "The arguments of a tool must be an object.")
-    try:
-        params = msgspec.json.encode({"name": tool, "arguments": arguments})
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise RefusedError("bad_arguments", "The arguments are not JSON.") from error
-    if len(params) > calls.MAX_ARGUMENT_BYTES:
-        text = f"The arguments have more than {calls.MAX_ARGUMENT_BYTES} bytes."
-        raise RefusedError("too_large", text)
-    return params.decode()
-
-
-def _wanted(
-    server: str, tool: str, arguments: Mapping[str, Any], ids: tuple[str, str], deadline_s: float
-) -> _Wanted:
-    """The call, looked at as far as no table is needed. Raises RefusedError."""
-    params = _params(tool, arguments)
-    if not 0 < deadline_s <= calls.MAX_DEADLINE_S:
-        text = f"A deadline is more than 0 and at most {calls.MAX_DEADLINE_S:.0f} seconds."
-        raise RefusedError("bad_deadline", text)
-    if any(not 0 < len(one) <= ID_CHARS or "\0" in one for one in ids):
-        text = f"The ids of a call have 1 to {ID_CHARS} characters."
-        raise RefusedError("bad_ids", text)
-    return _Wanted(
-        server=server,
-        tool=tool,
-        arguments=arguments,
-        params=params,
-        request_id=ids[0],
-        tool_use_id=ids[1],
-        deadline_s=deadline_s,
-    )
-
-
-@off_loop
-def _put(principal: Principal, wanted: _Wanted, waiter: UUID | None) -> _Put:
-    found = offers.find(principal, wanted.server, wanted.tool)
-    now = policies.standing(
-        principal.organization_id, found.server, found.tool, wanted.arguments, found.definition
-    )
-    new = calls.NewCall(
-        organization_id=principal.organization_id,
-        user_id=principal.user_id,
-        connector_id=found.connector_id,
-        server=found.server,
-        tool=found.tool,
-        params=wanted.params,
-        has_effects=found.has_effects,
-        request_id=wanted.request_id,
-        tool_use_id=wanted.tool_use_id,
-        deadline_s=wanted.deadline_s,
-        waiter=waiter,
-        definition=found.definition,
-        decision=now.judged.decision.value,
-        policy_version=now.judged.version,
-        question=_question_of(now),
-    )
-    if now.judged.decision is Decision.DENY:
-        text = f"Not allowed by {now.judged.reason}. Do not repeat it."
-        calls.deny(new, text)  # for the audit
-        raise RefusedError("denied", text)
-    try:
-        call_id, is_new = calls.enqueue_or_find(new)
-        return _Put(call_id=call_id, is_new=is_new, connector_id=found.connector_id)
-    except calls.QueueFullError as error:
-        raise RefusedError("queue_full", str(error)) from error
-    except calls.OtherCallError as error:
-        raise RefusedError("other_call", str(error)) from error
-
-
-def _question_of(now: policies.Standing) -> calls.Question | None:
-    if now.judged.decision is not Decision.ASK:
-        return None
-    return calls.Question(asked_by=Asker.ORGANIZATION, digest=now.digest, reason=now.judged.reason)
-
-
-async def _take_back(principal: Principal, putting: asyncio.Future[_Put]) -> None:
-    put = await putting
+async def _take_back(principal: Principal, going_in: asyncio.Future[Put]) -> None:
+    put = await going_in
     if bell.current().is_waited_for(put.call_id):
         return  # somebody asked again with the same ids, and stays
     if await _cancel(principal.organization_id, put.call_id):

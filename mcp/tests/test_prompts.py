@@ -1,69 +1,37 @@
 """A machine asks, somebody answers, over a session: who hears of it, and what is run then."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from django.db.models import Q
 from msgspec import UNSET
 
 from accounts.tests import people
 from accounts.tests.people import Person
-from mcp import bell, calls, consent, frames, questions
-from mcp.models import Approval, McpTool, PolicyVersion, ToolCall
-from mcp.offers import RefusedError
+from mcp import bell, calls, frames, questions
+from mcp.models import McpTool
 from mcp.session import Session
-from mcp.states import Answer, Decision, Source, State
-from mcp.tests.test_session import LONG_S, READ, begun, finished, hello, instance_of, opened
+from mcp.states import Answer, State
+from mcp.tests.answering import (
+    ONE,
+    TWO,
+    approval_of,
+    asks,
+    decides,
+    handed_out,
+    on_the_web,
+    replaced,
+    row_of,
+    state_of,
+)
+from mcp.tests.test_session import LONG_S, begun, finished, hello, instance_of, opened
 from mcp.threads import off_loop
 from tests import tunnel
-from tests.tunnel import principal_of, rows, run, until
+from tests.tunnel import principal_of, run
 
 tidy = tunnel.tidy
 alice, bob, charlie = people.alice, people.bob, people.charlie
 pytestmark = pytest.mark.usefixtures("tidy")
-ONE, TWO = "1" * 64, "2" * 64
-
-
-async def handed_out(session: Session) -> frames.Call:
-    (call,) = await asyncio.wait_for(session.next_due(LONG_S), 10)
-    assert isinstance(call, frames.Call)
-    return call
-
-
-async def asks(session: Session, call: frames.Call, digest: str = ONE) -> frames.Frame:
-    ask = frames.Ask(id=call.id, fence=call.fence, digest=digest, reason="bash asks")
-    (answer,) = await session.take(ask)
-    return answer
-
-
-async def decides(session: Session, call: frames.Call, approve: bool, digest: str = ONE) -> str:
-    (settled,) = await session.take(frames.Decide(id=call.id, digest=digest, approve=approve))
-    assert isinstance(settled, frames.Settled)
-    return settled.state
-
-
-async def on_the_web(person: Person, digest: str = ONE, approve: bool = True) -> Answer:
-    decider = calls.Decider(
-        actor=f"user:{person.user.pk}",
-        name=person.user.username,
-        source=Source.WEB,
-        place="192.0.2.1",
-        user_id=person.user.pk,
-        organizations=[person.organization.pk],
-    )
-    said = await consent.decide(decider, Q(digest=digest), digest=digest, approve=approve)
-    return said.answer
-
-
-async def state_of(call: frames.Call) -> str:
-    return (await row_of(call)).state
-
-
-async def row_of(call: frames.Call) -> ToolCall:
-    found: list[ToolCall] = await rows(id=call.id)
-    return found[0]
 
 
 async def test_it_runs_what_was_approved_on_the_web(alice: Person) -> None:
@@ -103,11 +71,6 @@ async def test_it_takes_the_word_of_the_terminal(alice: Person) -> None:
     running.cancel()
 
 
-@off_loop
-def approval_of(call: frames.Call) -> Approval:
-    return Approval.objects.get(call_id=call.id)
-
-
 async def test_it_tells_the_model_what_a_refusal_means(alice: Person) -> None:
     session = await opened(alice)
     running = run(alice)
@@ -120,6 +83,7 @@ async def test_it_tells_the_model_what_a_refusal_means(alice: Person) -> None:
     assert await session.next_due(LONG_S) == [
         frames.Settled(id=call.id, digest=ONE, state="refused")
     ]
+    assert await session.due() == []  # it is told once
 
 
 async def test_it_goes_on_waiting_while_a_person_decides(
@@ -239,102 +203,6 @@ async def test_it_lets_nobody_else_decide(
     assert refused.value.code == "unknown"
     assert await state_of(call) == State.APPROVAL
     running.cancel()
-
-
-@off_loop
-def policy(person: Person, otherwise: Decision, version: int = 1) -> None:
-    PolicyVersion.objects.create(
-        organization=person.organization, version=version, otherwise=otherwise
-    )
-
-
-async def test_it_asks_first_where_the_organization_says_so(alice: Person) -> None:
-    await policy(alice, Decision.ASK)
-    session = await opened(alice)
-    running = run(alice)
-    await until(lambda: waits_for_approval(alice))
-    assert await session.due() == []
-    digest = await pending_digest(alice)
-    assert await on_the_web(alice, digest) is Answer.APPROVED
-    call = await handed_out(session)
-    assert call.approval == frames.Approved(digest=digest, source="web")
-    assert isinstance(await asks(session, call), frames.Asked)  # the machine's own policy too
-    assert await decides(session, call, True) == "approved"
-    await finished(session, await begun(session))
-    assert (await asyncio.wait_for(running, 10)).state == State.SUCCEEDED
-
-
-async def waits_for_approval(person: Person) -> bool:
-    return await pending_digest(person) != ""
-
-
-@off_loop
-def pending_digest(person: Person) -> str:
-    rows = Approval.objects.filter(organization=person.organization, state=Answer.PENDING)
-    return rows.values_list("digest", flat=True).first() or ""
-
-
-def redefined(session: Session) -> Awaitable[object]:
-    """The tool becomes another one."""
-    tools = [{"name": "read", "description": "And more.", "inputSchema": {"type": "object"}}]
-    return session.take(frames.Server(server=replaced(tools)))
-
-
-def replaced(tools: list[dict[str, Any]]) -> frames.Announced:
-    server = READ.server
-    return frames.Announced(
-        name=server.name, transport=server.transport, state=server.state, tools=tools
-    )
-
-
-CHANGES: dict[str, Callable[[Person, Session], Awaitable[object]]] = {
-    "tool": lambda _, session: redefined(session),
-    "policy": lambda person, _: policy(person, Decision.ASK, 2),
-}
-
-
-@pytest.mark.parametrize("what", CHANGES)
-async def test_it_asks_anew_where_something_has_changed(alice: Person, what: str) -> None:
-    await policy(alice, Decision.ASK)
-    session = await opened(alice)
-    running = run(alice)
-    await until(lambda: waits_for_approval(alice))
-    shown = await pending_digest(alice)
-    await CHANGES[what](alice, session)
-    with pytest.raises(calls.UndecidedError) as refused:
-        await on_the_web(alice, shown)
-    assert refused.value.code == "changed"
-    fresh = await pending_digest(alice)
-    assert fresh not in {"", shown}
-    assert await on_the_web(alice, fresh) is Answer.APPROVED
-    await policy(alice, Decision.ASK, 3)
-    assert await session.due() == []  # it was handed out to nobody
-    assert await pending_digest(alice) not in {"", fresh}
-    running.cancel()
-
-
-async def test_it_refuses_at_once_what_the_policy_denies(alice: Person) -> None:
-    await policy(alice, Decision.DENY)
-    session = await opened(alice)
-    with pytest.raises(RefusedError) as refused:
-        await run(alice)
-    assert refused.value.code == "denied"
-    assert await session.due() == []
-    row = await off_loop(ToolCall.objects.get)()
-    assert (row.state, row.decision, row.policy_version) == (State.FAILED, "deny", 1)
-
-
-async def test_it_fails_what_is_denied_while_it_waits(alice: Person) -> None:
-    await policy(alice, Decision.ASK)
-    await opened(alice)
-    running = run(alice)
-    await until(lambda: waits_for_approval(alice))
-    shown = await pending_digest(alice)
-    await policy(alice, Decision.DENY, 2)
-    with pytest.raises(calls.UndecidedError) as refused:
-        await on_the_web(alice, shown)
-    assert refused.value.code == "denied"
-    assert (await asyncio.wait_for(running, 10)).state == State.FAILED
 
 
 async def test_it_keeps_the_definition_that_was_asked_for(alice: Person) -> None:

@@ -188,7 +188,7 @@ def test_it_counts_what_the_caller_may_see(alice: Person, bob: Person, charlie: 
         "pending_results": 2,
         "registered_servers": 1,
         "connectors": 3,
-        "calls": {"queued": 2, "leased": 1, "running": 1, "orphaned": 1},
+        "calls": {"queued": 2, "approval": 0, "leased": 1, "running": 1, "orphaned": 1},
     }
     assert with_key(bob).get(STATUS).json() == expected
     assert alice.signed_in().get(STATUS + "/").json() == expected
