@@ -99,7 +99,14 @@ def _connector(server: Gateway, key: str, project: Path, folder: Path) -> Iterat
     home.mkdir()
     config = home / "connector.toml"
     config.write_text(NOTHING_HOLDS.format(project=project))
-    command = [PYTHON, "-m", "opscenter_connector.cli", "run", "--config", str(config)]
+    command: list[str | Path] = [
+        PYTHON,
+        "-m",
+        "opscenter_connector.cli",
+        "run",
+        "--config",
+        str(config),
+    ]
     environ = {"PATH": os.defpath, "HOME": str(home), "PYTHONPATH": str(CONNECTOR)}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -68,7 +68,14 @@ class _connector:  # noqa: N801 - it is used as a function
     """The program as people start it, with a home of its own; stopped by its own pid."""
 
     def __init__(self, server: Gateway, key: str, project: Path, folder: Path) -> None:
-        command = [PYTHON, "-m", "opscenter_connector.cli", "run", "--api-url", server.url]
+        command: list[str | Path] = [
+            PYTHON,
+            "-m",
+            "opscenter_connector.cli",
+            "run",
+            "--api-url",
+            server.url,
+        ]
         command += ["--allowed-paths", str(project), "--log-format", "json"]
         home = folder / "home"
         home.mkdir()
@@ -107,9 +114,11 @@ def test_it_reads_a_file_of_the_allowed_folder_and_no_other(
     read = execute("read_file", path="bakery.txt")
     assert read["content"][0]["text"] == "bread\nrolls for Zoë\n"
     assert read["structuredContent"]["path"] == str(project / "bakery.txt")
-    refused = execute("read_file", path="/etc/passwd")
-    assert refused["isError"] is True
-    assert "outside the allowed folders" in refused["content"][0]["text"]
+    (project / "link").symlink_to("/etc/passwd")
+    for path, reason in (("/etc/passwd", "lies outside"), ("link", "leads out of")):
+        refused = execute("read_file", path=path)
+        assert refused["isError"] is True
+        assert reason in refused["content"][0]["text"]
 
 
 def test_it_edits_and_runs_what_it_has_edited(execute: Execute, project: Path) -> None:
@@ -121,6 +130,9 @@ def test_it_edits_and_runs_what_it_has_edited(execute: Execute, project: Path) -
     assert ran["structuredContent"]["stdout"] == f"rolls for Zoë\n{project / 'src'}\n"
     assert (ran["structuredContent"]["returncode"], ran["isError"]) == (3, True)
     assert ran["_meta"] == {"opscenter/sandbox": "bubblewrap", "opscenter/exit": 3}
+    refused = execute("bash", command="rm -rf /")
+    assert refused["isError"] is True
+    assert "structuredContent" not in refused
     found = execute("grep", pattern="rolls", include="*.sh")
     assert found["structuredContent"]["matches"] == ["src/bake.sh:1:echo rolls for Zoë"]
 

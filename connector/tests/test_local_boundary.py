@@ -219,6 +219,29 @@ async def test_it_does_not_write_its_own_configuration(tools: Tools) -> None:
         assert "own configuration" in said
 
 
+async def test_it_writes_into_no_repository_that_its_path_does_not_name(tools: Tools) -> None:
+    bare = tools.root / "a" / "bare"
+    for name in ("objects", "refs", "hooks"):
+        (bare / name).mkdir(parents=True)
+    (bare / "HEAD").write_text("ref: refs/heads/main\n")
+    (bare / "config").write_text("[core]\n")
+    for path in ("a/bare/hooks/post-checkout", "a/bare/config", "a/bare/x/y/z"):
+        assert "git obeys" in await tools.refusal("write_file", path=path, content="x")
+    change = {"old_string": "[core]", "new_string": "[core]\nfsmonitor = evil"}
+    assert "git obeys" in await tools.refusal("edit_file", path="a/bare/config", **change)
+    assert not (bare / "hooks" / "post-checkout").exists()
+    await tools.fields("write_file", path="a/x", content="x")  # beside it
+    await tools.fields("write_file", path=".git/x", content="x")  # policy has decided
+
+
+@pytest.mark.parametrize("last", ["HEAD", "head", "objects/a", "refs/heads/b", "Refs/c"])
+async def test_it_makes_no_repository_piece_by_piece(tools: Tools, last: str) -> None:
+    for path in ("HEAD", "config", "objects/x", "refs/x"):
+        if path.split("/")[0] != last.split("/")[0].casefold().replace("head", "HEAD"):
+            await tools.fields("write_file", path=f"bare/{path}", content="x")
+    assert "git obeys" in await tools.refusal("write_file", path=f"bare/{last}", content="x")
+
+
 async def test_the_nearest_of_two_folders_counts_and_relative_paths_begin_in_the_first(
     tmp_path: Path,
 ) -> None:

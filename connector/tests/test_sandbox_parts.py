@@ -78,7 +78,7 @@ def test_it_sees_what_has_changed_and_another_in_its_place(
     seen.look()
     before = seen.guarded
     (tmp_path / "a" / "new").write_text("two")
-    os.replace(tmp_path / "a" / "new", tmp_path / "a" / ".envrc")
+    (tmp_path / "a" / "new").replace(tmp_path / "a" / ".envrc")
     (tmp_path / "a" / ".npmrc").write_text("")
     os.utime(tmp_path / "a", ns=(0, 0))
     seen.look()
@@ -132,9 +132,12 @@ def test_a_work_tree_is_believed_if_its_repository_says_so(tmp_path: Path) -> No
 def test_it_finds_the_folder_of_hooks(tmp_path: Path) -> None:
     settings = tmp_path / "config"
     settings.write_text('[core]\n\tbare = false\n\thooksPath = "tools/hooks"\n')
-    assert gitfiles.hooks(settings, tmp_path) == tmp_path / "tools" / "hooks"
-    settings.write_text("[core]\n")
-    assert gitfiles.hooks(settings, tmp_path) is None
+    assert tmp_path / "tools" / "hooks" in gitfiles.led_to(settings, tmp_path)
+    settings.write_text('[include]\n\tpath = ../mine\n[filter "x"]\n\tclean = tools/c %f\n')
+    found = {path.resolve() for path in gitfiles.led_to(settings, tmp_path)}
+    assert {tmp_path.parent / "mine", tmp_path / "tools" / "c"} <= found
+    settings.write_text("[core]\n\teditor = vim\n[branch]\n\tmerge = refs/heads/main\n")
+    assert list(gitfiles.led_to(settings, tmp_path)) == []
 
 
 def test_a_seatbelt_profile_denies_first_and_quotes() -> None:

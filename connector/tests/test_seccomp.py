@@ -17,9 +17,15 @@ HEADERS = {
 MACHINES = tuple(HEADERS)
 
 
-def verdict(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
+def verdict(
+    machine: str,
+    number: int,
+    *arguments: int,
+    architecture: int | None = None,
+    alone: bool = True,
+) -> int:
     """What the kernel would make of the program for such a call."""
-    code = seccomp.program(machine)
+    code = seccomp.program(machine, alone=alone)
     lines = [struct.unpack_from("HBBI", code, at) for at in range(0, len(code), 8)]
     architecture = seccomp.ARCHITECTURE[machine] if architecture is None else architecture
     six = [*arguments, 0, 0, 0, 0, 0, 0][:6]
@@ -87,6 +93,15 @@ def test_it_refuses_setuid_however_it_is_set(machine: str) -> None:
         assert verdict(machine, number, *given) == EPERM
         given[flags] = 0o1  # nothing is created: the register holds anything
         assert verdict(machine, number, *given) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_who_is_not_alone_changes_nothing_of_others(machine: str) -> None:
+    for number, position in seccomp.NUMBERS[machine].others:
+        other = [0] * position + [1234]
+        assert verdict(machine, number, *other, alone=False) == EPERM
+        assert verdict(machine, number, *other, alone=True) == ALLOW
+        assert verdict(machine, number, alone=False) == ALLOW
 
 
 @pytest.mark.parametrize("machine", MACHINES)

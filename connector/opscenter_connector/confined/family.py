@@ -57,6 +57,16 @@ def proportional_bytes(pids: list[int]) -> int:
     return total * 1024
 
 
+def available_bytes() -> int:
+    """What programs of this machine can still have."""
+    try:
+        said = Path("/proc/meminfo").read_text()
+    except OSError:
+        return sys.maxsize
+    line = next((one for one in said.splitlines() if one.startswith("MemAvailable:")), None)
+    return int(line.split()[1]) * 1024 if line else sys.maxsize
+
+
 def tasks_of(uid: int) -> int:
     """How many threads a user has, which is what RLIMIT_NPROC counts."""
     total = 0

@@ -24,25 +24,20 @@ LOOK_S = 0.15  # between two looks at what the tree uses
 REAP_S = 0.005  # between two rounds of killing
 END_S = 5.0  # then what is left hangs in the kernel, and is reported
 BYTES_PER_MESSAGE = 1024
+LEAST_MEMORY_BYTES = 512 * 1024 * 1024  # below it a machine stands still; half of less at the start
 
 
 class Keeper:
     """Ends a command at its bounds, with its first process, and when nobody wants it any more."""
 
-    def __init__(self, order: Order, control: socket.socket) -> None:
+    def __init__(self, order: Order, control: socket.socket, awake: int) -> None:
         self._order = order
         self._control = control
         self._deadline_s = time.monotonic() + order.bounds.within_s
-        self._awake, wake = os.pipe()
-        for fd in (self._awake, wake):
-            os.set_blocking(fd, False)
-        # Every child's end is a byte in that pipe, so that one poll waits for everything.
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._awake = awake
+        self._memory = Memory()
         self._disks = [Disk(path, order) for path in order.watched]
         self._status: int | None = None
-        if family.LINUX:
-            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
 
     def run(self, out: int, err: int, folders: Sequence[int]) -> Report:
         """Start it, watch it, end it."""
@@ -91,6 +86,8 @@ class Keeper:
             return DISK
         if not family.LINUX:
             return ""
+        if self._memory.is_over:
+            return MEMORY
         pids = family.below(os.getpid())
         if len(pids) > 2 * bounds.processes:  # its own bound does not hold for root
             return PROCESSES
@@ -114,6 +111,17 @@ class Keeper:
             _kill_group(leader)
             select.select([self._awake], [], [], REAP_S)
             self._drain()
+
+
+class Memory:
+    """The machine's. What is in files without a name is in no process's account."""
+
+    def __init__(self) -> None:
+        self._least_bytes = min(LEAST_MEMORY_BYTES, family.available_bytes() // 2)
+
+    @property
+    def is_over(self) -> bool:
+        return family.available_bytes() < self._least_bytes
 
 
 class Disk:
@@ -155,10 +163,23 @@ def _as_a_shell(status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def keep(order: bytes, control: socket.socket, out: int, err: int, folders: Sequence[int]) -> None:
+def ready() -> int:
+    """Make this process one that notices its children's ends: each is a byte in the given file."""
+    awake, wake = os.pipe()
+    for fd in (awake, wake):
+        os.set_blocking(fd, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    if family.LINUX:
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    return awake
+
+
+def keep(order: bytes, control: socket.socket, files: Sequence[int], awake: int) -> None:
     """The whole of it; the report goes to whoever asked, if they are still there."""
+    out, err, *folders = files
     try:
-        report = Keeper(Order.decode(order), control).run(out, err, folders)
+        report = Keeper(Order.decode(order), control, awake).run(out, err, folders)
     except Exception as error:  # whatever it is, somebody waits for an answer
         report = Report(ended=BROKEN, detail=f"{type(error).__name__}: {error}"[:500])
     try:

@@ -1,7 +1,6 @@
 """Files that lie nowhere, to hand bytes to another process."""
 
 import os
-import tempfile
 
 
 def holding(content: bytes) -> int:
@@ -21,5 +20,12 @@ def holding(content: bytes) -> int:
 def _empty() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("opscenter")
-    with tempfile.TemporaryFile() as file:  # macOS has no memory without a name
-        return os.dup(file.fileno())
+    return _unnamed()
+
+
+def _unnamed() -> int:
+    """macOS has no memory without a name; a file loses its name at once."""
+    path = os.path.join("/tmp", f"opscenter-{os.getpid()}-{os.urandom(16).hex()}")  # noqa: S108
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.unlink(path)
+    return fd

@@ -7,32 +7,25 @@ the control socket, both outputs, and the folders that it may write. The end of 
 import gc
 import os
 import select
-import signal
 import socket
 from contextlib import suppress
 
-from opscenter_connector.confined import family, keeper, kernel
+from opscenter_connector.confined import family, keeper
 
 MAX_FILES = 253  # the kernel's bound for one message
-FIXED_FILES = 4
 WAKE_S = 60.0  # no event is lost, but a lost one would cost no more
 
 
 class Nursery:
-    """Its keepers, and what they leave behind if somebody kills them."""
+    """Its keepers, of which one always waits for the next command, and what they leave behind."""
 
     def __init__(self, asked: socket.socket) -> None:
         self._asked = asked
         self._keepers: set[int] = set()
+        self._spare = self._born()
 
     def run(self) -> None:
-        awake, wake = os.pipe()
-        for fd in (awake, wake):
-            os.set_blocking(fd, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        if family.LINUX:
-            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        awake = keeper.ready()
         poll = select.poll()
         poll.register(self._asked, select.POLLIN)
         poll.register(awake, select.POLLIN)
@@ -47,18 +40,31 @@ class Nursery:
 
     def _take(self) -> bool:
         said, files, _, _ = socket.recv_fds(self._asked, 1, MAX_FILES)
-        for fd in files:
-            os.set_inheritable(fd, False)  # or a command would hold the line to its own keeper
         if not said:
             return False
-        pid = os.fork()
-        if pid == 0:
-            self._asked.close()
-            _keep(files)
-        self._keepers.add(pid)
+        try:
+            socket.send_fds(self._spare, [said], files)
+        except OSError:  # somebody has killed it
+            self._spare.close()
+            self._spare = self._born()
+            socket.send_fds(self._spare, [said], files)
         for fd in files:
             os.close(fd)
+        self._spare.close()
+        self._spare = self._born()
         return True
+
+    def _born(self) -> socket.socket:
+        """The line to a keeper that waits: to fork takes time, which no command then has to."""
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._asked.close()
+            _keep(theirs)
+        theirs.close()
+        self._keepers.add(pid)
+        return ours
 
     def _tidy(self) -> None:
         """Processes whose keeper was killed have come to be children of ours."""
@@ -71,12 +77,18 @@ class Nursery:
             family.kill([pid, *family.below(pid)])
 
 
-def _keep(files: list[int]) -> None:
+def _keep(line: socket.socket) -> None:
     try:
-        order, control, out, err = files[:FIXED_FILES]
-        with os.fdopen(order, "rb") as said:
-            text = said.read()
-        keeper.keep(text, socket.socket(fileno=control), out, err, files[FIXED_FILES:])
+        awake = keeper.ready()
+        said, files, _, _ = socket.recv_fds(line, 1, MAX_FILES)
+        line.close()
+        for fd in files:
+            os.set_inheritable(fd, False)  # or a command would hold the line to its own keeper
+        if said:
+            order, control, *rest = files
+            with os.fdopen(order, "rb") as file:
+                text = file.read()
+            keeper.keep(text, socket.socket(fileno=control), rest, awake)
     finally:
         os._exit(0)
 

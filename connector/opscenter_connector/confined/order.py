@@ -7,6 +7,7 @@ from dataclasses import dataclass
 FIRST_FD = 10  # where a command finds its blobs, and after them its folders
 MEMORY, PROCESSES, DISK, TIMEOUT, EXIT = "memory", "processes", "disk", "timeout", "exit"
 STOPPED, BROKEN = "stopped", "broken"
+END = b"\n"  # of a report: to wait for the keeper's own end would take longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ class Report:
     left: int = 0
 
     def encode(self) -> bytes:
-        return json.dumps(_members(self)).encode()
+        return json.dumps(_members(self)).encode() + END
 
     @classmethod
     def decode(cls, said: bytes) -> "Report":

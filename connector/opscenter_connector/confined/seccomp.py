@@ -5,7 +5,8 @@ import struct
 from dataclasses import dataclass, field
 
 # Calls that a build or a test has no use for, and an escape has: other processes' memory, mounts,
-# namespaces, kernel modules, keys, clocks, and rings that would carry calls past this filter.
+# namespaces, kernel modules, keys, clocks, memory of nobody's, and rings that would carry calls
+# past this filter.
 REFUSED = {
     "x86_64": {
         "uselib": 134, "modify_ldt": 154,
@@ -20,6 +21,9 @@ REFUSED = {
         "name_to_handle_at": 303, "open_by_handle_at": 304, "clock_adjtime": 305, "setns": 308,
         "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "finit_module": 313,
         "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
+        "shmget": 29, "shmat": 30, "shmctl": 31, "semget": 64, "semop": 65, "semctl": 66,
+        "shmdt": 67, "msgget": 68, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "semtimedop": 220,
+        "mq_open": 240, "mq_unlink": 241,
     },
     "aarch64": {
         "ptrace": 117, "syslog": 116, "personality": 92, "vhangup": 58, "pivot_root": 41,
@@ -32,6 +36,9 @@ REFUSED = {
         "fanotify_init": 262, "name_to_handle_at": 264, "open_by_handle_at": 265,
         "clock_adjtime": 266, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271,
         "kcmp": 272, "finit_module": 273, "kexec_file_load": 294, "bpf": 280, "userfaultfd": 282,
+        "mq_open": 180, "mq_unlink": 181, "msgget": 186, "msgctl": 187, "msgrcv": 188,
+        "msgsnd": 189, "semget": 190, "semctl": 191, "semtimedop": 192, "semop": 193,
+        "shmget": 194, "shmctl": 195, "shmat": 196, "shmdt": 197,
     },
 }  # fmt: skip
 # The same number on every architecture since 424.
@@ -66,6 +73,7 @@ class Numbers:
     socket: int
     modes: tuple[tuple[int, int], ...]  # call, argument that is a mode
     opens: tuple[tuple[int, int, int], ...]  # call, argument of flags, argument of mode
+    others: tuple[tuple[int, int], ...]  # call, argument that names another process unless it is 0
 
 
 NUMBERS = {
@@ -76,6 +84,8 @@ NUMBERS = {
         # creat, chmod, fchmod, mknod, mknodat, fchmodat, fchmodat2
         modes=((85, 1), (90, 1), (91, 1), (133, 1), (259, 2), (268, 2), (FCHMODAT2, 2)),
         opens=((2, 1, 2), (257, 2, 3)),  # open, openat
+        # prlimit64, sched_set{param,scheduler,affinity,attr}, setpriority, ioprio_set
+        others=((302, 0), (142, 0), (144, 0), (203, 0), (314, 0), (141, 1), (251, 1)),
     ),
     "aarch64": Numbers(
         clone=220,
@@ -83,6 +93,7 @@ NUMBERS = {
         socket=198,
         modes=((33, 2), (52, 1), (53, 2), (FCHMODAT2, 2)),  # mknodat, fchmod, fchmodat, fchmodat2
         opens=((56, 2, 3),),  # openat
+        others=((261, 0), (118, 0), (119, 0), (122, 0), (274, 0), (140, 1), (30, 1)),
     ),
 }
 
@@ -115,8 +126,11 @@ class _Program:
         return b"".join(struct.pack("HBBI", *line) for line in self.lines)
 
 
-def program(machine: str) -> bytes:
-    """The filter for such a machine. Raises KeyError where it is not known."""
+def program(machine: str, *, alone: bool) -> bytes:
+    """The filter for such a machine. Raises KeyError where it is not known.
+
+    One that is not `alone` sees the person's other processes, and may change nothing of them.
+    """
     numbers = NUMBERS[machine]
     made = _Program()
     made.load(_ARCHITECTURE_AT)
@@ -138,6 +152,8 @@ def program(machine: str) -> bytes:
         made.when(number, _refuse_bits(mode, SETUID_SETGID))
     for number, flags, mode in numbers.opens:
         made.when(number, _refuse_created_setuid(flags, mode))
+    for number, who in () if alone else numbers.others:
+        made.when(number, _refuse_others(who))
     made.when(numbers.ioctl, _refuse_values(1, TERMINAL_INPUT))
     made.add(_RETURN, _ALLOW)
     return made.assembled()
@@ -147,6 +163,14 @@ def _refuse_bits(position: int, bits: int) -> _Program:
     made = _Program()
     made.load_argument(position)
     made.add(_ANY_BIT, bits, if_false=1)
+    made.add(_RETURN, _ERROR | errno.EPERM)
+    return made
+
+
+def _refuse_others(position: int) -> _Program:
+    made = _Program()
+    made.load_argument(position)
+    made.add(_EQUAL, 0, if_true=1)
     made.add(_RETURN, _ERROR | errno.EPERM)
     return made
 

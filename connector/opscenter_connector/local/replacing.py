@@ -5,14 +5,19 @@ import errno
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from opscenter_connector.local import gitlike
 from opscenter_connector.local.mistakes import NOTHING_CHANGED, ToolError, explained
 from opscenter_connector.local.roots import Spot
 
 # A file of this name where a person starts the connector says what it may do and what it starts.
 OWN_NAME = "connector.toml"
+
+# Calls run beside each other: none may come between another's last look and its rename.
+_one_at_a_time = threading.Lock()
 
 Identity = tuple[int, int, int, int]  # of a file at one moment: where, and as it was written last
 
@@ -42,6 +47,7 @@ def _allowed(spot: Spot) -> None:
             f"{OWN_NAME} is the connector's own configuration, which no tool writes. Tell the "
             "person what to change in it"
         )
+    gitlike.refuse(spot)
 
 
 def _put(folder: int, spot: Spot, content: bytes, over: Identity | None) -> bool:
@@ -59,8 +65,9 @@ def _put(folder: int, spot: Spot, content: bytes, over: Identity | None) -> bool
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        _unchanged(folder, spot, before, over)
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        with _one_at_a_time:
+            _unchanged(folder, spot, before, over)
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=folder)

@@ -2,13 +2,19 @@
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from opscenter_connector.sandbox import protected
 
 MOST_BYTES = 64 * 1024  # of a file that names a directory, or of a repository's settings
-_HOOKS = re.compile(r"^\s*hookspath\s*=\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+# Settings whose value is a program or other settings; the rest of the line may be arguments.
+_LEADS = re.compile(
+    r"^\s*(?:hookspath|path|fsmonitor|external|clean|smudge|process|textconv|driver|editor|pager"
+    r"|sshcommand|helper|program|cmd|command|attributesfile)\s*=\s*(.+?)\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +46,17 @@ def work_tree(link: Path) -> WorkTree | None:
     return WorkTree(own=own, common=common)
 
 
-def hooks(settings: Path, top: Path) -> Path | None:
-    """The folder of hooks that a repository's settings name."""
+def led_to(settings: Path, top: Path) -> Iterator[Path]:
+    """What in the work tree a repository's settings have git read or run, hooks first of all."""
     try:
-        found = _HOOKS.search(settings.read_text(errors="replace")[:MOST_BYTES])
+        text = settings.read_text(errors="replace")[:MOST_BYTES]
     except OSError:
-        return None
-    if found is None:
-        return None
-    path = Path(os.path.expanduser(found[1].strip('"')))
-    return path if path.is_absolute() else top / path
+        return
+    for value in _LEADS.findall(text):
+        named = value.strip('"').lstrip("!").split(" ")[0]
+        if "/" in named or (top / named).exists() or (settings.parent / named).exists():
+            yield top / os.path.expanduser(named)
+            yield settings.parent / os.path.expanduser(named)
 
 
 def _said(file: Path, label: str = "") -> str | None:

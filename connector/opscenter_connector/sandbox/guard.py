@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +36,7 @@ class Guard:
         self._running = 0
         self._before: dict[str, Entry] = {}
         self._expected: dict[str, Entry | None] = {}  # what links and settings lead to
+        self._closed: set[str] = set()  # by the person
         self._guarded = Guarded(mounts=(), work_trees=())
 
     def begin(self, *, pin_all: bool) -> Guarded:
@@ -49,7 +51,7 @@ class Guard:
         """It is over: what it planted is put away, what it changed put back; their paths."""
         with self._lock:
             self._running -= 1
-            self._tree.look()
+            self._look_everywhere(root)
             found = [*self._planted(root, into), *self._moved_back(root)]
             found += self._pins.compare(root, into)
             self._put_links_back(root)
@@ -60,8 +62,19 @@ class Guard:
         with self._lock:
             self._running -= 1
 
+    def _look_everywhere(self, root: int) -> None:
+        """Also into folders that a command has closed: who knows a name in them comes in."""
+        self._tree.look(most=sys.maxsize)  # how many there may be new was a bound of the command
+        while closed := self._tree.closed - self._closed:
+            self._closed |= closed  # one that cannot be opened is tried once
+            for path in closed:
+                with suppress(OSError):
+                    walking.open_up(root, path)
+            self._tree.look(most=sys.maxsize)
+
     def _remember(self, *, pin_all: bool) -> None:
         self._tree.look()
+        self._closed = set(self._tree.closed)
         self._before = self._tree.guarded
         self._before |= {
             name: entry
@@ -99,8 +112,8 @@ class Guard:
             if stat.S_ISLNK(entry.kind):
                 yield from self._within(Path(self._top, path))
         for git in self._tree.git_folders:
-            found = gitfiles.hooks(Path(self._top, git, "config"), Path(self._top, git).parent)
-            if found is not None:
+            folder = Path(self._top, git)
+            for found in gitfiles.led_to(folder / "config", folder.parent):
                 yield from self._within(found)
 
     def _within(self, path: Path) -> Iterator[str]:

@@ -30,10 +30,10 @@ def bwrap() -> str:
 
 
 @cache
-def program() -> bytes:
+def program(*, alone: bool) -> bytes:
     """The filter of system calls. Raises SandboxError."""
     try:
-        return seccomp.program(platform.machine())
+        return seccomp.program(platform.machine(), alone=alone)
     except KeyError:
         raise SandboxError(
             f"for a machine of the kind {platform.machine()} there is no filter of system calls; "
@@ -51,7 +51,7 @@ def seen() -> Machine:
         gid=os.getegid(),
         links=tuple((str(path), os.readlink(path)) for path in found if path.is_symlink()),
         folders=tuple(str(path) for path in found if path.is_dir() and not path.is_symlink()),
-        program=program(),
+        program=program(alone=True),
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from opscenter_connector.confined import memory
-from opscenter_connector.confined.order import BROKEN, Order, Report
+from opscenter_connector.confined.order import BROKEN, END, Order, Report
 from opscenter_connector.sandbox.layers import SandboxError
 
 # Isolated, without site-packages: nothing but this package and the standard library is loaded.
@@ -40,9 +40,9 @@ class Child:
         loop = asyncio.get_running_loop()
         said = b""
         with suppress(ConnectionError):
-            while chunk := await loop.sock_recv(self._control, 4096):
+            while not said.endswith(END) and (chunk := await loop.sock_recv(self._control, 4096)):
                 said += chunk
-        if not said:
+        if not said.endswith(END):
             return Report(ended=BROKEN, detail="what looked after it was killed")
         return Report.decode(said)
 

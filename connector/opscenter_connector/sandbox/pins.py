@@ -14,7 +14,6 @@ from opscenter_connector.sandbox import quarantine, walking
 
 MAX_FILE_BYTES = 256 * 1024  # settings and hooks are text that somebody wrote
 MAX_BYTES = 8 * 1024 * 1024
-MAX_FILES = 5000
 LARGE = frozenset({"objects", "refs", "logs", "lfs"})  # of repositories: nothing in them is run
 
 
@@ -24,7 +23,7 @@ class Pin:
 
     stamp: tuple[int, int, int]  # inode, change time, size
     mode: int
-    content: bytes
+    content: bytes | None  # None: too large to be kept, so what is changed is only put away
 
 
 class Pins:
@@ -41,13 +40,11 @@ class Pins:
         kept: dict[str, Pin] = {}
         room = MAX_BYTES
         for path, status in self._files():
-            if status.st_size > MAX_FILE_BYTES or len(kept) >= MAX_FILES:
-                continue
-            known = self._pins.get(path)
-            pin = known if known and known.stamp == _stamp(status) else self._read(path, status)
-            if pin and len(pin.content) <= room:
-                kept[path] = pin
-                room -= len(pin.content)
+            pin = self._pins.get(path)
+            if pin is None or pin.stamp != _stamp(status):
+                pin = self._read(path, status, room)
+            kept[path] = pin
+            room -= len(pin.content or b"")
         self._pins = kept
 
     def compare(self, root: int, into: Path | None) -> Iterator[str]:
@@ -58,8 +55,6 @@ class Pins:
             pin = self._pins.get(path)
             if pin and pin.stamp == _stamp(status):
                 continue
-            if pin is None and status.st_size > MAX_FILE_BYTES:
-                continue  # it was too large before as well, or is no text
             if quarantine.move(root, path, into) is not None:
                 yield path
             if pin:
@@ -83,11 +78,11 @@ class Pins:
                     if status is not None and stat.S_ISREG(status.st_mode):
                         yield f"{folder}/{name}"[len(self._top) + 1 :], status
 
-    def _read(self, path: str, status: os.stat_result) -> Pin | None:
-        try:
-            content = Path(self._top, path).read_bytes()
-        except OSError:
-            return None
+    def _read(self, path: str, status: os.stat_result, room: int) -> Pin:
+        content = None
+        if status.st_size <= min(MAX_FILE_BYTES, room):
+            with suppress(OSError):
+                content = Path(self._top, path).read_bytes()
         return Pin(_stamp(status), stat.S_IMODE(status.st_mode), content)
 
 
@@ -103,6 +98,8 @@ def _stamp(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def _put_back(root: int, path: str, pin: Pin) -> bool:
+    if pin.content is None:
+        return False
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         _folders(root, path)

@@ -87,7 +87,7 @@ def _landlocked(wanted: Wanted, home: Path) -> Order:
     trees = [tree for guarded in wanted.guarded for tree in guarded.work_trees]
     return landlocked.order(
         abi=landlock.abi(),
-        program=machine.program(),
+        program=machine.program(alone=False),
         command=wanted.command,
         cwd=wanted.cwd,
         roots=wanted.paths,

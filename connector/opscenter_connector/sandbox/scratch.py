@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,4 +19,5 @@ def home() -> Iterator[Path]:
         (folder / ".gitconfig").write_bytes(shell.GIT_CONFIG)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        # A disk takes its time, and nobody has to wait for it; the program waits before it ends.
+        threading.Thread(target=shutil.rmtree, args=(folder, True)).start()

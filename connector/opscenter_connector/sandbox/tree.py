@@ -62,9 +62,12 @@ class Tree:
     def __init__(self, top: str) -> None:
         self._top = top
         self._known: dict[str, _Folder] = {}
+        self.closed: set[str] = set()  # folders that may not be listed
 
-    def look(self) -> None:
+    def look(self, *, most: int | None = None) -> None:
         """Bring it up to date. Raises SandboxError where it is too large."""
+        most = MAX_FOLDERS if most is None else most
+        self.closed.clear()
         seen: dict[str, _Folder] = {}
         todo = [""]
         while todo:
@@ -73,9 +76,9 @@ class Tree:
             if folder is None:
                 continue
             seen[at] = folder
-            if len(seen) > MAX_FOLDERS:
+            if len(seen) > most:
                 raise SandboxError(
-                    f"{self._top} has more than {MAX_FOLDERS} folders, too many to be watched; "
+                    f"{self._top} has more than {most} folders, too many to be watched; "
                     "allow the folder of one project"
                 )
             todo += [f"{at}/{name}" if at else name for name in folder.folders]
@@ -115,8 +118,11 @@ class Tree:
             if known and (known.inode, known.changed_ns) == (status.st_ino, status.st_ctime_ns):
                 return known
             return self._read(at, path, status)
+        except PermissionError:
+            self.closed.add(at)
+            return None
         except OSError:
-            return None  # gone meanwhile, or nobody may read it: no command may either
+            return None  # gone meanwhile
 
     def _read(self, at: str, path: str, status: os.stat_result) -> _Folder:
         fresh = time.time_ns() - status.st_ctime_ns < FRESH_NS

@@ -57,6 +57,10 @@ class Arena:
             "git config": _content(self.workspace / ".git" / "config"),
             "settings": _content(self.workspace / "pkg" / ".vscode" / "settings.json"),
         }
+        with suppress(OSError):
+            process = Path("/proc", str(self.bystander.pid))
+            found["limits"] = (process / "limits").read_text()
+            found["priority"] = os.getpriority(os.PRIO_PROCESS, self.bystander.pid)
         with suppress(FileNotFoundError):
             status = victim.stat()
             found |= {"mode of victim": status.st_mode, "time of victim": status.st_mtime}
@@ -126,6 +130,7 @@ def _furnish(top: Path) -> None:
     (workspace / ".husky").symlink_to("tools/hooks")  # which is not there yet
     (workspace / "hard").hardlink_to(outside / "linked")
     subprocess.run([*GIT, "init", "-q", "."], cwd=workspace, check=True)
+    subprocess.run([*GIT, "config", "include.path", "../shared.config"], cwd=workspace, check=True)
     subprocess.run([*GIT, "commit", "-q", "--allow-empty", "-m", "x"], cwd=workspace, check=True)
 
 

@@ -177,6 +177,24 @@ PROCESSES = (
         says="TRACED",
     ),
     Attack(
+        id="P24",
+        what="bounds of a program of the person",
+        command="prlimit --pid $V --nofile=7:7",
+        changes="limits",
+    ),
+    Attack(
+        id="P25",
+        what="priority of a program of the person",
+        command="renice -n 15 -p $V; taskset -p -c 0 $V; ionice -c 3 -p $V",
+        changes="priority",
+    ),
+    Attack(
+        id="P26",
+        what="memory that belongs to nobody",
+        command="ipcmk -M 4096 && ipcs -m && echo SHARED; ipcrm -a",
+        says="SHARED",
+    ),
+    Attack(
         id="P23",
         what="another root folder",
         command="mount -t tmpfs x . && echo MOUNTED; chroot . true && echo MOUNTED",

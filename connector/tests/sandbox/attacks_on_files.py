@@ -173,6 +173,24 @@ WRITE = (
         plants=".VSCODE/tasks.json",
     ),
     Attack(
+        id="W30",
+        what="in a folder that cannot be listed",
+        command="mkdir -p c/d/.vscode; echo x > c/d/.vscode/tasks.json; chmod 311 c/d; chmod 311 c",
+        plants="c/d/.vscode/tasks.json",
+    ),
+    Attack(
+        id="W31",
+        what="settings too large to be kept",
+        command="head -c 400000 /dev/zero > pkg/.vscode/tasks.json",
+        plants="pkg/.vscode/tasks.json",
+    ),
+    Attack(
+        id="W32",
+        what="settings that the repository's settings include",
+        command="echo '[core] fsmonitor = x' > shared.config",
+        plants="shared.config",
+    ),
+    Attack(
         id="W29",
         what="through a hard link made here",
         command="ln $A/outside/victim.txt h && echo x > h",
