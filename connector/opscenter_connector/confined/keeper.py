@@ -6,8 +6,9 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
-from opscenter_connector.confined import family, kernel, starting
+from opscenter_connector.confined import family, kernel, removing, starting
 from opscenter_connector.confined.order import (
     BROKEN,
     DISK,
@@ -178,11 +179,14 @@ def ready() -> int:
 def keep(order: bytes, control: socket.socket, files: Sequence[int], awake: int) -> None:
     """The whole of it; the report goes to whoever asked, if they are still there."""
     out, err, *folders = files
+    scratch = ""
     try:
-        report = Keeper(Order.decode(order), control, awake).run(out, err, folders)
+        said = Order.decode(order)
+        scratch = said.scratch
+        report = Keeper(said, control, awake).run(out, err, folders)
     except Exception as error:  # whatever it is, somebody waits for an answer
         report = Report(ended=BROKEN, detail=f"{type(error).__name__}: {error}"[:500])
-    try:
+    with suppress(OSError):
         control.sendall(report.encode())
-    except OSError:
-        return
+    if scratch and not report.left:
+        removing.tree(scratch)  # a disk takes its time, and by now nobody waits

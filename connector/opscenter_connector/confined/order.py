@@ -47,6 +47,7 @@ class Order:
     watched: tuple[str, ...]  # folders whose disk is watched
     blobs: tuple[bytes, ...] = ()
     confinement: Confinement | None = None
+    scratch: str = ""  # a folder for this command alone, removed after it
     counts_others: bool = False  # the bound of processes is one of the user, not of a namespace
 
     def encode(self) -> bytes:
@@ -72,6 +73,7 @@ class Order:
             watched=tuple(found["watched"]),
             blobs=tuple(base64.b64decode(blob) for blob in found["blobs"]),
             confinement=inner,
+            scratch=found["scratch"],
             counts_others=found["counts_others"],
         )
 

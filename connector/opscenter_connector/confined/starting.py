@@ -36,6 +36,7 @@ def started(order: Order, *, out: int, err: int, folders: Sequence[int]) -> int:
             return _spawned(order, wanted)
         return _on_a_thread(order, order.confinement, roots, wanted)
     finally:
+        os.chdir("/")  # to keep nobody from removing the folder
         for fd in (*parked, *extra):
             os.close(fd)
 

@@ -25,5 +25,6 @@ def order(
         bounds=bounds,
         watched=(*map(str, roots), str(home)),
         blobs=() if script.blob is None else (script.blob,),
+        scratch=str(home),
         counts_others=True,
     )

@@ -39,11 +39,11 @@ class Guard:
         self._closed: set[str] = set()  # by the person
         self._guarded = Guarded(mounts=(), work_trees=())
 
-    def begin(self, *, pin_all: bool) -> Guarded:
+    def begin(self, *, pin: bool) -> Guarded:
         """A command is about to run. Raises SandboxError."""
         with self._lock:
             if not self._running:
-                self._remember(pin_all=pin_all)
+                self._remember(pin=pin)
             self._running += 1
             return self._guarded
 
@@ -53,7 +53,7 @@ class Guard:
             self._running -= 1
             self._look_everywhere(root)
             found = [*self._planted(root, into), *self._moved_back(root)]
-            found += self._pins.compare(root, into)
+            found += self._pins.compare(root, into, self._moved())
             self._put_links_back(root)
             return [os.path.join(self._top, path) for path in found]
 
@@ -72,7 +72,7 @@ class Guard:
                     walking.open_up(root, path)
             self._tree.look(most=sys.maxsize)
 
-    def _remember(self, *, pin_all: bool) -> None:
+    def _remember(self, *, pin: bool) -> None:
         self._tree.look()
         self._closed = set(self._tree.closed)
         self._before = self._tree.guarded
@@ -83,8 +83,8 @@ class Guard:
         }
         self._expected = {path: self._entry(path) for path in self._led_to()}
         known = self._before | {p: e for p, e in self._expected.items() if e is not None}
-        found, rest = mounts.of(known, mounts.foreign(self._tree.linked))
-        self._pins.take(self._pinnable(known) if pin_all else rest)
+        found = mounts.of(known, mounts.foreign(self._tree.linked))
+        self._pins.take(self._pinnable(known) if pin else ())
         trees = [gitfiles.work_tree(Path(self._top, path)) for path in self._files_named_git()]
         self._guarded = Guarded(
             mounts=tuple(found), work_trees=tuple(tree for tree in trees if tree is not None)
@@ -133,6 +133,16 @@ class Guard:
             if quarantine.move(root, path, into) is not None:
                 gone.add(path)
                 yield path
+
+    def _moved(self) -> dict[str, str]:
+        """Protected entries that are elsewhere, with the folder around them."""
+        now = self._tree.guarded
+        places = {entry: path for path, entry in now.items()}
+        return {
+            path: places[entry]
+            for path, entry in self._before.items()
+            if now.get(path) != entry and entry in places
+        }
 
     def _moved_back(self, root: int) -> Iterator[str]:
         """Protected folders that were renamed, most often to put a copy in their place."""

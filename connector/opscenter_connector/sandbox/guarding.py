@@ -12,9 +12,6 @@ from opscenter_connector.sandbox.guard import Guard, Guarded
 from opscenter_connector.sandbox.layers import Layer, Root, SandboxError, Standing
 
 T = TypeVar("T")
-# These cannot keep a command from writing what it may write beside, so copies are put back.
-# Without a boundary a person has approved the command, changes of settings and all.
-WITHOUT_MOUNTS = frozenset({Layer.LANDLOCK, Layer.SEATBELT})
 
 
 class Guarding:
@@ -44,10 +41,10 @@ class Guarding:
         await _on_a_thread(self._end)
 
     def _begin(self) -> None:
-        pin_all = self._standing.layer in WITHOUT_MOUNTS
+        pin = self._standing.layer is not Layer.NONE  # there a person has approved the command
         for root in self._roots:
             one = guard.of(root)
-            self.guarded.append(one.begin(pin_all=pin_all))
+            self.guarded.append(one.begin(pin=pin))
             self._begun.append(one)
 
     def _end(self) -> None:

@@ -77,5 +77,6 @@ def order(
             devices=DEVICES,
             program=program,
         ),
+        scratch=str(home),
         counts_others=True,
     )

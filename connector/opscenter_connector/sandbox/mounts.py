@@ -19,8 +19,8 @@ class Mount:
     writable: bool = False
 
 
-def of(guarded: Mapping[str, Entry], foreign: Iterable[str]) -> tuple[list[Mount], list[str]]:
-    """The mounts, outer ones first, and the protected paths for which there was no room.
+def of(guarded: Mapping[str, Entry], foreign: Iterable[str]) -> list[Mount]:
+    """The mounts, outer ones first. Where there are too many the deepest have none.
 
     `foreign` are files that have names outside: whoever writes them writes there.
     """
@@ -32,10 +32,10 @@ def of(guarded: Mapping[str, Entry], foreign: Iterable[str]) -> tuple[list[Mount
     read_only = {mount.path for mount in found if not mount.writable}
     found = [mount for mount in found if not _inside(mount.path, read_only)]
     found.sort(key=_depth)
-    fitting, rest = found[: MOST // 2], found[MOST // 2 :]
+    fitting = found[: MOST // 2]
     files = [path for path in foreign if not _inside(path, read_only)]
     fitting += [Mount(path=path) for path in gathered(files, MOST // 2)]
-    return sorted(fitting, key=_depth), [mount.path for mount in rest]
+    return sorted(fitting, key=_depth)
 
 
 def is_repository(path: str, entry: Entry) -> bool:

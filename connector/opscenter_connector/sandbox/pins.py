@@ -1,11 +1,12 @@
-"""Copies of protected files, for layers that cannot keep a command from writing them.
+"""Copies of protected files: what was changed goes into quarantine, the copy in its place.
 
-What was changed is put into quarantine, and the copy in its place.
+Landlock cannot keep a command from writing them. Mounts can, but for commands that run at the same
+time and rename the folders around them for each other.
 """
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -39,7 +40,7 @@ class Pins:
         self._pinned = tuple(paths)
         kept: dict[str, Pin] = {}
         room = MAX_BYTES
-        for path, status in self._files():
+        for path, _, status in self._files({}):
             pin = self._pins.get(path)
             if pin is None or pin.stamp != _stamp(status):
                 pin = self._read(path, status, room)
@@ -47,36 +48,42 @@ class Pins:
             room -= len(pin.content or b"")
         self._pins = kept
 
-    def compare(self, root: int, into: Path | None) -> Iterator[str]:
-        """Put back what was changed or removed, and away what was added; their paths."""
+    def compare(self, root: int, into: Path | None, moved: Mapping[str, str]) -> Iterator[str]:
+        """Put back what was changed or removed, and away what was added; their paths.
+
+        What has moved with the folder around it is looked for where it is now.
+        """
         seen: set[str] = set()
-        for path, status in list(self._files()):
+        for path, now, status in list(self._files(moved)):
             seen.add(path)
             pin = self._pins.get(path)
             if pin and pin.stamp == _stamp(status):
                 continue
-            if quarantine.move(root, path, into) is not None:
-                yield path
+            if quarantine.move(root, now, into) is not None:
+                yield now
             if pin:
-                _put_back(root, path, pin)
+                _put_back(root, now, pin)
         for path, pin in self._pins.items():
             if path not in seen and _put_back(root, path, pin):
                 yield path
 
-    def _files(self) -> Iterator[tuple[str, os.stat_result]]:
+    def _files(self, moved: Mapping[str, str]) -> Iterator[tuple[str, str, os.stat_result]]:
+        """Path as it was pinned, path as it is now, and what is there."""
         for pinned in self._pinned:
-            full = f"{self._top}/{pinned}"
+            now = moved.get(pinned, pinned)
+            full = f"{self._top}/{now}"
             status = _found(full)
             if status is None or stat.S_ISLNK(status.st_mode):
                 continue  # what a link leads to is pinned by its own name
             if stat.S_ISREG(status.st_mode):
-                yield pinned, status
+                yield pinned, now, status
             for folder, folders, files in os.walk(full):
                 folders[:] = [name for name in folders if name not in LARGE]
                 for name in files:
                     status = _found(f"{folder}/{name}")
                     if status is not None and stat.S_ISREG(status.st_mode):
-                        yield f"{folder}/{name}"[len(self._top) + 1 :], status
+                        below = f"{folder}/{name}"[len(full) :]
+                        yield pinned + below, now + below, status
 
     def _read(self, path: str, status: os.stat_result, room: int) -> Pin:
         content = None

@@ -1,13 +1,14 @@
 """From a command to the order that runs it, in the layer that holds here."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from opscenter_connector.confined import landlock
+from opscenter_connector.confined import landlock, removing
 from opscenter_connector.confined.order import Bounds, Order
 from opscenter_connector.sandbox import (
     bare,
@@ -21,8 +22,9 @@ from opscenter_connector.sandbox import (
 )
 from opscenter_connector.sandbox.bubblewrap import Bind
 from opscenter_connector.sandbox.guard import Guarded
-from opscenter_connector.sandbox.layers import Layer, Root
+from opscenter_connector.sandbox.layers import Layer, Root, SandboxError
 
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 WORK_TREE_READ_ONLY = ("commondir", "gitdir", "config.worktree")
 
 
@@ -57,7 +59,8 @@ def planned(layer: Layer, wanted: Wanted) -> Iterator[Planned]:
         if layer is Layer.BUBBLEWRAP:
             yield _bubblewrap(wanted, folders, kept)
             return
-        home = kept.enter_context(scratch.home())
+        home = scratch.home()
+        kept.push(lambda kind, *_: removing.tree(str(home)) if kind is SandboxError else None)
         if layer is Layer.LANDLOCK:
             yield Planned(order=_landlocked(wanted, home), files=tuple(folders))
             return
@@ -103,7 +106,7 @@ def _bubblewrap(wanted: Wanted, folders: Sequence[int], kept: ExitStack) -> Plan
     files = list(folders)
     for root, folder, guarded in zip(wanted.roots, folders, wanted.guarded, strict=True):
         for mount in guarded.mounts:
-            with suppress(OSError):  # gone since: then there is nothing to be protected
+            with _unless_gone(root.path / mount.path):
                 files.append(_kept(walking.place(folder, mount.path), kept))
                 binds.append(Bind(path=root.path / mount.path, writable=mount.writable))
     for tree in (tree for guarded in wanted.guarded for tree in guarded.work_trees):
@@ -112,7 +115,7 @@ def _bubblewrap(wanted: Wanted, folders: Sequence[int], kept: ExitStack) -> Plan
         wanted_binds.append(Bind(path=tree.own, writable=True))
         wanted_binds += [Bind(path=tree.own / n, writable=False) for n in WORK_TREE_READ_ONLY]
         for bind in wanted_binds:
-            with suppress(OSError):  # most work trees have no settings of their own
+            with _unless_gone(bind.path):  # most work trees have no settings of their own
                 files.append(_kept(os.open(bind.path, walking.PLACE), kept))
                 binds.append(bind)
     order = bubblewrap.order(
@@ -126,8 +129,18 @@ def _bubblewrap(wanted: Wanted, folders: Sequence[int], kept: ExitStack) -> Plan
     return Planned(order=order, files=tuple(files))
 
 
+@contextmanager
+def _unless_gone(path: Path) -> Iterator[None]:
+    """What is not there needs no protection; for what cannot be opened nothing may run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in GONE:
+            raise SandboxError(f"{path} cannot be protected: {error.strerror}") from None
+
+
 def _kept(fd: int, kept: ExitStack) -> int:
     kept.callback(os.close, fd)
     if stat.S_ISLNK(os.fstat(fd).st_mode):
-        raise OSError("a link has no place of its own")
+        raise OSError(errno.ELOOP, "a link has no place of its own")
     return fd

@@ -171,6 +171,24 @@ def _many(given: dict[str, Any]) -> dict[str, Any]:
     return {"outcomes": [asdict(one) for one in asyncio.run(all_())]}
 
 
+def _pair(given: dict[str, Any]) -> dict[str, Any]:
+    """A command, and another one that begins as soon as the first has made the file `moved`."""
+    root = Path(given["root"])
+    standing = Standing(layer=Layer(given["layer"]))
+    first, second = given["commands"]
+
+    async def both() -> None:
+        running = asyncio.create_task(run(standing, [root], first, cwd=root, within_s=20))
+        while not (root / "moved").exists():
+            assert not running.done()
+            await asyncio.sleep(0.01)
+        await run(standing, [root], second, cwd=root, within_s=20)
+        await running
+
+    asyncio.run(both())
+    return {}
+
+
 def _cancel(given: dict[str, Any]) -> dict[str, Any]:
     """One that is given up as soon as it has made the file `begun`."""
     root = Path(given["root"])
@@ -240,6 +258,7 @@ OPS = {
     "survey": _survey,
     "bare": _bare,
     "many": _many,
+    "pair": _pair,
     "cancel": _cancel,
     "time": _time,
 }

@@ -52,6 +52,23 @@ def test_it_puts_a_repository_back_that_was_renamed(
     assert (folder / ".git" / "HEAD").exists()
 
 
+def test_a_folder_with_settings_may_be_renamed(layer: str, folder: Path, person: Person) -> None:
+    found = person.run(layer, folder, "mv pkg renamed")
+    assert found["quarantined"] == [], found
+    assert not (folder / "pkg").exists()
+    assert (folder / "renamed" / ".vscode" / "settings.json").read_text() == "{}"
+
+
+def test_two_commands_rename_nothing_for_each_other(
+    layer: str, folder: Path, person: Person
+) -> None:
+    """One takes the folder around protected settings away, while another writes them there."""
+    away = "mv pkg away; touch moved; for n in {1..300}; do [ -e over ] && break; sleep .02; done"
+    write = "echo bad > away/.vscode/settings.json; touch over"
+    person.ask(op="pair", layer=layer, root=folder, commands=[f"{away}; mv away pkg", write])
+    assert (folder / "pkg" / ".vscode" / "settings.json").read_text() == "{}"
+
+
 def test_it_works_in_a_linked_work_tree(layer: str, here: Arena, person: Person) -> None:
     tree = here.top / "tree"
     made = person.ask(

@@ -8,6 +8,7 @@ import pytest
 
 from tests.sandbox.arena import Arena, running
 from tests.sandbox.person import Person
+from tests.sandbox.test_killed import until
 
 
 def test_it_tells_outputs_and_code_apart(layer: str, folder: Path, person: Person) -> None:
@@ -102,6 +103,15 @@ def test_it_refuses_a_folder_that_is_gone(layer: str, here: Arena, person: Perso
     here.workspace.rename(here.top / "elsewhere")
     found = person.run(layer, here.workspace, "pwd")
     assert "cannot be used" in found["refused"]
+
+
+def test_its_home_is_gone_afterwards(layer: str, folder: Path, person: Person) -> None:
+    command = (
+        "echo $HOME; cd ~; mkdir -p a/b; ln -s / l; chmod 000 a/b; chmod 311 a; touch $TMPDIR/x"
+    )
+    home = person.run(layer, folder, command)["stdout"].strip()
+    assert home
+    until(lambda: not Path(home).exists())
 
 
 def test_it_tells_a_program_that_is_not_there(layer: str, folder: Path, person: Person) -> None:
