@@ -31,7 +31,7 @@ connector: $(TOOL)/run.stamp ## Install the connector into connector/.venv, with
 test: .venv/dev.stamp $(TOOL)/dev.stamp ## Run the whole suite on SQLite, and the connector's. ARGS='-k name' for less.
 	$(BIN)/python -m pytest -m "not real" $(or $(ARGS),$(SHARED))
 	@# From its own directory: in the root, `mcp` would be our app and not the SDK. 5: nothing matched ARGS.
-	cd connector && .venv/bin/python -m pytest -m "not real" $(ARGS) || [ $$? = 5 ]
+	cd connector && .venv/bin/python -m pytest -m "not real" $(or $(ARGS),$(SHARED)) || [ $$? = 5 ]
 
 real: .venv/dev.stamp $(TOOL)/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, PostgreSQL, bubblewrap) and test against them.
 	$(BIN)/python -m tests.real.install
