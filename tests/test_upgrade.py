@@ -71,6 +71,7 @@ def test_it_turns_plans_into_subscriptions_and_keeps_the_ledger(tmp_path: Path) 
 def test_it_keeps_tool_calls_and_what_guards_them(tmp_path: Path) -> None:
     database = tmp_path / "former.sqlite3"
     migrate(database, "mcp", "0002_triggers")
+    migrate(database, "auth")
     organization, connector = uuid.uuid4().hex, uuid.uuid4().hex
     ended, queued = uuid.uuid4().hex, uuid.uuid4().hex
     with closing(sqlite3.connect(database)) as former, former:
@@ -94,8 +95,8 @@ def test_it_keeps_tool_calls_and_what_guards_them(tmp_path: Path) -> None:
         ):
             former.execute(
                 "INSERT INTO mcp_toolcall (id, organization_id, user_id, connector_id, server,"
-                " tool, method, params, has_effects, request_id, tool_use_id, state, fence, deliveries,"
-                " starts, deadline, cancel_requested, outcome, digest, finished_at)"
+                " tool, method, params, has_effects, request_id, tool_use_id, state, fence,"
+                " deliveries, starts, deadline, cancel_requested, outcome, digest, finished_at)"
                 " VALUES (?, ?, 1, ?, 'files', 'read', 'tools/call', '{}', 1, ?, 't', ?, 0, 0, 0,"
                 " '2026-11-01 00:00:00', 0, '', '', ?)",
                 (id_, organization, connector, id_, state, end),
