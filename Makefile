@@ -33,12 +33,14 @@ test: .venv/dev.stamp $(TOOL)/dev.stamp ## Run the whole suite on SQLite, and th
 	@# From its own directory: in the root, `mcp` would be our app and not the SDK. 5: nothing matched ARGS.
 	cd connector && .venv/bin/python -m pytest -m "not real" $(ARGS) || [ $$? = 5 ]
 
-real: .venv/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, PostgreSQL) and test against them.
+real: .venv/dev.stamp $(TOOL)/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, PostgreSQL, bubblewrap) and test against them.
 	$(BIN)/python -m tests.real.install
 	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(or $(ARGS),$(BESIDE))
+	cd connector && OPSCENTER_REAL=1 .venv/bin/python -m pytest tests/sandbox $(ARGS) || [ $$? = 5 ]
 
-chaos: .venv/dev.stamp ## Kill everybody at random, three times, and balance books and tool calls. SEEDS=7 for one.
+chaos: .venv/dev.stamp $(TOOL)/dev.stamp ## Kill everybody at random, three times, and balance books and tool calls; a minute's race on each file tool. SEEDS=7 for one.
 	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real tests/real/test_chaos.py tests/real/test_tunnel_chaos.py $(ARGS)
+	cd connector && .venv/bin/python -m pytest -m real -s tests/test_local_race.py
 
 lint: .venv/dev.stamp $(TOOL)/dev.stamp ## Format, rules, types, layers, file sizes, missing migrations.
 	$(BIN)/ruff format --check --quiet .
@@ -50,9 +52,10 @@ lint: .venv/dev.stamp $(TOOL)/dev.stamp ## Format, rules, types, layers, file si
 		awk '$$2 != "total" && $$1 > 300 { print $$2 " has " $$1 " lines; 300 is the bound"; bad = 1 } END { exit bad }'
 	@DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django makemigrations --check --dry-run
 
-bench: .venv/dev.stamp ## Measure ours, the raw floor and LiteLLM's proxy in one run, and tool calls. ARGS='--quick' for less.
+bench: .venv/dev.stamp $(TOOL)/dev.stamp ## Measure ours, the raw floor and LiteLLM's proxy in one run, and tool calls. ARGS='--quick' for less.
 	$(BIN)/python -m bench $(ARGS)
 	$(BIN)/python -m bench.tunnel $(if $(findstring --quick,$(ARGS)),--quick)
+	$(BIN)/python -m bench.sandbox $(if $(findstring --quick,$(ARGS)),--quick)
 
 format: .venv/dev.stamp ## Bring the code into its form.
 	$(BIN)/ruff check --quiet --fix .

@@ -7,10 +7,18 @@ from opscenter_connector.journal import End
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Find out whether this machine allows it, then say `judged`."""
+
+    call: frames.Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
     """Write `s`, then say `written`."""
 
     call: frames.Call
+    by: str  # what let it begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,4 +55,4 @@ class Forget:
     ran: bool
 
 
-Action = Begin | Run | Stop | Keep | Forget | frames.FromConnector | happenings.Happening
+Action = Judge | Begin | Run | Stop | Keep | Forget | frames.FromConnector | happenings.Happening

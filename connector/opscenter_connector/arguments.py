@@ -28,7 +28,7 @@ environment (flags win over it, it wins over connector.toml):
   MCP_API_KEY         a key with the scope mcp-callback
   MCP_API_KEY_FILE    a file of mode 0600 that holds it
   MCP_USER_ID         whose machine this is; "me" unless said
-  MCP_ALLOWED_PATHS   folders for built-in tools, comma-separated
+  MCP_ALLOWED_PATHS   folders for the built-in tools, comma-separated
   SSL_CERT_FILE       certificates to trust, for a gateway with a CA of its own
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY, NO_COLOR
                       as everywhere
@@ -49,7 +49,8 @@ SERVERS = """\
 local servers come from [servers.NAME] in connector.toml and from --mcp-config, a file like
   {"mcpServers": {"files": {"command": "npx",
      "args": ["-y", "@modelcontextprotocol/server-filesystem", "${HOME}/src"]}}}
-They run as you. --allowed-paths does not confine them.
+They run as you. --allowed-paths does not confine them: it is for the built-in tools (files,
+search and a shell), which are offered as the server `local` and work in these folders only.
 """
 
 
@@ -114,6 +115,9 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
         choices=[transport.value for transport in Transport],
         help="auto is a WebSocket, and polling while that does not work",
     )
+    group.add_argument(
+        "--allow-http", action="store_true", help="also without TLS to another machine"
+    )
     group.add_argument("--ca-file", metavar="PATH", help="certificates to trust besides")
     group.add_argument("--name", metavar="NAME", help="of this machine; its host name unless said")
     group.add_argument(
@@ -145,8 +149,8 @@ def _add_servers(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allowed-paths",
         metavar="PATHS",
-        help="folders for built-in tools, comma-separated (MCP_ALLOWED_PATHS); "
-        "there are none yet, and MCP servers are not confined by it",
+        help="folders for the built-in tools, comma-separated (MCP_ALLOWED_PATHS); "
+        "MCP servers are not confined by it",
     )
     group.add_argument("--state-dir", metavar="PATH", help="instance and journal")
 

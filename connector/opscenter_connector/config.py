@@ -3,15 +3,17 @@
 import os
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 from urllib.parse import urlsplit
 
-from opscenter_connector import addresses, credential, instance, mcpconfig, tomlfile
+from opscenter_connector import addresses, credential, instance, localconfig, mcpconfig, tomlfile
 from opscenter_connector.mistakes import ConfigError, CredentialError
-from opscenter_connector.settings import MAX_IN_FLIGHT, ServerSpec, Settings, Transport
+from opscenter_connector.policing import reading
+from opscenter_connector.policy import Policy
+from opscenter_connector.settings import MAX_IN_FLIGHT, LocalSpec, ServerSpec, Settings, Transport
 
 T = TypeVar("T")
 
@@ -44,7 +46,6 @@ class Config:
     settings: Settings  # without a key where `key_problem` says why
     key_from: str
     key_problem: str
-    allowed_paths: tuple[Path, ...]
     log_format: str
     log_level: str
     files: tuple[Path, ...]  # that were read
@@ -64,22 +65,24 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str], stdin: TextIO) ->
     servers, mcp_file = _servers(sources, path)
     key, key_from, key_problem = _key(sources, stdin)
     api_url = _api_url(sources)
+    state_dir = sources.path("state_dir") or instance.default(environ)
     settings = Settings(
         api_url=api_url,
         api_key=key,
         name=_name(sources),
-        state_dir=sources.path("state_dir") or instance.default(environ),
+        state_dir=state_dir,
         servers=servers,
+        local=_local(sources, servers, (path, mcp_file), state_dir),
         user_id=str(sources.first("user_id") or "me"),
         transport=Transport(sources.first("transport") or Transport.AUTO),
         max_in_flight=_at_once(sources),
         ca_file=_ca_file(sources),
+        policy=_policy(sources, path, servers),
     )
     return Config(
         settings=settings,
         key_from=key_from,
         key_problem=key_problem,
-        allowed_paths=_allowed(sources),
         log_format=sources.first("log_format") or "text",
         log_level=sources.first("log_level") or "info",
         files=tuple(p for p in (path, mcp_file) if p),
@@ -156,6 +159,18 @@ def _servers(sources: _Sources, path: Path | None) -> tuple[tuple[ServerSpec, ..
     return mcpconfig.merged(own, theirs), mcp_file
 
 
+def _policy(sources: _Sources, path: Path | None, servers: Iterable[ServerSpec]) -> Policy:
+    """What the file says of it; no flag, no variable and no gateway says any of it."""
+    found = sources.said.get("policy", {})
+    if not path or not found:
+        return Policy()
+    place = tomlfile.Place(path, tomlfile.text_of(path), ("policy",))
+    policy = reading.read(found, place, [spec.name for spec in servers])
+    if path == Path(FILE).absolute() and "config" not in sources.given:
+        reading.only_narrows(found, place)
+    return policy
+
+
 def _trusted_there(path: Path) -> Path:
     if not path.is_file():
         raise ConfigError(f"--mcp-config: there is no file {path}")
@@ -217,7 +232,19 @@ def _api_url(sources: _Sources) -> str:
     except ValueError as error:
         raise ConfigError(f"the address of the gateway (api_url, MCP_API_URL): {error}") from None
     url = raw.rstrip("/").removesuffix("/v1").rstrip("/")
-    return url if "://" in url else f"https://{url}"
+    url = url if "://" in url else f"https://{url}"
+    if _is_open(url) and sources.first("allow_http") is not True:
+        raise ConfigError(
+            f"{url} is not encrypted: whoever is on the way reads the key, and can have this "
+            "machine run tools; use https://, or say --allow-http where the network is your own"
+        )
+    return url
+
+
+def _is_open(url: str) -> bool:
+    """Whether others may read what travels there, and change it."""
+    parts = urlsplit(url)
+    return parts.scheme in {"http", "ws"} and parts.hostname not in LOOPBACK
 
 
 def _name(sources: _Sources) -> str:
@@ -244,29 +271,25 @@ def _ca_file(sources: _Sources) -> Path | None:
     return path
 
 
-def _allowed(sources: _Sources) -> tuple[Path, ...]:
-    found = sources.first("allowed_paths") or []
-    raw = found if isinstance(found, list) else found.split(",")
-    return tuple(_allowed_path(text.strip()) for text in raw if text.strip())
-
-
-def _allowed_path(text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.is_absolute():
-        raise ConfigError(f"allowed path {text!r} is relative; write {Path(text).absolute()}")
-    if not path.exists():
-        raise ConfigError(f"allowed path {text!r} does not exist")
-    return path.resolve()
+def _local(
+    sources: _Sources, servers: tuple[ServerSpec, ...], files: Iterable[Path | None], state: Path
+) -> LocalSpec | None:
+    """The built-in server. What this program reads and keeps lies outside its folders."""
+    own = [*files, sources.path("api_key_file"), config_dir(sources.environ)]
+    allowed = sources.first("allowed_paths")
+    said = sources.said.get("local", {})
+    if allowed is sources.said.get("allowed_paths") is not None and "allowed_paths" in said:
+        raise ConfigError("allowed_paths stands at the top of the file and in [local]; keep one")
+    return localconfig.read(said, allowed, servers, [path for path in own if path], state)
 
 
 def _warnings(given: Mapping[str, Any], api_url: str) -> list[str]:
     found = []
     if given.get("api_key") not in {None, "-"}:
         found.append(ARGV_WARNING)
-    parts = urlsplit(api_url)
-    if parts.scheme in {"http", "ws"} and parts.hostname not in LOOPBACK:
+    if _is_open(api_url):
         found.append(
-            f"the key and all results travel unencrypted to {parts.hostname}; "
+            f"the key and all results travel unencrypted to {urlsplit(api_url).hostname}; "
             "use an https:// address if there is one"
         )
     return found

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from opscenter_connector.checkup import gateway, machine, network
+from opscenter_connector.checkup import builtin, gateway, machine, network, rules
 from opscenter_connector.checkup.steps import (
     FAILED,
     OK,
@@ -53,7 +53,7 @@ STEPS = (
 
 def main(config: Config, given: Mapping[str, Any]) -> int:
     """All steps; exit code 1 if one has failed."""
-    steps = (*STEPS, *machine.server_steps(config))
+    steps = (*STEPS, *builtin.steps(config), rules.STEP, *machine.server_steps(config))
     findings = asyncio.run(_all(steps, Patient(config=config), quiet="json" in given))
     failed = [finding for finding in findings if finding.state == FAILED]
     if "json" in given:

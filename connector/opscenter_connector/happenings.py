@@ -87,6 +87,15 @@ class ServerBabbled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxFound:
+    """What holds the commands of the built-in shell, as the self-test found it."""
+
+    layer: str  # bubblewrap, landlock, seatbelt, none; nothing if there is no shell
+    held: int  # attempts to get out that failed
+    why: str  # why no better layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The gateway does not take something that was announced, and says why."""
 
@@ -159,6 +168,45 @@ class CallReleased:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallRefused:
+    """This machine's policy does not allow it."""
+
+    id: str
+    server: str
+    tool: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAsked:
+    """It is given back until a person has approved it."""
+
+    id: str
+    server: str
+    tool: str
+    reason: str
+    digest: str  # of the exact call
+    here: bool  # a person is asked in this terminal
+    elsewhere: bool  # the gateway's page and API may approve it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDecided:
+    """A person has answered in this terminal."""
+
+    id: str
+    approve: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSettled:
+    """What a person was asked is open no more."""
+
+    id: str
+    state: str  # approved, refused, expired, withdrawn, unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
     """Found in the journal at the start and now reported. It is not run again."""
 
@@ -192,6 +240,7 @@ Happening = (
     | ServerChanged
     | ServerSaid
     | ServerBabbled
+    | SandboxFound
     | Refused
     | CallStarted
     | CallProgress
@@ -199,6 +248,10 @@ Happening = (
     | CallDelivered
     | CallDenied
     | CallReleased
+    | CallRefused
+    | CallAsked
+    | CallDecided
+    | CallSettled
     | Recovered
     | Trouble
     | Stopping

@@ -34,6 +34,7 @@ class Held:
     ours: bool = True  # False: the lease has ended; it runs on, and its late result still counts
     asked_earlier: bool = False  # in an older session: the answer may have been yes
     refusal: str = ""  # why it must not run here, whatever the gateway says
+    by: str = ""  # what the policy has decided; empty until it has
     sent_ago: int | None = None  # ticks since the result was sent
 
     @property

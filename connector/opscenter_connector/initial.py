@@ -37,11 +37,12 @@ TEMPLATE = """\
 # Where instance and journal lie.
 {state_dir}
 
-# Folders for built-in tools, of which there are none yet. MCP servers are not confined by it.
-{allowed_paths}
-
 # MCP servers as Claude Code has them: {{"mcpServers": {{"NAME": {{"command": …}}}}}}
 {mcp_config}
+
+# The built-in tools (files, search, a shell), for agents to work in these folders and nowhere else.
+# Nothing of this connector's own may lie in them. MCP servers are not confined by it.
+{allowed_paths}
 
 # MCP servers of one's own. They run as you. ${{NAME}} and ${{NAME:-default}} are variables.
 #
@@ -53,6 +54,16 @@ TEMPLATE = """\
 #[servers.docs]
 #url = "http://127.0.0.1:3000/mcp"
 #headers = {{ Authorization = "Bearer ${{DOCS_TOKEN}}" }}
+
+# What agents may do here, must ask about, may not. What holds without a line: docs/connector.md,
+# "What is allowed". To allow more than that, name this file: ops-connector run --config …
+#
+#[policy]
+#default = "read-only"
+#approve_from = ["terminal"]
+#
+#[policy.servers.local.tools]
+#bash = "ask"
 """
 
 EXAMPLES: dict[str, Any] = {
@@ -63,9 +74,10 @@ EXAMPLES: dict[str, Any] = {
     "max_in_flight": 4,
     "ca_file": "/etc/ssl/company-ca.pem",
     "state_dir": "~/.local/state/opscenter-connector",
-    "allowed_paths": ["/home/me/src"],
     "mcp_config": ".mcp.json",
+    "allowed_paths": ["/home/me/src"],
 }
+TABLES = {"allowed_paths": "local"}  # where a key does not stand at the top
 PATHS = {"api_key_file", "ca_file", "state_dir", "mcp_config"}
 KEYLESS = "init writes no key: put it into a file and name that with --api-key-file"
 
@@ -86,12 +98,13 @@ def main(given: Mapping[str, Any], environ: Mapping[str, str]) -> int:
 
 
 def ask(prompt: Callable[[str], str]) -> dict[str, Any]:
-    """The three things that nobody can guess. An empty answer takes what stands in brackets."""
+    """The four things that nobody can guess. An empty answer takes what stands in brackets."""
     key_file = EXAMPLES["api_key_file"]
     answers = {
         "api_url": prompt(f"Address of the gateway [{config.API_URL}]: "),
         "api_key_file": prompt(f"File that holds the API key, or will [{key_file}]: ") or key_file,
         "mcp_config": prompt("A .mcp.json whose servers to front [none]: "),
+        "allowed_paths": prompt("Folders for agents to work in, comma-separated [none]: "),
     }
     return {key: answer for key, answer in answers.items() if answer}
 
@@ -105,7 +118,9 @@ def _prompt(question: str) -> str:
 def text(wanted: Mapping[str, Any]) -> str:
     """The file's text: what is wanted as keys, everything else as comments."""
     lines = {
-        key: _line(key, wanted[key]) if key in wanted else f"#{_line(key, example, example=True)}"
+        key: _line(key, wanted[key])
+        if key in wanted
+        else "#" + _line(key, example, example=True).replace("\n", "\n#")
         for key, example in EXAMPLES.items()
     }
     return TEMPLATE.format(**lines)
@@ -113,11 +128,13 @@ def text(wanted: Mapping[str, Any]) -> str:
 
 def _line(key: str, value: Any, *, example: bool = False) -> str:
     if key == "allowed_paths" and isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        parts = (part.strip() for part in value.split(",") if part.strip())
+        value = [part if part.startswith("~") else str(Path(part).absolute()) for part in parts]
     if key in PATHS and not example and not str(value).startswith("~"):
         value = str(Path(value).absolute())  # the file may lie elsewhere than one stands now
     # JSON's texts, lists and numbers are TOML's too.
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
+    header = f"[{TABLES[key]}]\n" if key in TABLES else ""
+    return f"{header}{key} = {json.dumps(value, ensure_ascii=False)}"
 
 
 def write(path: Path, content: str, environ: Mapping[str, str]) -> None:

@@ -44,16 +44,17 @@ class Entry:
     fence: int
     end: End | None = None  # None: begun, and nobody knows
     over: bool = False  # acknowledged; remembered only so that it never runs again
+    by: str = ""  # the policy's decision, and the digest of what a person approved
 
     def lines(self) -> list[dict[str, Any]]:
-        told: list[dict[str, Any]] = [begun(self.id, self.fence)]
+        told: list[dict[str, Any]] = [begun(self.id, self.fence, self.by)]
         if self.over:
             return [*told, over(self.id, self.fence, ran=True)]
         return told if self.end is None else [*told, ended(self.id, self.fence, self.end)]
 
 
-def begun(id_: str, fence: int) -> dict[str, Any]:
-    return {"k": "s", "id": id_, "fence": fence}
+def begun(id_: str, fence: int, by: str = "") -> dict[str, Any]:
+    return {"k": "s", "id": id_, "fence": fence} | ({"by": by} if by else {})
 
 
 def ended(id_: str, fence: int, end: End) -> dict[str, Any]:
@@ -183,9 +184,8 @@ def _replay(entries: dict[str, Entry], record: dict[str, Any]) -> None:
     entry = entries.get(id_)
     if kind == "s":
         # Begun again under a higher fence: what is known of its end stays known.
-        entries[id_] = (
-            Entry(id=id_, fence=fence) if entry is None else replace(entry, fence=fence, over=False)
-        )
+        known = entry or Entry(id=id_, fence=fence)
+        entries[id_] = replace(known, fence=fence, over=False, by=str(record.get("by", "")))
     elif kind == "d" and entry is not None:
         end = End(outcome=record["outcome"], body=record.get("body"))
         entries[id_] = replace(entry, fence=max(fence, entry.fence), end=end)

@@ -7,14 +7,20 @@ from collections.abc import Callable
 
 from opscenter_connector import __version__, cancelling, frames, instance
 from opscenter_connector.addresses import BadAddressError
+from opscenter_connector.builtinserver import BuiltinServer
 from opscenter_connector.choosing import Choice
 from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Happening
 from opscenter_connector.journal import Journal
 from opscenter_connector.link import Link
+from opscenter_connector.policing import effective
+from opscenter_connector.policing.admission import Admission, Desk, NoDesk
+from opscenter_connector.policing.gate import Gate
+from opscenter_connector.policing.pins import Pins
+from opscenter_connector.policing.questions import Questions
 from opscenter_connector.polling import PollingOpener
 from opscenter_connector.runner import Runner
-from opscenter_connector.servers import Servers
+from opscenter_connector.servers import LocalServer, Server, Servers
 from opscenter_connector.settings import Settings
 from opscenter_connector.websocket import WebSocketOpener
 from opscenter_connector.work import Work
@@ -23,18 +29,24 @@ log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 10.0  # for what runs; service managers kill after a little more
 STOPPED = "stopped by its user"
+NOBODY = NoDesk()
 
 
-async def run(settings: Settings, told: Callable[[Happening], None], stop: asyncio.Event) -> Ending:
+async def run(
+    settings: Settings,
+    told: Callable[[Happening], None],
+    stop: asyncio.Event,
+    desk: Desk = NOBODY,
+) -> Ending:
     """Work until `stop` is set, or until there is no point in going on.
 
-    `told` is called on the event loop and must return at once.
+    `told` is called on the event loop and must return at once. `desk` is where a person is asked.
     """
     try:
         with instance.locked(settings.state_dir):
             journal = Journal(settings.state_dir / "journal.jsonl")
             try:
-                return await _worked(settings, journal, told, stop)
+                return await _worked(settings, journal, told, stop, desk)
             finally:
                 await journal.aclose()
     except (instance.StateDirError, BadAddressError) as error:
@@ -45,10 +57,22 @@ async def run(settings: Settings, told: Callable[[Happening], None], stop: async
 
 
 async def _worked(
-    settings: Settings, journal: Journal, told: Callable[[Happening], None], stop: asyncio.Event
+    settings: Settings,
+    journal: Journal,
+    told: Callable[[Happening], None],
+    stop: asyncio.Event,
+    desk: Desk,
 ) -> Ending:
-    servers = Servers(settings.servers, lambda one: runner.send(frames.Server(server=one)), told)
-    runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, told)
+    questions = Questions()
+
+    def announce(one: frames.Announced) -> None:
+        admission.announced(one)
+        runner.send(frames.Server(server=one))
+
+    every = fronted(settings, announce, told)
+    servers = Servers(every)
+    admission = Admission(_gate(settings, every, questions, desk), questions, desk, servers, told)
+    runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, admission, told)
     link = Link(
         _hello(settings), _openers(settings), Choice(settings.transport), runner, servers, told
     )
@@ -66,6 +90,26 @@ async def _worked(
         servers.stop()
         await asyncio.wait({kept}, timeout=cancelling.AGAIN_S)
         await cancelling.ended(kept, linked, stopped)
+
+
+def fronted(
+    settings: Settings,
+    announce: Callable[[frames.Announced], None],
+    told: Callable[[Happening], None],
+) -> list[Server]:
+    """Every server of this machine, the built-in one first."""
+    servers: list[Server] = [LocalServer(spec, announce, told) for spec in settings.servers]
+    if settings.local is not None:
+        servers.insert(0, BuiltinServer(settings.local, announce, told))
+    return servers
+
+
+def _gate(settings: Settings, every: list[Server], questions: Questions, desk: Desk) -> Gate:
+    def layer() -> str:
+        return next((one.layer for one in every if isinstance(one, BuiltinServer)), "none")
+
+    pins = Pins(settings.state_dir / "definitions.json")
+    return Gate(effective.of(settings), pins, questions, layer=layer, attended=desk.attended)
 
 
 def _ending(kept: "asyncio.Task[None]", linked: "asyncio.Task[Ending]") -> Ending:

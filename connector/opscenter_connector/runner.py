@@ -12,12 +12,14 @@ import anyio
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from opscenter_connector import actions, cancelling, frames, happenings, journal, results
+from opscenter_connector import actions, cancelling, frames, happenings, journal, outcomes
 from opscenter_connector.happenings import Happening
 from opscenter_connector.held import CANCELLED, INTERRUPTED, not_begun
 from opscenter_connector.journal import End, Journal
 from opscenter_connector.localserver import Progressed
 from opscenter_connector.outbox import Outbox
+from opscenter_connector.outcomes import INTERNAL_ERROR, METHOD_NOT_FOUND
+from opscenter_connector.policing.admission import START_WITHIN_S, Admission, NotLetError
 from opscenter_connector.servers import LostError, NotRunningError, Servers
 from opscenter_connector.work import Work
 
@@ -27,11 +29,8 @@ PROGRESS_EVERY_S = (
     0.25  # a person sees no more; the gateway takes 200 frames a second from all calls
 )
 MAX_PROGRESS_TEXT = 500  # characters
-START_WITHIN_S = 20.0  # for a server that is just starting again
 LAST_ACKS_S = 2.0  # at the end, for the answers to the last results
 MAX_RESULT_BYTES = 1024 * 1024  # until the gateway has said what it takes
-
-INTERNAL_ERROR, METHOD_NOT_FOUND, TIMED_OUT = -32603, -32601, -32001
 
 
 @dataclass(slots=True)
@@ -50,24 +49,39 @@ class Runner:
         work: Work,
         kept: Journal,
         servers: Servers,
+        admission: Admission,
         told: Callable[[Happening], None],
     ) -> None:
         self.work = work
         self.max_result_bytes = MAX_RESULT_BYTES
         self._journal = kept
         self._servers = servers
+        self._admission = admission
         self._told = told
         self._outbox: Outbox | None = None
         self._running: dict[int, Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._do: dict[type, Callable[[Any], None]] = {
+            actions.Judge: admission.judge,
             actions.Begin: self._begin,
             actions.Run: self._start,
             actions.Stop: self._stop_one,
             actions.Keep: self._keep,
             actions.Forget: self._forget,
         }
+        self._hear: dict[type, Callable[[Any], None]] = {
+            frames.Call: lambda said: self.perform(work.handed_out(said)),
+            frames.Started: lambda said: self.perform(work.started(said)),
+            frames.Denied: self._denied,
+            frames.Ack: lambda said: self.perform(work.acknowledged(said)),
+            frames.Renewed: lambda said: self.perform(work.renewed(said)),
+            frames.Cancel: lambda said: self.perform(work.cancel(said.id, said.fence)),
+            frames.Asked: admission.take,
+            frames.Settled: admission.take,
+            frames.Refused: self._refused,
+        }
+        admission.serve(work, self.perform)
         for entry in kept.entries:
             self.perform(work.recover(entry))
 
@@ -75,6 +89,7 @@ class Runner:
         """A session is there: say in it all that has had no answer."""
         self._outbox = outbox
         self.perform(self.work.reopened())
+        self._admission.reopened()
 
     def detach(self, outbox: Outbox) -> None:
         if self._outbox is outbox:
@@ -87,28 +102,22 @@ class Runner:
 
     def take(self, frame: frames.FromGateway) -> None:
         """What the gateway said."""
-        if isinstance(frame, frames.Call):
-            self.perform(self.work.handed_out(frame))
-        elif isinstance(frame, frames.Started):
-            self.perform(self.work.started(frame))
-        elif isinstance(frame, frames.Denied):
-            self.perform(self.work.denied(frame))
-        elif isinstance(frame, frames.Ack):
-            self.perform(self.work.acknowledged(frame))
-        elif isinstance(frame, frames.Renewed):
-            self.perform(self.work.renewed(frame))
-        elif isinstance(frame, frames.Cancel):
-            self.perform(self.work.cancel(frame.id, frame.fence))
-        elif isinstance(frame, frames.Refused):
-            self._told(
-                happenings.Refused(
-                    what=frame.what, name=frame.name, field=frame.field, reason=frame.reason
-                )
-            )
+        if (hear := self._hear.get(type(frame))) is not None:
+            hear(frame)
+
+    def _denied(self, said: frames.Denied) -> None:
+        self.perform(self.work.denied(said))
+        self._admission.take(said)
+
+    def _refused(self, said: frames.Refused) -> None:
+        self._told(
+            happenings.Refused(what=said.what, name=said.name, field=said.field, reason=said.reason)
+        )
 
     def tick(self) -> None:
         """As often as leases are to be renewed."""
         self.perform(self.work.tick())
+        self._admission.tick()
 
     def perform(self, todo: Iterable[actions.Action]) -> None:
         """In this order. Lines take their place in the journal at once; what takes time goes on."""
@@ -131,6 +140,7 @@ class Runner:
 
     async def aclose(self) -> None:
         """Leave everything as it is; the journal knows."""
+        await self._admission.aclose()
         await cancelling.ended(*self._tasks)
 
     async def _quiet(self, within_s: float) -> None:
@@ -144,7 +154,7 @@ class Runner:
 
     def _begin(self, action: actions.Begin) -> None:
         call = action.call
-        line = journal.begun(call.id, call.fence)
+        line = journal.begun(call.id, call.fence, action.by)
 
         def written(durable: "asyncio.Future[None]") -> None:
             refusal = self._trouble(durable)
@@ -196,15 +206,15 @@ class Runner:
         running = Running(anyio.CancelScope(deadline=anyio.current_time() + limit_s))
         self._running[action.number] = running
         try:
-            end = _timed_out(limit_s)
+            end = outcomes.timed_out(limit_s)
             with running.scope:
                 end = await self._asked(call)
             if running.scope.cancelled_caught and running.stopped:
                 end = CANCELLED
-            end, note = await _fit(end, self.max_result_bytes)
+            end, note = await outcomes.fit(end, self.max_result_bytes)
         finally:
             del self._running[action.number]
-        self._told(_ended(call, end, time.monotonic() - began, note))
+        self._told(outcomes.told(call, end, time.monotonic() - began, note))
         self.perform(self.work.ended(call.id, action.number, end))
 
     def _limit_s(self, action: actions.Run) -> float:
@@ -217,25 +227,33 @@ class Runner:
     async def _asked(self, call: frames.Call) -> End:
         """The local server's answer, or why there is none."""
         if call.method != "tools/call" or not isinstance(call.params.get("name"), str):
-            return _error(METHOD_NOT_FOUND, f"this connector does not know {call.method[:50]}")
+            return outcomes.error(
+                METHOD_NOT_FOUND, f"this connector does not know {call.method[:50]}"
+            )
         try:
             server = self._servers.get(call.server)
+            await server.ready(START_WITHIN_S)
+            self._admission.begins(call)
             result = await server.call(
                 call.params, self._progress_of(call), start_within_s=START_WITHIN_S
             )
-        except NotRunningError as error:
+        except (NotRunningError, NotLetError) as error:
             return not_begun(str(error))
         except LostError:
             return INTERRUPTED
         except MCPError as error:
-            return _error(error.code, error.message, error.data)
+            return outcomes.error(error.code, error.message, error.data)
         except ValidationError:
-            return _error(INTERNAL_ERROR, "the tool ran, but its answer is no result of MCP")
+            return outcomes.error(
+                INTERNAL_ERROR, "the tool ran, but its answer is no result of MCP"
+            )
         except Exception:  # after the request was sent, nobody knows
             log.exception("a call of %s ended in a way that was not foreseen", call.server)
             return INTERRUPTED
         if result.get("resultType", "complete") != "complete":
-            return _error(INTERNAL_ERROR, "the tool asks for more input, and here is nobody to ask")
+            return outcomes.error(
+                INTERNAL_ERROR, "the tool asks for more input, and here is nobody to ask"
+            )
         return End(outcome="done", body=result)
 
     def _progress_of(self, call: frames.Call) -> Progressed:
@@ -255,43 +273,3 @@ class Runner:
             self.perform(self.work.progressed(call.id, progress, total, text))
 
         return progressed
-
-
-def _error(code: int, message: str, data: Any = None) -> End:
-    body = {"code": code, "message": message} | ({} if data is None else {"data": data})
-    return End(outcome="error", body=body)
-
-
-def _timed_out(limit_s: float) -> End:
-    return _error(
-        TIMED_OUT, f"no answer within {limit_s:g} s; the tool was told to stop and may have acted"
-    )
-
-
-async def _fit(end: End, max_bytes: int) -> tuple[End, str]:
-    """At once, or in a thread where that would hold up the others' calls."""
-    if results.is_small(end.body):
-        return _fitted(end, max_bytes)
-    return await anyio.to_thread.run_sync(_fitted, end, max_bytes)
-
-
-def _fitted(end: End, max_bytes: int) -> tuple[End, str]:
-    if end.body is None:
-        return end, ""
-    if end.outcome == "error":
-        return End(outcome="error", body=results.fitted_error(end.body)), ""
-    body, note = results.fitted(end.body, max_bytes)
-    return End(outcome=end.outcome, body=body), note
-
-
-def _ended(call: frames.Call, end: End, took_s: float, note: str) -> happenings.CallEnded:
-    body = end.body or {}
-    return happenings.CallEnded(
-        id=call.id,
-        server=call.server,
-        tool=call.tool,
-        outcome=end.outcome,
-        is_error=end.outcome == "done" and body.get("isError") is True,
-        took_s=took_s,
-        note=str(body.get("message", "")) if end.outcome == "error" else note,
-    )

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from opscenter_connector.config import Config
 from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.logs import JsonLog, TextLog, taken_over
 from opscenter_connector.mistakes import CredentialError
+from opscenter_connector.policing.desk import TerminalDesk
 from opscenter_connector.screen import Screen
 from opscenter_connector.telling import Sink, Teller
 from opscenter_connector.wording import counted
@@ -30,16 +31,25 @@ HINTS = {
     ExitCode.FENCED: "two connectors share one state; give one of them its own --state-dir",
 }
 
+NO_TOOLS = (
+    "no MCP server is configured and no path allowed: it connects, and has no tool to offer. "
+    "--allowed-paths /path/of/a/project offers the built-in ones; name servers with --mcp-config "
+    ".mcp.json, or in connector.toml (ops-connector init writes one)"
+)
+
 
 def main(config: Config, given: Mapping[str, Any]) -> int:
     """Connect, and come back when it is over."""
     if config.key_problem:
         raise CredentialError(config.key_problem)
-    teller = Teller(_sink(config), config.log_level)
+    desk = _desk(config)
+    teller = Teller(_sink(config, desk), config.log_level, secret=config.settings.api_key)
+    if desk is not None:
+        desk.told_by(teller)
     try:
         _introduce(config, teller)
-        with taken_over(teller, config.log_level):
-            ending = asyncio.run(_work(config, teller))
+        with taken_over(teller, config.log_level), desk or nullcontext():
+            ending = asyncio.run(_work(config, teller, desk))
         level = "info" if ending.exit_code is ExitCode.STOPPED else "error"
         teller.note(level, ending.reason, exit_code=int(ending.exit_code))
         if ending.exit_code in HINTS:
@@ -57,14 +67,29 @@ def main(config: Config, given: Mapping[str, Any]) -> int:
     return int(ending.exit_code)
 
 
-def _sink(config: Config) -> Sink:
+def _desk(config: Config) -> TerminalDesk | None:
+    """Where there is a screen and a keyboard, and a person may approve by them."""
+    asks = "terminal" in config.settings.policy.approve_from
+    there = _has_screen(config) and sys.stdin is not None and sys.stdin.isatty()
+    return TerminalDesk(sys.stdin.fileno()) if asks and there else None
+
+
+def _has_screen(config: Config) -> bool:
+    # Asked of the stream itself: variables like FORCE_COLOR change what rich believes.
+    return (
+        config.log_format != "json"
+        and sys.stderr.isatty()
+        and not Console(stderr=True).is_dumb_terminal
+    )
+
+
+def _sink(config: Config, desk: TerminalDesk | None) -> Sink:
     if config.log_format == "json":
         return JsonLog(sys.stderr)
-    console = Console(stderr=True, highlight=False)
-    # Asked of the stream itself: variables like FORCE_COLOR change what rich believes.
-    if not sys.stderr.isatty() or console.is_dumb_terminal:
+    if not _has_screen(config):
         return TextLog(sys.stderr)
-    return Screen(console, host(config))
+    console = Console(stderr=True, highlight=False)
+    return Screen(console, host(config), desk.prompt if desk is not None else None)
 
 
 def host(config: Config) -> str:
@@ -84,26 +109,21 @@ def _introduce(config: Config, teller: Teller) -> None:
         teller.note("info", f"reads {path}")
     for text in config.warnings:
         teller.note("warning", text)
-    if config.allowed_paths:
-        paths = ", ".join(map(str, config.allowed_paths))
-        teller.note(
-            "info", f"allowed paths: {paths}, for built-in tools, of which there are none yet"
-        )
-    if settings.servers:
-        if config.allowed_paths:
+    if settings.local is not None:
+        paths = ", ".join(map(str, settings.local.allowed_paths))
+        teller.note("info", f"the built-in tools work in {paths}")
+        if settings.servers:
             fronted = counted(len(settings.servers), "MCP server")
             teller.note("warning", f"the allowed paths do not confine the {fronted} fronted here")
-        return
-    teller.note(
-        "warning",
-        "no MCP server is configured: it connects, and has no tool to offer. Name some with "
-        "--mcp-config .mcp.json, or in connector.toml (ops-connector init writes one)",
-    )
+    elif not settings.servers:
+        teller.note("warning", NO_TOOLS)
 
 
-async def _work(config: Config, teller: Teller) -> Ending:
+async def _work(config: Config, teller: Teller, desk: TerminalDesk | None) -> Ending:
     stop = asyncio.Event()
-    work = asyncio.ensure_future(program.run(config.settings, teller.tell, stop))
+    work = asyncio.ensure_future(
+        program.run(config.settings, teller.tell, stop, desk or program.NOBODY)
+    )
     with _signals(stop, work):
         return await work
 

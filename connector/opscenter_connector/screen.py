@@ -4,13 +4,14 @@ import time
 from collections.abc import Sequence
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from opscenter_connector.happenings import Happening
 from opscenter_connector.plain import clean
+from opscenter_connector.policing.prompt import Prompt
 from opscenter_connector.standing import Standing
 from opscenter_connector.telling import Entry
 
@@ -22,12 +23,13 @@ SEPARATOR = " · "
 class Screen:
     """Everything that comes from servers or the gateway is shown as text, never as markup."""
 
-    def __init__(self, console: Console, host: str) -> None:
+    def __init__(self, console: Console, host: str, prompt: Prompt | None = None) -> None:
         self._console = console
+        self._prompt = prompt
         self._standing = Standing(host=clean(host))
-        self._drawn = self._status()
+        self._drawn = self._now()
         self._live = Live(
-            self._drawn, console=console, auto_refresh=False, transient=True, screen=False
+            Group(*self._drawn), console=console, auto_refresh=False, transient=True, screen=False
         )
         self._live.start()
 
@@ -41,18 +43,23 @@ class Screen:
         self.tick()
 
     def tick(self) -> None:
-        """Draw the status line anew if it says something else; somebody may look through ssh."""
-        status = self._status()
-        if status != self._drawn:
-            self._drawn = status
-            self._live.update(status, refresh=True)
+        """Draw the last lines anew if they say something else; somebody may look through ssh."""
+        now = self._now()
+        if now != self._drawn:
+            self._drawn = now
+            self._live.update(Group(*now), refresh=True)
 
     def close(self) -> None:
         """Take the status line away and leave the lines."""
         self._live.stop()
 
-    def _status(self) -> Text:
-        return status(self._standing, self._console.width, now_s=time.monotonic())
+    def _now(self) -> list[Text]:
+        """What a person is asked, if they are, and the status line."""
+        now_s, width = time.monotonic(), self._console.width
+        said = status(self._standing, width, now_s=now_s)
+        if self._prompt is None:
+            return [said]
+        return [*self._prompt.rows(width, self._console.height - 1, now_s=now_s), said]
 
 
 def row(entry: Entry) -> Table:

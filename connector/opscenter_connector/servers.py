@@ -3,16 +3,17 @@
 import json
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED
 
 from opscenter_connector import backoff
+from opscenter_connector.announcing import Announcer
 from opscenter_connector.failing import explained
 from opscenter_connector.frames import Announced
-from opscenter_connector.happenings import Happening, ServerBabbled, ServerChanged, ServerSaid
+from opscenter_connector.happenings import Happening, ServerBabbled, ServerSaid
 from opscenter_connector.localserver import Connection, Progressed, connected
 from opscenter_connector.results import sayable
 from opscenter_connector.settings import ServerSpec
@@ -34,6 +35,20 @@ class LostError(Exception):
     """The server went away while the call ran: nobody knows how it ended."""
 
 
+class Server(Protocol):
+    """Whatever takes calls here: a program that was started, or what this one has built in."""
+
+    @property
+    def spec(self) -> ServerSpec: ...
+    @property
+    def announced(self) -> Announced: ...
+    async def run(self) -> None: ...
+    async def ready(self, within_s: float) -> object: ...
+    async def call(
+        self, params: dict[str, Any], progressed: Progressed, *, start_within_s: float
+    ) -> dict[str, Any]: ...
+
+
 class LocalServer:
     """One of them."""
 
@@ -44,13 +59,16 @@ class LocalServer:
         told: Callable[[Happening], None],
     ) -> None:
         self.spec = spec
-        self.announced = Announced(name=spec.name, transport=spec.transport, state="starting")
-        self._announce = announce
+        self._announcer = Announcer(spec.name, spec.transport, announce, told)
         self._told = told
         self._connection: Connection | None = None
         self._calls = 0
         self._failures = 0  # in a row
         self._news = anyio.Event()  # of its state; a new one each time
+
+    @property
+    def announced(self) -> Announced:
+        return self._announcer.last
 
     async def run(self) -> None:
         """Start it, and again whenever it ends, until the scope around this is cancelled."""
@@ -160,44 +178,16 @@ class LocalServer:
     def _now(
         self, state: str, *, error: str = "", retry_s: float | None = None, **known: Any
     ) -> None:
-        announced = Announced(
-            name=self.spec.name,
-            transport=self.spec.transport,
-            state=state,
-            error=error[:500],
-            **known,
-        )
-        if announced == self.announced and retry_s is None and state == "ready":
-            return
-        self.announced = announced
-        self._news.set()
-        self._news = anyio.Event()
-        self._announce(announced)
-        self._told(
-            ServerChanged(
-                server=announced.name,
-                transport=announced.transport,
-                state=state,
-                title=announced.title,
-                version=announced.version,
-                era=announced.era,
-                tools=len(announced.tools),
-                error=announced.error,
-                retry_s=retry_s,
-            )
-        )
+        if self._announcer.now(state, error=error, retry_s=retry_s, **known):
+            self._news.set()
+            self._news = anyio.Event()
 
 
 class Servers:
     """All of them, by name."""
 
-    def __init__(
-        self,
-        specs: Iterable[ServerSpec],
-        announce: Callable[[Announced], None],
-        told: Callable[[Happening], None],
-    ) -> None:
-        self._servers = {spec.name: LocalServer(spec, announce, told) for spec in specs}
+    def __init__(self, servers: Iterable[Server]) -> None:
+        self._servers = {server.spec.name: server for server in servers}
         self._scope = anyio.CancelScope()
 
     @property
@@ -219,7 +209,18 @@ class Servers:
                 tasks.start_soon(server.run)
             await anyio.sleep_forever()  # also where there is none: that is no reason to end
 
-    def get(self, name: str) -> LocalServer:
+    def is_ready(self, name: str) -> bool:
+        """Whether it is there and has said what it can do."""
+        return any(one.name == name and one.state == "ready" for one in self.announced)
+
+    def definition(self, server: str, tool: str) -> dict[str, Any] | None:
+        """What `server` says of `tool` now; the name must be the very same."""
+        for one in self.announced:
+            if one.name == server:
+                return next((found for found in one.tools if found.get("name") == tool), None)
+        return None
+
+    def get(self, name: str) -> Server:
         """Raises NotRunningError."""
         try:
             return self._servers[name]

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import ClassVar
+
+from opscenter_connector.policy import Policy
 
 MAX_IN_FLIGHT = 16  # the tunnel's bound for one connector
+AUTO = "auto"
 MAX_CALL_S = 600.0  # the tunnel's longest deadline; a tool may be given less
 
 
@@ -37,6 +41,20 @@ class ServerSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSpec:
+    """The built-in server: its tools work within these folders."""
+
+    NAME: ClassVar[str] = "local"  # no other server may have it while this one is there
+
+    allowed_paths: tuple[Path, ...]  # absolute, as the person wrote them; at least one
+    quarantine: Path  # for what commands have planted; outside these folders
+    sandbox: str = AUTO  # or the one layer that is to hold commands
+    sandbox_at_least: str = ""  # no command where none as good holds
+    read_only: bool = False  # without the tools that change anything
+    call_limit_s: float = MAX_CALL_S  # as a server's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One run of the connector."""
 
@@ -45,7 +63,9 @@ class Settings:
     name: str  # of this machine, as people will read it; 1 to 100 characters
     state_dir: Path  # instance and journal; one connector at a time
     servers: tuple[ServerSpec, ...]
+    local: LocalSpec | None = None  # where a person has allowed folders
     user_id: str = "me"
     transport: Transport = Transport.AUTO
     max_in_flight: int = 4
     ca_file: Path | None = None  # besides what the system trusts
+    policy: Policy = field(default_factory=Policy)

@@ -13,12 +13,13 @@ import httpx
 from rich.table import Table
 from rich.text import Text
 
-from opscenter_connector import instance
+from opscenter_connector import builtinserver, instance
 from opscenter_connector.asking import ask, base, bearer, fields, reason
 from opscenter_connector.config import Config
 from opscenter_connector.endings import ExitCode
 from opscenter_connector.mistakes import CredentialError
 from opscenter_connector.plain import clean
+from opscenter_connector.policing import effective
 from opscenter_connector.sheets import sheet, stdout
 from opscenter_connector.wording import counted, seconds
 
@@ -40,7 +41,7 @@ def main(config: Config, given: Mapping[str, Any]) -> int:
     """Ask both; exit code 1 if the gateway does not answer, 3 if it does not take the key."""
     if config.key_problem:
         raise CredentialError(config.key_problem)
-    found = asyncio.run(_find(config))
+    found, layer = asyncio.run(_find_all(config))
     if "json" in given:
         said = {
             "runs_here": found.runs_here,
@@ -49,11 +50,21 @@ def main(config: Config, given: Mapping[str, Any]) -> int:
             "problem": found.problem,
             "servers": found.servers,
             "tunnel": found.tunnel,
+            "policy": effective.as_json(config.settings, layer),
         }
         sys.stdout.write(json.dumps(said, indent=2) + "\n")
     else:
         _show(config, found)
+        _show_policy(config, layer)
     return found.exit_code
+
+
+async def _find_all(config: Config) -> tuple[Standing, str]:
+    """Both sides, and what would hold commands here."""
+    found, layer = await asyncio.gather(
+        _find(config), builtinserver.layer_of(config.settings.local)
+    )
+    return found, layer
 
 
 async def _find(config: Config) -> Standing:
@@ -100,6 +111,20 @@ def _show(config: Config, found: Standing) -> None:
         console.print("It knows no server of yours.", style="dim")
     if found.problem:
         console.print("ops-connector doctor says what to do.", style="dim")
+
+
+def _show_policy(config: Config, layer: str) -> None:
+    """What is allowed here, asked about and denied."""
+    console, settings = stdout(), config.settings
+    table = sheet("server", "tool", "policy of this machine")
+    for line in effective.lines(settings, layer):
+        table.add_row(Text(line.server), Text(clean(line.tool)), Text(line.decision))
+    if table.row_count:
+        console.print(table)
+    for note in effective.notes(settings):
+        console.print(note, style="dim")
+    version = effective.version(effective.of(settings), layer)
+    console.print(f"policy version {version}", style="dim")
 
 
 def _gateway(config: Config, found: Standing) -> Text:

@@ -8,6 +8,7 @@ import dataclasses
 import queue
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from opscenter_connector.plain import clean
 
 WAITING_MOST = 2000  # a few minutes of a busy connector; more is dropped and counted
 TICK_S = 0.25  # how often the status line moves by itself
+HIDDEN = "(the key)"
 CLOSE_S = 2.0  # a terminal that takes nothing does not keep the program alive
 
 
@@ -49,10 +51,11 @@ class Sink(Protocol):
 class Teller:
     """`tell` returns at once; the sink does the rest when it can."""
 
-    def __init__(self, sink: Sink, level: str) -> None:
+    def __init__(self, sink: Sink, level: str, *, secret: str = "") -> None:
         self._sink = sink
+        self._secret = secret  # stands in no line, even where a gateway sends it back
         self._least = wording.LEVELS.index(level)
-        self._queue: queue.Queue[tuple[datetime, Happening | Entry] | None]
+        self._queue: queue.Queue[tuple[datetime, _Told] | None]
         self._queue = queue.Queue(WAITING_MOST)
         self._repeats = Repeats()
         self._dropped = 0
@@ -70,6 +73,10 @@ class Teller:
         line = wording.Line(level=level, text=clean(text, len(text) + 1), mark=mark)
         self._put(Entry(at=_now(), line=line, event="note", fields=fields))
 
+    def do(self, action: Callable[[], None]) -> None:
+        """On the sink's thread, in its turn, and then draw what has come of it. Never waits."""
+        self._put(action)
+
     def close(self) -> None:
         """Give what is left a moment to be shown."""
         try:
@@ -78,7 +85,7 @@ class Teller:
             return
         self._thread.join(CLOSE_S)
 
-    def _put(self, told: Happening | Entry) -> None:
+    def _put(self, told: "_Told") -> None:
         try:
             self._queue.put_nowait((_now(), told))
         except queue.Full:
@@ -106,12 +113,16 @@ class Teller:
                 ticked = time.monotonic()
                 self._sink.tick()
 
-    def _show(self, at: datetime, told: Happening | Entry) -> None:
+    def _show(self, at: datetime, told: "_Told") -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             self._write(_entry_of_dropped(dropped))
         if isinstance(told, Entry):
             self._write(told)
+            return
+        if not isinstance(told, Happening):
+            told()
+            self._sink.tick()
             return
         self._sink.see(told)
         line = wording.line(told)
@@ -122,7 +133,10 @@ class Teller:
 
     def _write(self, entry: Entry) -> None:
         if wording.LEVELS.index(entry.line.level) >= self._least:
-            self._sink.show(entry)
+            self._sink.show(_without(self._secret, entry) if self._secret else entry)
+
+
+_Told = Happening | Entry | Callable[[], None]
 
 
 class Repeats:
@@ -157,6 +171,15 @@ class Repeats:
         is_repeat = self._failed.get(it.server) == it.error
         self._failed[it.server] = it.error
         return is_repeat
+
+
+def _without(secret: str, entry: Entry) -> Entry:
+    def clear(value: Any) -> Any:
+        return value.replace(secret, HIDDEN) if isinstance(value, str) else value
+
+    line = dataclasses.replace(entry.line, text=clear(entry.line.text))
+    fields = {name: clear(value) for name, value in entry.fields.items()}
+    return dataclasses.replace(entry, line=line, fields=fields)
 
 
 def _now() -> datetime:

@@ -58,6 +58,7 @@ WORD = {
         fits=lambda value: value in {"debug", "info", "warning", "error"},
     ),
 }
+YES_NO = Kind(said="true or false", fits=lambda value: type(value) is bool)
 AT_ONCE = Kind(
     said="a whole number from 1 to 16",
     fits=lambda value: type(value) is int and 1 <= value <= 16,
@@ -78,8 +79,25 @@ KEYS = {
     "mcp_config": TEXT,
     "state_dir": TEXT,
     "ca_file": TEXT,
+    "allow_http": YES_NO,
     "servers": TABLE,
+    "local": TABLE,
+    "policy": TABLE,  # policing/reading.py knows what stands in it
     **WORD,
+}
+LAYER = Kind(
+    said='"bubblewrap", "landlock" or "seatbelt"',
+    fits=lambda value: value in {"bubblewrap", "landlock", "seatbelt"},
+)
+LOCAL_KEYS = {
+    "allowed_paths": TEXTS,
+    "call_limit_s": NUMBER,
+    "read_only": YES_NO,
+    "sandbox": Kind(
+        said='"auto", "bubblewrap", "landlock", "seatbelt" or "none"',
+        fits=lambda value: value in {"auto", "none"} or LAYER.fits(value),
+    ),
+    "sandbox_at_least": LAYER,
 }
 SERVER_KEYS = {
     "command": TEXT,
@@ -106,13 +124,14 @@ def read(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    _check(found, KEYS, Place(path, text, ()))
+    check(found, KEYS, Place(path, text, ()))
+    check(found.get("local", {}), LOCAL_KEYS, Place(path, text, ("local",)))
     servers = found.get("servers", {})
     for name, server in servers.items():
         at = Place(path, text, ("servers", name))
         if not isinstance(server, dict):
             raise at.wrong(f"[servers.{name}] must be a table")
-        _check(server, SERVER_KEYS, at)
+        check(server, SERVER_KEYS, at)
     return found
 
 
@@ -145,7 +164,8 @@ class Place:
         return ConfigError(f"{self.path}{f', line {line}' if line else ''}: {reason}")
 
 
-def _check(found: Mapping[str, Any], keys: Mapping[str, Kind], place: Place) -> None:
+def check(found: Mapping[str, Any], keys: Mapping[str, Kind], place: Place) -> None:
+    """Each key is known and holds what it may."""
     for key, value in found.items():
         if key not in keys:
             raise place.wrong(f"{key!r} is not a key here{_advice(key, keys)}", key)

@@ -15,23 +15,24 @@ from opscenter_connector.endings import ExitCode
 from opscenter_connector.frames import Announced
 from opscenter_connector.mistakes import ConfigError
 from opscenter_connector.plain import clean
-from opscenter_connector.settings import ServerSpec
+from opscenter_connector.settings import LocalSpec, ServerSpec
 from opscenter_connector.sheets import sheet, stdout
 from opscenter_connector.wording import counted
 
 DESCRIPTION_CHARS = 90  # the first sentence of most; `--json` has all of it
 
 NONE = (
-    "no MCP server is configured; name some with --mcp-config .mcp.json or in connector.toml "
-    "(ops-connector init writes one)"
+    "no MCP server is configured and no path allowed; name servers with --mcp-config .mcp.json or "
+    "in connector.toml (ops-connector init writes one), or a folder with --allowed-paths"
 )
 
 
 def main(config: Config, given: Mapping[str, Any]) -> int:
     """Start all, list, stop; exit code 1 if one does not start."""
-    if not config.settings.servers:
+    specs = trial.fronted(config.settings)
+    if not specs:
         raise ConfigError(NONE)
-    found = asyncio.run(_try_all(config.settings.servers))
+    found = asyncio.run(_try_all(specs))
     if "json" in given:
         said = {"servers": [_as_json(server) for server in found]}
         sys.stdout.write(json.dumps(said, indent=2) + "\n")
@@ -41,7 +42,7 @@ def main(config: Config, given: Mapping[str, Any]) -> int:
     return ExitCode.FAILED if failed else ExitCode.STOPPED
 
 
-async def _try_all(specs: Sequence[ServerSpec]) -> list[Announced]:
+async def _try_all(specs: Sequence[LocalSpec | ServerSpec]) -> list[Announced]:
     return list(await asyncio.gather(*(trial.tried(spec) for spec in specs)))
 
 

@@ -4,22 +4,31 @@ import logging
 
 import anyio
 
+from opscenter_connector.builtinserver import BuiltinServer
 from opscenter_connector.frames import Announced
 from opscenter_connector.happenings import Happening
-from opscenter_connector.servers import LocalServer
-from opscenter_connector.settings import ServerSpec
+from opscenter_connector.servers import LocalServer, Server
+from opscenter_connector.settings import LocalSpec, ServerSpec, Settings
 
 # The SDK logs tracebacks about servers that are broken; here the reason is the answer.
 SILENT = logging.NullHandler()
+SURVEY_S = 60.0  # the self-test of the sandbox takes a second; this machine may be busy
 LISTING_S = 35.0  # after its start; the listing has a bound of 30 s of its own
 
 
-def bound_s(spec: ServerSpec) -> float:
+def fronted(settings: Settings) -> tuple[LocalSpec | ServerSpec, ...]:
+    """All that can be tried, the built-in server first."""
+    builtin = () if settings.local is None else (settings.local,)
+    return (*builtin, *settings.servers)
+
+
+def bound_s(spec: LocalSpec | ServerSpec) -> float:
     """How long a trial of `spec` takes at most."""
-    return spec.start_timeout_s + LISTING_S
+    start_s = SURVEY_S if isinstance(spec, LocalSpec) else spec.start_timeout_s
+    return start_s + LISTING_S
 
 
-async def tried(spec: ServerSpec) -> Announced:
+async def tried(spec: LocalSpec | ServerSpec) -> Announced:
     """What would be announced of it: ready with its tools, or failed with the reason."""
     logging.getLogger("mcp").addHandler(SILENT)
     found: list[Announced] = []
@@ -30,7 +39,11 @@ async def tried(spec: ServerSpec) -> Announced:
             found.append(announced)
             settled.set()
 
-    server = LocalServer(spec, announce, _nobody)
+    server: Server
+    if isinstance(spec, LocalSpec):
+        server = BuiltinServer(spec, announce, _nobody)
+    else:
+        server = LocalServer(spec, announce, _nobody)
     with anyio.move_on_after(bound_s(spec)):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.run)
@@ -39,7 +52,8 @@ async def tried(spec: ServerSpec) -> Announced:
     if found:
         return found[0]
     late = f"it was not ready within {bound_s(spec):.0f} s"
-    return Announced(name=spec.name, transport=spec.transport, state="failed", error=late)
+    known = server.announced
+    return Announced(name=known.name, transport=known.transport, state="failed", error=late)
 
 
 def _nobody(_: Happening) -> None:

@@ -111,6 +111,17 @@ def _server_babbled(it: h.ServerBabbled) -> Line:
     return Line(level="debug", text=text)
 
 
+def _sandbox_found(it: h.SandboxFound) -> Line:
+    why = f" ({it.why})" if it.why else ""
+    if not it.layer:
+        return Line(level="error", text=it.why, mark="!")
+    if it.layer == "none":
+        text = f"no sandbox holds commands here{why}; a person is asked before each of them"
+        return Line(level="warning", text=text, mark="!")
+    text = f"{it.layer} holds commands: {counted(it.held, 'attempt')} to get out failed"
+    return Line(level="info", text=f"{text}; no better sandbox{why}" if why else text, mark="+")
+
+
 def _refused(it: h.Refused) -> Line:
     where = f", {it.field}" if it.field else ""
     text = f"the gateway does not take {it.what} {it.name}{where}: {it.reason}"
@@ -163,6 +174,34 @@ def _call_released(it: h.CallReleased) -> Line:
     return Line(level="info", text=text, mark="↩")
 
 
+def _call_refused(it: h.CallRefused) -> Line:
+    text = f"{call(it.server, it.tool, it.id)} is refused here: {it.reason}"
+    return Line(level="warning", text=text, mark="✖")
+
+
+def _call_asked(it: h.CallAsked) -> Line:
+    where = ["in this terminal"] * it.here
+    if it.elsewhere:
+        where.append("on the gateway's page /approvals/ or over its API")
+    what = call(it.server, it.tool, it.id)
+    text = f"{what} waits for a person ({it.reason}); approve it {', '.join(where)}"
+    return Line(level="warning", text=text, mark="?")
+
+
+def _call_decided(it: h.CallDecided) -> Line:
+    text = f"#{it.id[-4:]} is {'approved, once,' if it.approve else 'refused'} in this terminal"
+    return Line(level="info", text=text, mark="✔" if it.approve else "✖")
+
+
+def _call_settled(it: h.CallSettled) -> Line:
+    said = {
+        "expired": "nobody has approved it in time",
+        "withdrawn": "it is not asked any more",
+        "unknown": "the gateway does not ask it any more",
+    }.get(it.state, f"it is {it.state}")
+    return Line(level="info", text=f"#{it.id[-4:]}: {said}", mark=" ")
+
+
 def _recovered(it: h.Recovered) -> Line:
     if it.outcome == "interrupted":
         return Line(level="warning", text=f"from before: #{it.id[-4:]}: {UNKNOWN}", mark="?")
@@ -194,6 +233,7 @@ _SAY: dict[type[Any], Callable[[Any], Line]] = {
     h.ServerChanged: _server_changed,
     h.ServerSaid: _server_said,
     h.ServerBabbled: _server_babbled,
+    h.SandboxFound: _sandbox_found,
     h.Refused: _refused,
     h.CallStarted: _call_started,
     h.CallProgress: _call_progress,
@@ -201,6 +241,10 @@ _SAY: dict[type[Any], Callable[[Any], Line]] = {
     h.CallDelivered: _call_delivered,
     h.CallDenied: _call_denied,
     h.CallReleased: _call_released,
+    h.CallRefused: _call_refused,
+    h.CallAsked: _call_asked,
+    h.CallDecided: _call_decided,
+    h.CallSettled: _call_settled,
     h.Recovered: _recovered,
     h.Trouble: _trouble,
     h.Stopping: _stopping,

@@ -6,9 +6,10 @@ outlives sessions; a session only carries it.
 """
 
 import itertools
+from dataclasses import replace
 
 from opscenter_connector import frames, happenings
-from opscenter_connector.actions import Action, Begin, Forget, Keep, Run, Stop
+from opscenter_connector.actions import Action, Begin, Forget, Judge, Keep, Run, Stop
 from opscenter_connector.held import (
     CANCELLED,
     INTERRUPTED,
@@ -54,6 +55,8 @@ class Work:
     # What the gateway says.
 
     def handed_out(self, call: frames.Call) -> list[Action]:
+        if call.approval is not None:  # what was approved once begins once, also if it only reads
+            call = replace(call, has_effects=True)
         known = self._held.get(call.id)
         if known is not None:
             return self._handed_out_again(known, call)
@@ -66,19 +69,35 @@ class Work:
         held = self._held[call.id] = Held(call=call)
         if call.id in self._ran:  # it ran, and its result is gone: never again
             held.began, held.end, held.kept = True, INTERRUPTED, True
+            return self._begin(held)
+        return [Judge(call=call)]
+
+    def judged(self, id_: str, fence: int, *, by: str, refusal: str = "") -> list[Action]:
+        """This machine lets it begin; or it gets `refusal` for an answer."""
+        if (held := self._unjudged(id_, fence)) is None:
+            return []
+        held.by, held.refusal = by, refusal
         return self._begin(held)
+
+    def asked(self, id_: str, fence: int) -> list[Action] | None:
+        """A person must say first: it is given back until then. None: it is not here."""
+        held = self._unjudged(id_, fence)
+        return None if held is None else self._drop(held)
+
+    def _unjudged(self, id_: str, fence: int) -> Held | None:
+        held = self._at(id_, fence)
+        return held if held is not None and not held.by and not held.began else None
 
     def _begin(self, held: Held) -> list[Action]:
         """Write it down, then ask; without effects there is nothing to remember."""
         call = held.call
         if call.has_effects:  # whatever else is said of it
-            return [Begin(call=call)]
+            return [Begin(call=call, by=held.by)]
         if not call.begun:
             return self.written(*held.names)
         held.permission = Permission.ASKED
-        return self.started(
-            frames.Started(id=call.id, fence=call.fence, remaining_ms=call.remaining_ms)
-        )
+        said = frames.Started(id=call.id, fence=call.fence, remaining_ms=call.remaining_ms)
+        return self.started(said)
 
     def _handed_out_again(self, held: Held, call: frames.Call) -> list[Action]:
         """Under a new fence: permission is asked anew. What runs goes on, what has ended stands."""
@@ -88,7 +107,10 @@ class Work:
             return [*self._drop(held), *self.handed_out(call)]
         held.call, held.permission, held.ours, held.cancelled = call, Permission.NOTED, True, False
         held.asked_earlier = False
-        return self._begin(held)
+        if held.began:
+            return self._begin(held)
+        held.by = held.refusal = ""  # it may have been approved meanwhile, or not any more
+        return [Judge(call=call)]
 
     def _in_flight(self) -> int:
         return sum(held.ours and held.end is None for held in self._held.values())
@@ -162,7 +184,7 @@ class Work:
         held = self._at(id_, fence)
         if held is None or held.permission is not Permission.NOTED:
             return []
-        held.refusal = refusal
+        held.refusal = held.refusal or refusal
         held.permission = Permission.ASKED
         return [frames.Start(id=id_, fence=fence)]
 

@@ -12,6 +12,7 @@ import pytest
 from opscenter_connector import backoff, choosing, program
 from opscenter_connector.endings import Ending
 from opscenter_connector.happenings import Happening
+from opscenter_connector.policing.admission import Desk
 from opscenter_connector.settings import ServerSpec, Settings, Transport
 from tests.gateway import KEY, Gateway, running
 from tests.rows import WITHIN_S
@@ -22,13 +23,13 @@ HERE = Path(__file__).parent
 class Connector:
     """One that runs, and what it tells."""
 
-    def __init__(self, settings: Settings, notes: Path) -> None:
+    def __init__(self, settings: Settings, notes: Path, desk: Desk = program.NOBODY) -> None:
         self.settings = settings
         self.notes = notes
         self.told: list[Any] = []
         self._news = asyncio.Event()
         self._stop = asyncio.Event()
-        self._task = asyncio.create_task(program.run(settings, self._hear, self._stop))
+        self._task = asyncio.create_task(program.run(settings, self._hear, self._stop, desk))
 
     def _hear(self, happening: Happening) -> None:
         self.told.append(happening)
@@ -83,6 +84,7 @@ async def start(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Callable[...,
 
     def one(transport: str = "websocket", **given: Any) -> Connector:
         notes = tmp_path / "notes"
+        desk = given.pop("desk", program.NOBODY)
         echo = ServerSpec(
             name="echo",
             command=sys.executable,
@@ -98,7 +100,7 @@ async def start(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Callable[...,
             "servers": (echo,),
             "transport": Transport(transport),
         }
-        connector = Connector(Settings(**settings | given), notes)
+        connector = Connector(Settings(**settings | given), notes, desk)
         started.append(connector)
         return connector
 

@@ -14,7 +14,8 @@ WORDS = {"type": "object", "properties": {"word": {"type": "string"}}}
 PROGRESS = "notifications/progress"
 ODD_NUMBERS = ("9" * 400, "-" + "9" * 400, "NaN", "Infinity", "1e999", "true", '"1"', "null")
 READ_ONLY = {"readOnlyHint": True}
-tools = ["say", "count", "wait", "large", "crash", "learn"]
+tools = ["say", "count", "wait", "large", "crash", "learn", "reword"]
+described: list[str] = []
 waiting: dict[Any, threading.Event] = {}
 one_at_a_time = threading.Lock()
 
@@ -40,6 +41,7 @@ def listed(params: dict[str, Any]) -> dict[str, Any]:
     page = [
         {"name": name, "inputSchema": WORDS}
         | ({"annotations": READ_ONLY} if name in ("say", "large") else {})
+        | ({"description": described[-1]} if name == "count" and described else {})
         for name in tools[at : at + 2]
     ]
     return {"tools": page} | ({"nextCursor": str(at + 2)} if at + 2 < len(tools) else {})
@@ -91,8 +93,8 @@ def called(id_: Any, params: dict[str, Any]) -> None:
     elif name == "crash":
         note(f"crash {word}")
         os._exit(7)
-    elif name == "learn":
-        tools.append(word)
+    elif name in ("learn", "reword"):
+        (tools if name == "learn" else described).append(word)
         send(method="notifications/tools/list_changed")
         send(id=id_, result=text(word))
     else:

@@ -28,7 +28,9 @@ class Call:
     has_effects: bool
     remaining_ms: int
     fence: int = 0
-    state: str = "queued"  # queued, leased, running, ended
+    state: str = "queued"  # queued, leased, approval, running, ended
+    asked: list[frames.Ask] = field(default_factory=list)
+    approval: frames.Approved | None = None
     cancel: bool = False
     result: frames.Result | None = None
     progress: list[frames.Progress] = field(default_factory=list)
@@ -58,6 +60,9 @@ class Faults:
     close: int = 0  # code with which the next WebSocket is closed at once
 
 
+APPROVAL_MS = 300_000
+
+
 class Queue:
     """What it has heard, and what it hands out."""
 
@@ -68,9 +73,11 @@ class Queue:
         self.servers: dict[str, frames.Announced] = {}
         self.ready: tuple[str, ...] = ()
         self.max_in_flight = 16
+        self.approval_ms = APPROVAL_MS
         self.epochs: Counter[str] = Counter()
         self.news = asyncio.Condition()
         self.sockets: set[WebSocket] = set()
+        self.news_of_questions: list[frames.FromGateway] = []  # said once
         self._notifying: set[asyncio.Task[None]] = set()
 
     # For tests.
@@ -105,6 +112,25 @@ class Queue:
 
     def cancel(self, call: Call) -> None:
         call.cancel = True
+        self.changed()
+
+    async def asked(self, call: Call, times: int = 1) -> frames.Ask:
+        """The question, when it was asked so often."""
+        await self.until(lambda: len(call.asked) >= times and call.state == "approval")
+        return call.asked[-1]
+
+    def approve(self, call: Call, digest: str = "", source: str = "web") -> None:
+        """A person has; with another digest than was asked it lies."""
+        digest = digest or call.asked[-1].digest
+        call.approval = frames.Approved(digest=digest, source=source)
+        self.settle(call, "approved")
+        self.requeue(call)
+
+    def settle(self, call: Call, state: str) -> None:
+        """The question is open no more, and everybody hears of it."""
+        call.state = "ended"
+        digest = call.asked[-1].digest
+        self.news_of_questions.append(frames.Settled(id=call.id, digest=digest, state=state))
         self.changed()
 
     async def cut(self) -> None:
@@ -184,6 +210,25 @@ class Queue:
             call.state, call.result, verdict = "ended", frame, "accepted"
         return [frames.Ack(id=frame.id, fence=frame.fence, verdict=verdict)]
 
+    def _ask(self, frame: frames.Ask) -> list[frames.FromGateway]:
+        call = self.calls[frame.id]
+        may = ("leased", "approval") if call.has_effects else ("leased", "approval", "running")
+        if call.fence != frame.fence or call.state not in may:
+            return [frames.Denied(id=frame.id, fence=frame.fence, reason="it is not yours")]
+        call.asked.append(frame)
+        call.state = "approval"
+        return [frames.Asked(id=frame.id, fence=frame.fence, remaining_ms=self.approval_ms)]
+
+    def _decide(self, frame: frames.Decide) -> list[frames.FromGateway]:
+        call = self.calls[frame.id]
+        if call.state != "approval" or call.asked[-1].digest != frame.digest:
+            return [frames.Settled(id=frame.id, digest=frame.digest, state="unknown")]
+        if frame.approve:
+            self.approve(call, source="terminal")
+        else:
+            self.settle(call, "refused")
+        return []
+
     def _release(self, frame: frames.Release) -> list[frames.FromGateway]:
         call = self.calls[frame.id]
         held = call.state == "leased" or (call.state == "running" and not call.has_effects)
@@ -202,11 +247,11 @@ class Queue:
         return call is not None and call.fence == fence and call.state in ("leased", "running")
 
     def due(self) -> list[frames.FromGateway]:
-        due: list[frames.FromGateway] = []
+        due, self.news_of_questions = self.news_of_questions, []
         for call in self.calls.values():
             if call.state == "queued" and call.server in self.ready:
                 call.fence += 1
-                begun = not call.has_effects and not self.faults.deny
+                begun = not (call.has_effects or call.approval or self.faults.deny)
                 call.state = "running" if begun else "leased"
                 due.append(
                     frames.Call(
@@ -217,6 +262,7 @@ class Queue:
                         params={"name": call.tool, "arguments": call.arguments},
                         has_effects=call.has_effects,
                         remaining_ms=call.remaining_ms,
+                        approval=call.approval,
                         begun=begun,
                     )
                 )
@@ -226,7 +272,7 @@ class Queue:
 
     def pending(self) -> bool:
         queued = (call.server for call in self.calls.values() if call.state == "queued")
-        return any(server in self.ready for server in queued)
+        return bool(self.news_of_questions) or any(server in self.ready for server in queued)
 
     async def until_due(self, superseded: Callable[[], bool], told: set[str]) -> None:
         """Until there is something to say that is not in `told`."""

@@ -186,7 +186,8 @@ def test_it_keeps_state_where_systemd_says() -> None:
 def test_it_takes_the_seeds_allowed_paths(here: Path) -> None:
     (here.parent / "link").symlink_to(here)
     found = load(environ={"MCP_ALLOWED_PATHS": f"{here}, {here.parent / 'link'},"})
-    assert found.allowed_paths == (here, here)
+    assert found.settings.local is not None
+    assert found.settings.local.allowed_paths == (here, here.parent / "link")
 
 
 @pytest.mark.parametrize(
@@ -197,9 +198,18 @@ def test_it_checks_allowed_paths(said: str, reason: str) -> None:
         load({"allowed_paths": said})
 
 
-def test_it_warns_of_a_gateway_without_tls() -> None:
-    assert "unencrypted to g.example" in load({"api_url": "http://g.example"}).warnings[0]
-    assert load({"api_url": "http://localhost:1"}).warnings == ()
+@pytest.mark.parametrize("url", ["http://g.example", "ws://10.0.0.7:8084", "http://127.0.0.1.x"])
+def test_c05_it_takes_no_gateway_without_tls_unless_told(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"not encrypted.*--allow-http"):
+        load({"api_url": url})
+    assert "unencrypted to" in load({"api_url": url, "allow_http": True}).warnings[0]
+    toml(f'api_url = "{url}"\nallow_http = true\n')
+    assert "unencrypted to" in load().warnings[0]
+
+
+def test_what_stays_on_this_machine_needs_no_tls() -> None:
+    for url in ("http://localhost:1", "http://127.0.0.1", "http://[::1]:8084"):
+        assert load({"api_url": url}).warnings == ()
 
 
 def test_it_refuses_servers_of_one_name(here: Path) -> None:

@@ -169,6 +169,8 @@ async def test_a_call_that_takes_too_long_is_stopped(gateway: Gateway, start: St
 async def test_an_error_of_the_server_is_passed_on(gateway: Gateway, start: Start) -> None:
     start()
     await gateway.serving()
+    gateway.submit("learn", word="sing")  # it is offered from now on, and cannot be done
+    await gateway.until(lambda: "sing" in str(gateway.servers["echo"].tools))
     ended = await gateway.ended(gateway.submit("sing"))
     assert (ended.outcome, ended.error) == ("error", {"code": -32602, "message": "no such tool"})
 

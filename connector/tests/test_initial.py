@@ -48,9 +48,9 @@ def test_it_writes_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert "hush" not in capsys.readouterr().err
 
 
-def test_it_asks_three_things_and_takes_empty_answers() -> None:
+def test_it_asks_four_things_and_takes_empty_answers() -> None:
     asked: list[str] = []
-    answers = iter(["https://g.example", "", ""])
+    answers = iter(["https://g.example", "", "", ""])
 
     def prompt(question: str) -> str:
         asked.append(question)
@@ -60,7 +60,7 @@ def test_it_asks_three_things_and_takes_empty_answers() -> None:
         "api_url": "https://g.example",
         "api_key_file": "~/.config/opscenter-connector/key",
     }
-    assert len(asked) == 3
+    assert len(asked) == 4
 
 
 def test_it_says_how_to_put_the_key_there(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,8 +78,12 @@ def test_every_comment_is_a_key_that_works(tmp_path: Path) -> None:
         assert example in text
     (tmp_path / "ca.pem").write_text("")
     (tmp_path / ".mcp.json").write_text('{"mcpServers": {}}')
-    text = text.replace("/etc/ssl/company-ca.pem", "ca.pem").replace("/home/me/src", str(tmp_path))
+    (tmp_path / "src").mkdir()
+    text = text.replace("/etc/ssl/company-ca.pem", "ca.pem")
+    text = text.replace("/home/me/src", str(tmp_path / "src"))
     Path(FILE).write_text(text)
     environ = {"HOME": str(tmp_path), "DOCS_TOKEN": "t"}
     found = config.load({}, environ, io.StringIO())
     assert [server.name for server in found.settings.servers] == ["files", "docs"]
+    assert found.settings.local is not None
+    assert found.settings.local.allowed_paths == (tmp_path / "src",)

@@ -67,6 +67,7 @@ def test_it_takes_no_more_calls_while_too_many_results_wait() -> None:
     mine = work.Work(max_in_flight=4)
     for number in range(work.MAX_HELD):
         mine.handed_out(_call(number))
+        mine.judged(str(number), 1, by="allow")
         mine.started(frames.Started(id=str(number), fence=1, remaining_ms=1000))
         mine.ended(str(number), number + 1, End(outcome="done", body={}))
     (released,) = mine.handed_out(_call(work.MAX_HELD))

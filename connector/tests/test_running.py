@@ -97,14 +97,16 @@ def test_it_shows_a_defect_whole(tmp_path: Path) -> None:
 
 
 def test_it_says_what_it_does_not_do(tmp_path: Path) -> None:
-    bare = ended(tmp_path, "refused", "--allowed-paths", str(tmp_path)).stderr
-    assert "no MCP server is configured" in bare
-    assert "for built-in tools, of which there are none yet" in bare
+    assert "no MCP server is configured and no path allowed" in ended(tmp_path, "refused").stderr
+    src = tmp_path / "src"
+    src.mkdir()
+    bare = ended(tmp_path, "refused", "--allowed-paths", str(src)).stderr
+    assert f"the built-in tools work in {src}" in bare
+    assert "no MCP server" not in bare
     (tmp_path / ".mcp.json").write_text('{"mcpServers": {"a": {"command": "x"}}}')
-    argv = ["--allowed-paths", str(tmp_path), "--mcp-config", ".mcp.json"]
+    argv = ["--allowed-paths", str(src), "--mcp-config", ".mcp.json"]
     fronted = ended(tmp_path, "refused", *argv).stderr
     assert "the allowed paths do not confine the 1 MCP server fronted here" in fronted
-    assert "no MCP server is configured" not in fronted
 
 
 def test_it_shows_the_key_nowhere(tmp_path: Path) -> None:

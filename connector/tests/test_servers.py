@@ -52,7 +52,7 @@ async def test_it_speaks_the_older_revisions_and_reads_every_page(start: Start) 
     ready = await server.until(lambda one: one.state == "ready")
     assert (ready.title, ready.version, ready.era) == ("legacy", "0.9", "2025-06-18")
     named = [tool["name"] for tool in ready.tools]
-    assert named == ["say", "count", "wait", "large", "crash", "learn"]
+    assert named == ["say", "count", "wait", "large", "crash", "learn", "reword"]
 
 
 async def test_it_keeps_what_it_does_not_understand_in_a_result(start: Start) -> None:
@@ -206,7 +206,7 @@ async def test_an_http_server_that_goes_away_is_reached_again(start: Start, tmp_
 
 async def test_keeping_none_ends_no_more_than_keeping_some() -> None:
     with anyio.move_on_after(0.1) as patience:
-        await Servers((), lambda _: None, lambda _: None).run()
+        await Servers(()).run()
     assert patience.cancelled_caught
 
 

@@ -76,6 +76,21 @@ def test_it_tells_the_ways_a_call_ends_apart() -> None:
     assert "outcome unknown" in ended("interrupted").text
 
 
+def test_it_says_what_holds_commands_and_never_less_quietly() -> None:
+    found = wording.line(h.SandboxFound(layer="bubblewrap", held=8, why=""))
+    assert (found.level, found.text) == (
+        "info",
+        "bubblewrap holds commands: 8 attempts to get out failed",
+    )
+    lesser = wording.line(h.SandboxFound(layer="landlock", held=8, why="no bwrap"))
+    assert lesser.text.endswith("failed; no better sandbox (no bwrap)")
+    nothing = wording.line(h.SandboxFound(layer="none", held=0, why="no bwrap"))
+    assert (nothing.level, "a person is asked before each" in nothing.text) == ("warning", True)
+    assert (
+        wording.line(h.SandboxFound(layer="", held=0, why="bash is not offered")).level == "error"
+    )
+
+
 def test_it_is_silent_about_a_result_that_arrived() -> None:
     accepted = wording.line(h.CallDelivered(id="0193-00ab", verdict="accepted"))
     conflict = wording.line(h.CallDelivered(id="0193-00ab", verdict="conflict"))

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from opscenter_connector.frames import Announced
-from opscenter_connector.servers import Servers
+from opscenter_connector.servers import LocalServer, Servers
 from opscenter_connector.settings import ServerSpec
 
 HERE = Path(__file__).parent
@@ -32,8 +32,8 @@ class Watched:
         self.announced: list[Announced] = []
         self._news = asyncio.Event()
         self.notes = notes
-        self.servers = Servers([spec], self._announce, self.told.append)
-        self.server = self.servers.get(spec.name)
+        self.server = LocalServer(spec, self._announce, self.told.append)
+        self.servers = Servers([self.server])
 
     def _announce(self, announced: Announced) -> None:
         self.announced.append(announced)

@@ -12,7 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "var" / "real"
 SAY_VERSION_S = 10  # a program that only says its version is done at once
-SERVER_OF = {"postgresql": "postgres"}  # where the program is not called as its package
+SERVER_OF = {
+    "postgresql": "postgres",
+    "bubblewrap": "bwrap",
+}  # where the program is not called as its package
 NODE = HOME / "node"
 CONNECTOR = ROOT / "connector"
 

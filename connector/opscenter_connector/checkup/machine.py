@@ -34,7 +34,7 @@ async def state(patient: Patient) -> Finding:
 def server_steps(config: Config) -> tuple[Step, ...]:
     """One for each local server."""
     specs = config.settings.servers
-    if not specs:
+    if not trial.fronted(config.settings):
         return (Step(name="servers", check=_none),)
     return tuple(
         Step(name=f"server {spec.name}", check=_starts(spec), within_s=trial.bound_s(spec) + 5)
@@ -45,9 +45,13 @@ def server_steps(config: Config) -> tuple[Step, ...]:
 async def _none(_: Patient) -> Finding:
     return Finding(
         state=WARNING,
-        seen="none is configured",
+        seen="none is configured, and no path is allowed",
         why="the connector connects, and has no tool to offer",
-        fix=("ops-connector doctor --mcp-config .mcp.json", "ops-connector init"),
+        fix=(
+            "ops-connector doctor --mcp-config .mcp.json",
+            "ops-connector doctor --allowed-paths ~/src/project",
+            "ops-connector init",
+        ),
     )
 
 

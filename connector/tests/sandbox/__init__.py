@@ -1,0 +1,1 @@
+"""Tests of the sandbox, as an ordinary user."""
