@@ -50,6 +50,7 @@ class Membership(models.Model):
 
 
 def all_scopes() -> list[str]:
+    """All that a program may need. Its name is older, and stands in a migration."""
     return list(OF_PROGRAMS)
 
 
