@@ -418,3 +418,22 @@ async def test_a_rule_for_a_tool_that_is_not_there_is_told(gateway: Gateway, sta
     connector = start(policy=Policy(servers=rules))
     trouble = await connector.heard(happenings.Trouble)
     assert trouble.reason == "there is a rule for echo.cuont, and no such tool"
+
+
+async def test_a_tool_that_changes_just_before_it_runs_does_not_run(
+    gateway: Gateway, start: Start
+) -> None:
+    connector = start()
+    await gateway.serving()
+    await gateway.ended(gateway.submit("count", word="a"))
+    gateway.faults.mute = {"start"}
+    call = gateway.submit("count", word="b")  # let begin, and asking whether it may
+    await gateway.until(lambda: gateway.count(frames.Start) == 2)
+    await gateway.ended(gateway.submit("reword", word="Something else.", effects=False))
+    await gateway.until(lambda: "Something else." in str(gateway.servers["echo"].tools))
+    gateway.faults.mute = set()
+    await gateway.cut()  # in the next session it asks again, and is told to begin
+    ended = await gateway.ended(call)
+    assert ended.error is not None
+    assert "would not let it begin any more" in ended.error["message"]
+    assert connector.ran("count b") == 0

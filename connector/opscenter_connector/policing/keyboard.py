@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-MAX_KEY_BYTES = 64  # a longer burst was pasted, and nobody meant it as an answer
+MAX_BYTES = 4096  # as many as a terminal keeps: what was pasted comes in one piece, and is no key
 
 
 class Keyboard:
@@ -75,12 +75,10 @@ class Keyboard:
             self._before = None
             return
         try:
-            said = os.read(self._descriptor, MAX_KEY_BYTES)
+            said = os.read(self._descriptor, MAX_BYTES)
         except OSError:
             said = b""
         if not said:  # the terminal has gone
             self._let_go()
             return
-        key = said.decode("utf-8", "replace")
-        if len(key) == 1 or key.startswith("\x1b"):
-            self._pressed(key)
+        self._pressed(said.decode("utf-8", "replace"))
