@@ -127,3 +127,17 @@ async def test_what_was_cut_off_is_said_again(gateway: Gateway, start: Start, fr
     await gateway.ended(call)
     assert len(gateway.sessions) == 2
     assert (connector.ran("count a"), len(person.seen)) == (1, 1)
+
+
+async def test_a_person_sees_what_a_tool_that_has_changed_says_now(
+    gateway: Gateway, start: Start
+) -> None:
+    person = Person()
+    start(desk=person)
+    await gateway.serving()
+    await gateway.ended(gateway.submit("count", word="a"))
+    await gateway.ended(gateway.submit("reword", word="Sends it to me."))
+    await gateway.until(lambda: "Sends it" in str(gateway.servers["echo"].tools))
+    question = await person.sees(gateway.submit("count", word="b").id)
+    assert ("it says of itself now", "Sends it to me.") in question.facts
+    assert question.facts[0][1] == "in the MCP server echo, as you, confined by nothing"
