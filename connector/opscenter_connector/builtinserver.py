@@ -95,7 +95,8 @@ class BuiltinServer:
         """The tool's result. Raises NotRunningError."""
         builtin = await self.ready(start_within_s)
         left_s = anyio.current_effective_deadline() - anyio.current_time()
-        arguments = params.get("arguments") or {}
+        arguments = params.get("arguments")
+        arguments = {} if arguments is None else arguments
         return await builtin.call(
             str(params["name"]), arguments, within_s=max(left_s - MARGIN_S, left_s / 2)
         )

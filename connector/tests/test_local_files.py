@@ -4,6 +4,7 @@ import base64
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ async def test_it_reads_page_by_page(tools: Tools) -> None:
         offset += fields["lines"]
     assert "".join(pages) == "".join(lines)
     assert len(pages) == 3
-    page = await tools("read_file", path="a", offset=4999, limit=1)
+    page = await tools("read_file", path="a", offset=4999.0, limit=1.0)
     assert page["content"][0]["text"] == "line 4999\n"
     assert page["content"][1]["text"] == "[lines 4,999 to 4,999 of 5,000; go on with offset 5000]"
 
@@ -69,6 +70,13 @@ async def test_a_page_is_bounded_in_bytes_and_a_long_line_is_cut(tools: Tools) -
     assert "is cut" in third["content"][1]["text"]
 
 
+async def test_a_cut_line_is_cut_between_characters(tools: Tools) -> None:
+    (tools.root / "a").write_text("x" + "ë" * reading.MAX_PAGE_BYTES)
+    result = await tools("read_file", path="a")
+    assert set(result["structuredContent"]["content"][1:]) == {"ë"}
+    assert "not UTF-8" not in str(result["content"][1:])
+
+
 async def test_a_file_without_end_is_read_to_a_bound(tools: Tools) -> None:
     with (tools.root / "sparse").open("wb") as file:
         file.write(b"x" * reading.HEAD_BYTES + b"\n")
@@ -78,7 +86,7 @@ async def test_a_file_without_end_is_read_to_a_bound(tools: Tools) -> None:
     assert "total_lines" not in fields
     assert fields["truncated"] is True
     said = await tools("read_file", path="sparse", offset=9)
-    assert said["content"][0]["text"] == "[there is no line 9]"
+    assert said["content"][0]["text"] == "[line 9 is not in the first 64 MiB: use bash (sed -n)]"
 
 
 @pytest.mark.parametrize(
@@ -196,6 +204,12 @@ async def test_it_says_what_is_wrong_about_the_arguments(
     tools: Tools, arguments: dict[str, object], reason: str
 ) -> None:
     assert reason in await tools.refusal("read_file", **arguments)
+
+
+@pytest.mark.parametrize("arguments", [[], "path", 7, [["path", "a"]]])
+async def test_arguments_are_an_object(tools: Tools, arguments: Any) -> None:
+    result = await tools.builtin.call("read_file", arguments, within_s=1)
+    assert "must be an object" in result["content"][0]["text"]
 
 
 @pytest.mark.parametrize("name", ["Read_File", "read_file ", "r\u0435ad_file", "", "x" * 10_000])

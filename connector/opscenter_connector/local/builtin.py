@@ -84,6 +84,8 @@ class Builtin:
         return tool.definition | {"description": described}
 
     def _wrong(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
+        if not isinstance(arguments, Mapping):
+            return f"the arguments of {tool.name} must be an object"
         unknown = sorted(arguments.keys() - tool.arguments.keys())
         if unknown:
             if reason := BACKGROUND.get(unknown[0]):

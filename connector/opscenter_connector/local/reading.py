@@ -1,6 +1,7 @@
 """The tool `read_file`: a page of a text, or a picture."""
 
 import base64
+import codecs
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -11,6 +12,7 @@ from opscenter_connector.local.errand import Errand
 from opscenter_connector.local.mistakes import ToolError
 from opscenter_connector.local.roots import Spot
 
+UTF8 = codecs.getincrementaldecoder("utf-8")
 DEFAULT_LINES = 2000
 MAX_LINES = 100_000
 MAX_PAGE_BYTES = 120 * 1024  # twice in a result, as text and as data, with room for escapes
@@ -48,7 +50,9 @@ def run(errand: Errand, arguments: Arguments) -> Answer:
         if b"\0" in head:
             raise ToolError(_binary(spot, head, status.st_size))
         file.seek(0)
-        page = _page(errand, file, arguments.get("offset", 1), arguments.get("limit"))
+        # For JSON 2.0 is a whole number, too.
+        offset, limit = int(arguments.get("offset", 1)), int(arguments.get("limit", DEFAULT_LINES))
+        page = _page(errand, file, offset, limit)
     return _told(spot, page, status.st_size)
 
 
@@ -78,13 +82,12 @@ def _binary(spot: Spot, head: bytes, size: int) -> str:
     return f"{spot.shown} is no text ({size:,} bytes). Look at it with bash: file, strings or xxd"
 
 
-def _page(errand: Errand, file: BinaryIO, offset: int, limit: int | None) -> Page:
+def _page(errand: Errand, file: BinaryIO, offset: int, limit: int) -> Page:
     """The lines from `offset` on, as many as are wanted and fit."""
     page = Page(first=offset)
-    beyond = offset + (limit or DEFAULT_LINES)
+    beyond = offset + limit
     kept: list[bytes] = []
-    number = room = 0
-    room = MAX_PAGE_BYTES
+    number, room = 0, MAX_PAGE_BYTES
     scanned, fresh = 0, True
     while scanned < MAX_SCANNED_BYTES:
         part = file.readline(MAX_PAGE_BYTES)
@@ -101,7 +104,7 @@ def _page(errand: Errand, file: BinaryIO, offset: int, limit: int | None) -> Pag
             else:
                 kept.append(part)
                 room -= len(part)
-                page.cut = not kept[1:] and len(part) == MAX_PAGE_BYTES
+                page.cut = len(part) == MAX_PAGE_BYTES and not part.endswith(b"\n")
         fresh = part.endswith(b"\n")
     page.raw, page.lines = b"".join(kept), len(kept)
     return page
@@ -111,7 +114,8 @@ def _told(spot: Spot, page: Page, size: int) -> Answer:
     last = page.first + page.lines - 1
     more = page.total is None or last < page.total
     try:
-        content, note = page.raw.decode(), ""
+        # Where a line is cut, so may be its last character.
+        content, note = UTF8().decode(page.raw, final=not page.cut), ""
     except UnicodeDecodeError:
         content = page.raw.decode(errors="replace")
         note = "it is not UTF-8; what is none is shown as \ufffd"
@@ -134,9 +138,11 @@ def _told(spot: Spot, page: Page, size: int) -> Answer:
 def _notes(page: Page, last: int, *, more: bool) -> list[str]:
     if page.total == 0:
         return ["the file is empty"]
+    if not page.lines and page.total is None:
+        most = MAX_SCANNED_BYTES // 1024**2
+        return [f"line {page.first:,} is not in the first {most} MiB: use bash (sed -n)"]
     if not page.lines:
-        known = "" if page.total is None else f"; the file has {page.total:,}"
-        return [f"there is no line {page.first:,}{known}"]
+        return [f"there is no line {page.first:,}; the file has {page.total:,}"]
     notes = []
     if page.cut:
         notes.append(f"line {page.first:,} is longer than {MAX_PAGE_BYTES:,} bytes and is cut")
