@@ -96,5 +96,6 @@ def _keep(line: socket.socket) -> None:
 def main() -> None:
     """What the connector starts. It has a session of its own: Ctrl-C is not for it."""
     os.setsid()
+    os.chdir("/")  # to keep nobody from removing the folder it was started in
     gc.freeze()  # what is there now is never collected, so a fork shares it for good
     Nursery(socket.socket(fileno=0)).run()

@@ -27,7 +27,7 @@ class Guarding:
     async def __aenter__(self) -> "Guarding":
         try:
             await _on_a_thread(self._begin)
-        except SandboxError:
+        except BaseException:  # also if we are cancelled: what has begun is to end
             await _on_a_thread(self._end)
             raise
         return self

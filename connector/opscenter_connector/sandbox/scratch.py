@@ -13,7 +13,7 @@ def home() -> Path:
     Raises SandboxError.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix="opscenter-"))
+        folder = Path(tempfile.mkdtemp(prefix="opscenter-")).resolve()
         (folder / "tmp").mkdir()
         (folder / ".gitconfig").write_bytes(shell.GIT_CONFIG)
     except OSError as error:

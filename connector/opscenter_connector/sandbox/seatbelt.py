@@ -11,6 +11,7 @@ PROGRAM = "/usr/bin/sandbox-exec"
 READ = (
     "/usr",
     "/bin",
+    "/dev/fd",
     "/sbin",
     "/System",
     "/Library/Developer",

@@ -12,8 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import anyio
 
 from opscenter_connector.sandbox import (
     Layer,
@@ -190,29 +193,24 @@ def _pair(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cancel(given: dict[str, Any]) -> dict[str, Any]:
-    """One that is given up as soon as it has made the file `begun`."""
+    """One that is given up as soon as it has made the file `begun`, or at once."""
     root = Path(given["root"])
+    standing = Standing(layer=Layer(given["layer"]))
 
     async def work() -> float:
-        running = asyncio.create_task(
-            run(
-                Standing(layer=Layer(given["layer"])),
-                [root],
-                given["command"],
-                cwd=root,
-                within_s=60,
-            )
-        )
-        while not (root / "begun").exists():
-            assert not running.done()
-            await asyncio.sleep(0.01)
-        began_s = time.perf_counter()
-        running.cancel()
-        await asyncio.wait([running])
-        assert running.cancelled()
+        async with anyio.create_task_group() as tasks:
+            one = partial(run, standing, [root], given["command"], cwd=root, within_s=60)
+            tasks.start_soon(one)
+            while given["begun"] and not (root / "begun").exists():  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(given.get("after_s", 0))
+            began_s = time.perf_counter()
+            tasks.cancel_scope.cancel()
         return time.perf_counter() - began_s
 
-    return {"took_s": asyncio.run(work())}
+    before = len(os.listdir("/proc/self/fd"))
+    took_s = asyncio.run(work())
+    return {"took_s": took_s, "files": len(os.listdir("/proc/self/fd")) - before}
 
 
 def _time(given: dict[str, Any]) -> dict[str, Any]:

@@ -142,9 +142,27 @@ def test_it_takes_a_folder_of_any_name(name: str, layer: str, here: Arena, perso
 
 def test_it_ends_at_once_when_it_is_given_up(layer: str, here: Arena, person: Person) -> None:
     command = f"setsid -f bash -c 'exec -a {here.tag}_deep sleep 60'; touch begun; sleep 60"
-    answer = person.ask(op="cancel", layer=layer, root=here.workspace, command=command)
+    person.run(layer, here.workspace, "true")
+    question = {"op": "cancel", "layer": layer, "root": here.workspace, "command": command}
+    answer = person.ask(**question, begun=True)
     assert answer["took_s"] < 2
+    assert answer["files"] == 0
     assert not running(f"{here.tag}_deep")
+
+
+@pytest.mark.parametrize("after_s", [0, 0.001, 0.005, 0.02])
+def test_nothing_is_left_of_one_that_is_given_up_early(
+    after_s: float, layer: str, here: Arena, person: Person
+) -> None:
+    command = f"exec -a {here.tag}_deep sleep 60"
+    person.run(layer, here.workspace, "true")
+    question = {"op": "cancel", "layer": layer, "root": here.workspace, "command": command}
+    answer = person.ask(**question, begun=False, after_s=after_s)
+    assert answer["files"] == 0
+    assert not running(f"{here.tag}_deep")
+    # What a person makes afterwards is theirs: no command is taken to run any more.
+    (here.workspace / ".envrc").write_text("mine")
+    assert person.run(layer, here.workspace, "true")["quarantined"] == []
 
 
 def test_several_run_at_once(layer: str, folder: Path, person: Person) -> None:

@@ -11,7 +11,9 @@ from opscenter_connector.checkup import boundary
 from opscenter_connector.checkup.steps import OK, WARNING
 from opscenter_connector.sandbox import (
     Canary,
+    Ended,
     Layer,
+    Outcome,
     SandboxError,
     Standing,
     canaries,
@@ -109,3 +111,19 @@ def without_bwrap(here: Arena, person: Person, **more: str) -> dict[str, Any]:
     """Asked by another process of the same user, who finds programs elsewhere."""
     with ordinary(person.uid) as other:
         return other.ask(op="survey", roots=[], path=str(here.top / "bin"), **more)
+
+
+def test_a_stranger_in_the_environment_is_a_leak(tmp_path: Path) -> None:
+    said = "ENV:PATH HOME SECRET_TOKEN _ PWD\nDONE\n"
+    outcome = Outcome(stdout=said, stderr="", returncode=0, ended=Ended.EXIT)
+    with canaries.cage() as cage:
+        found = {one.name: one for one in canaries.judged(cage, outcome)}
+    assert not found["environment"].held
+    assert found["environment"].detail == "SECRET_TOKEN"
+
+
+def test_a_self_test_that_does_not_end_has_held_nothing() -> None:
+    outcome = Outcome(stdout="", stderr="bwrap: no", returncode=1, ended=Ended.EXIT)
+    with canaries.cage() as cage:
+        [found] = canaries.judged(cage, outcome)
+    assert (found.held, found.detail) == (False, "the self-test did not end: bwrap: no")
