@@ -29,7 +29,10 @@ class Command(BaseCommand):
         parser.add_argument("--organization", help="the id of one; without it, all")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        broken = [self._verify(organization) for organization in _wanted(options["organization"])]
+        wanted = _wanted(options["organization"])
+        if not wanted:
+            self.stdout.write("There is no audit yet: no call has ended.")
+        broken = [self._verify(organization) for organization in wanted]
         if any(broken):
             raise CommandError("The audit is broken.")
 
