@@ -17,6 +17,8 @@ from opscenter_connector.confined.order import (
     PROCESSES,
     STOPPED,
     TIMEOUT,
+    Bounds,
+    Confinement,
     Order,
     Report,
 )
@@ -174,6 +176,22 @@ def ready() -> int:
     if family.LINUX:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     return awake
+
+
+def rehearse() -> None:
+    """Go through what is done between an order and its start, so that no command waits for it.
+
+    Memory that is shared after a fork is copied when it is first touched, page by page.
+    """
+    bounds = Bounds(**dict.fromkeys(Bounds.__slots__, 1))
+    confinement = Confinement(abi=0, read=(), write=(), devices=(), program=b"")
+    order = Order(
+        argv=("",), env={}, cwd="/", bounds=bounds, watched=("/",), confinement=confinement
+    )
+    Disk("/", Order.decode(order.encode()))
+    Memory()
+    family.tasks_of(os.getuid())
+    Report.decode(Report(ended=EXIT).encode())
 
 
 def keep(order: bytes, control: socket.socket, files: Sequence[int], awake: int) -> None:

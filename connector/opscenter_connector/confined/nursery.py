@@ -80,6 +80,7 @@ class Nursery:
 def _keep(line: socket.socket) -> None:
     try:
         awake = keeper.ready()
+        keeper.rehearse()
         said, files, _, _ = socket.recv_fds(line, 1, MAX_FILES)
         line.close()
         for fd in files:
