@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from accounts.principal import SCOPES
+from accounts.principal import OF_PROGRAMS
 
 
 class Organization(models.Model):
@@ -50,7 +50,7 @@ class Membership(models.Model):
 
 
 def all_scopes() -> list[str]:
-    return list(SCOPES)
+    return list(OF_PROGRAMS)
 
 
 class ApiKey(models.Model):

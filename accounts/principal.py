@@ -7,9 +7,10 @@ MESSAGES = "anthropic-proxy"
 CALLBACK = "mcp-callback"
 USAGE_READ = "usage:read"
 KEYS_WRITE = "keys:write"
-# Apart from CALLBACK: that key lies on the machine whose calls are to be approved.
 APPROVE = "mcp-approve"
-SCOPES = (MESSAGES, CALLBACK, USAGE_READ, KEYS_WRITE, APPROVE)
+# A key of an agent, or of the machine it runs on, must not approve what the agent wants to do.
+OF_PROGRAMS = (MESSAGES, CALLBACK, USAGE_READ, KEYS_WRITE)
+SCOPES = (*OF_PROGRAMS, APPROVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 
 from accounts import audit, keys, trail
 from accounts.models import Membership, Organization
-from accounts.principal import APPROVE, SCOPES
+from accounts.principal import OF_PROGRAMS
 from billing.models import Plan, Subscription
 from proxy import probe, table
 from proxy.catalog import KNOWN
@@ -175,9 +175,7 @@ def open_installation() -> Opened | None:
         Membership.objects.create(
             organization=organization, user=operator, role=Membership.Role.OWNER
         )
-        # It goes to programs, and what a program asks for a person approves.
-        scopes = [scope for scope in SCOPES if scope != APPROVE]
-        row, key = keys.issue(organization, operator, "First key", scopes, None)
+        row, key = keys.issue(organization, operator, "First key", list(OF_PROGRAMS), None)
         audit.record(
             "installation.opened",
             audit.key(row.id),

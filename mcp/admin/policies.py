@@ -1,11 +1,13 @@
 """Tool policies in the admin: edited here, each save a new version."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.db.models import TextField
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.trailed import ReadOnlyAdmin, actor
 from mcp import policies
@@ -15,11 +17,19 @@ from mcp.models import OrganizationPolicy, PolicyRule, PolicyVersion
 COLOURS = {"allow": "success", "ask": "warning", "deny": "danger"}
 
 
+class LowTextarea(UnfoldAdminTextareaWidget):  # type: ignore[misc]  # unfold ships no types
+    """A rule seldom has more than three values."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__({"rows": 3, **(attrs or {})})
+
+
 class Rules(TabularInline):  # type: ignore[misc]  # unfold ships no types
     """The rules, the first that fits decides."""
 
     model = PolicyRule
     extra = 0
+    formfield_overrides: ClassVar = {TextField: {"widget": LowTextarea}}
     max_num = policies.MAX_RULES
     fields = ["position", "server", "tool", "argument", "kind", "values", "decision", "note"]
 

@@ -361,13 +361,18 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         choices=[
-                            ("path", "is a path in or under one of"),
-                            ("command", "is a command that begins with one of"),
+                            ("path", "a path below"),
+                            ("command", "a command"),
                         ],
                         max_length=8,
                     ),
                 ),
-                ("values", models.TextField(blank=True, help_text="One on each line")),
+                (
+                    "values",
+                    models.TextField(
+                        blank=True, help_text="Paths, or how commands begin; one on each line"
+                    ),
+                ),
                 (
                     "decision",
                     models.CharField(

@@ -35,8 +35,8 @@ class PolicyRule(models.Model):
     """One rule. They are tried in their order, and the first that fits decides."""
 
     class Kind(models.TextChoices):
-        PATH = "path", "is a path in or under one of"
-        COMMAND = "command", "is a command that begins with one of"
+        PATH = "path", "a path below"
+        COMMAND = "command", "a command"
 
     policy = models.ForeignKey(OrganizationPolicy, models.CASCADE, related_name="rules")
     position = models.PositiveSmallIntegerField(default=0, help_text="The lowest is tried first")
@@ -46,7 +46,9 @@ class PolicyRule(models.Model):
         max_length=100, blank=True, help_text="Name of an argument, for example path or command"
     )
     kind = models.CharField(max_length=8, blank=True, choices=Kind)
-    values = models.TextField(blank=True, help_text="One on each line")
+    values = models.TextField(
+        blank=True, help_text="Paths, or how commands begin; one on each line"
+    )
     decision = models.CharField(max_length=5, choices=_DECISIONS)
     note = models.CharField(max_length=200, blank=True, help_text="Shown to whoever is asked")
 

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from accounts import keys
 from accounts.models import ApiKey, AuditEntry, Membership, Organization
-from accounts.principal import APPROVE, SCOPES
+from accounts.principal import OF_PROGRAMS
 from opscenter import env, first_run
 from opscenter.first_run import DEMO, Offer
 from proxy.models import Route, Upstream
@@ -126,8 +126,7 @@ def test_it_makes_a_working_installation_once() -> None:
     assert Membership.objects.get().role == Membership.Role.OWNER
     key = ApiKey.objects.get()
     assert bytes(key.digest) == keys.digest(opened.key)
-    everything_but = [scope for scope in SCOPES if scope != APPROVE]  # a person approves
-    assert (key.scopes, key.organization) == (everything_but, Organization.objects.get())
+    assert (key.scopes, key.organization) == (list(OF_PROGRAMS), Organization.objects.get())
     line = AuditEntry.objects.get()
     assert (line.action, line.subject) == ("installation.opened", f"key:{key.id}")
     assert opened.key not in str(line.details) + str(ApiKey.objects.values().get())
