@@ -59,6 +59,10 @@ class Connector:
         """How often a tool has really done that."""
         return self.notes.read_text().split("\n").count(line) if self.notes.exists() else 0
 
+    @property
+    def journal(self) -> str:
+        return (self.settings.state_dir / "journal.jsonl").read_text()
+
     async def noted(self, line: str) -> None:
         with anyio.fail_after(WITHIN_S):
             while not self.ran(line):  # noqa: ASYNC110 - another process's file has no event

@@ -11,6 +11,7 @@ from opscenter_connector.policy import Decision, Policy
 from opscenter_connector.settings import LocalSpec
 from tests.conftest import Connector
 from tests.gateway import Gateway
+from tests.person import Person
 from tests.rows import Call
 
 Start = Callable[..., Connector]
@@ -63,6 +64,17 @@ async def test_without_a_sandbox_each_command_is_approved(
     other = gateway.submit("bash", server="local", command="touch made", cwd=str(project))
     other.approval = call.approval
     await gateway.asked(other)
+
+
+async def test_a_person_sees_what_holds_a_command_and_where_it_starts(
+    gateway: Gateway, start: Start, project: Path, tmp_path: Path
+) -> None:
+    person = Person()
+    spec = LocalSpec(allowed_paths=(project,), quarantine=tmp_path / "q", sandbox="none")
+    start(servers=(), local=spec, desk=person)
+    await gateway.serving("local")
+    question = await person.sees(gateway.submit("bash", server="local", command="make").id)
+    assert question.facts == (("sandbox", "none"), ("starts in", str(project)))
 
 
 async def test_what_other_programs_obey_is_asked_about(

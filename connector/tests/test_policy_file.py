@@ -198,6 +198,19 @@ def test_it_is_told_as_it_holds(tmp_path: Path) -> None:
     assert own["local bash"] == "allow for 1 command word for word, else ask; sandbox: landlock"
 
 
+def test_each_tool_has_its_word() -> None:
+    def word(rules: Policy, tool: str, server: str = "files", **hints: bool) -> str:
+        definition = {"name": tool, "annotations": hints}
+        return effective.of_tool(rules, server, definition, "none")
+
+    assert word(Policy(), "read", readOnlyHint=True) == "allow"
+    assert word(Policy(), "rm", destructiveHint=True) == "ask"
+    assert word(Policy(), "bash", "local") == "ask"
+    rules = {"rm": Rule(decision=Decision.DENY), "run": Rule(decision=Decision.ALLOW, paths=("/",))}
+    own = Policy(servers={"files": ServerPolicy(tools=rules)})
+    assert (word(own, "rm"), word(own, "run")) == ("deny", "by its rule")
+
+
 def test_the_folders_of_the_policy_are_those_that_are_open(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir()

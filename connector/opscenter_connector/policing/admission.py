@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from opscenter_connector import actions, cancelling, frames, happenings
 from opscenter_connector.happenings import Happening
-from opscenter_connector.policing.gate import Gate, Verdict, arguments_of
+from opscenter_connector.policing.gate import CHANGED, Gate, Verdict, arguments_of
 from opscenter_connector.policing.questions import Question, Questions
-from opscenter_connector.policy import LOCAL, Decision
+from opscenter_connector.policy import BASH, LOCAL, Decision
 from opscenter_connector.servers import NotRunningError, Servers
 from opscenter_connector.work import Work
 
@@ -180,7 +180,7 @@ class Admission:
             tool=call.tool,
             arguments=arguments_of(call) or {},
             reason=verdict.reason,
-            facts=_facts(call.server, self._gate),
+            facts=tuple(self._facts(call, verdict)),
         )
         asked = happenings.CallAsked(
             id=call.id,
@@ -194,21 +194,23 @@ class Admission:
         frame = self._questions.put(question, here_only=self._gate.here_only)
         self._perform([*given_back, frame, asked])
 
+    def _facts(self, call: frames.Call, verdict: Verdict) -> Iterator[tuple[str, str]]:
+        """What a person has to know besides the arguments."""
+        roots = self._gate.policy.roots
+        if call.server != LOCAL:
+            yield "runs", f"in the MCP server {call.server}, as you, confined by nothing"
+        elif call.tool == BASH:
+            yield "sandbox", self._gate.layer
+            yield "starts in", str((arguments_of(call) or {}).get("cwd", roots[0]))
+        else:
+            yield "folders", ", ".join(roots)
+        if CHANGED in verdict.reason:
+            definition = self._servers.definition(call.server, call.tool) or {}
+            yield "it says of itself now", str(definition.get("description", "nothing"))
+
     def _answered(self, id_: str, digest: str, approve: bool) -> None:
         """A person has decided at the desk."""
         frame = self._questions.decide(id_, digest, approve=approve)
         if frame is not None:
             self._told(happenings.CallDecided(id=id_, approve=approve))
             self._perform([frame])
-
-
-def _facts(server: str, gate: Gate) -> tuple[tuple[str, str], ...]:
-    """What a person has to know besides the arguments."""
-    if server != LOCAL:
-        return (("runs", f"in the MCP server {server}, as you, confined by nothing"),)
-    roots: tuple[Any, ...] = gate.policy.roots
-    facts: Mapping[str, str] = {
-        "sandbox": gate.layer,
-        "folders": ", ".join(map(str, roots)),
-    }
-    return tuple(facts.items())

@@ -1,6 +1,6 @@
 """The policy in effect, and how a person reads it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,10 +10,12 @@ from opscenter_connector.policy import (
     LOCAL,
     READS,
     WRITES,
+    Call,
     Decision,
     Default,
     Policy,
     Rule,
+    judge,
     version_of,
 )
 from opscenter_connector.settings import Settings
@@ -61,6 +63,16 @@ def lines(settings: Settings, layer: str) -> list[Line]:
         default = DEFAULTS[own.default or policy.default]
         found.append(Line(server=spec.name, tool=others, decision=default))
     return found
+
+
+def of_tool(policy: Policy, server: str, definition: Mapping[str, Any], layer: str) -> str:
+    """What becomes of its calls, in a word or two."""
+    tool = str(definition.get("name", ""))
+    rule = policy.of(server).tools.get(tool)
+    if rule is not None and rule != Rule(decision=rule.decision):
+        return "by its rule"
+    call = Call(server=server, tool=tool, arguments={}, definition=definition)
+    return judge(policy, call, layer).decision.value
 
 
 def summary(settings: Settings, layer: str) -> str:
