@@ -119,9 +119,9 @@ def test_it_lets_pass(command: str) -> None:
     "part", ["(", "$(", "{ ", "a|", "'", '"$(', "if true; then ", "((", "<<X\n"]
 )
 def test_it_stands_what_is_nested_and_long(part: str) -> None:
-    began_s = time.monotonic()
+    began_s = time.process_time()  # not of a clock on the wall: the machine may be busy
     objection(part * 20_000 + "true")
-    assert time.monotonic() - began_s < 3
+    assert time.process_time() - began_s < 10  # unbounded it would be minutes
 
 
 def test_it_is_no_boundary() -> None:
