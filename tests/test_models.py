@@ -6,7 +6,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from accounts.principal import CALLBACK, KEYS_WRITE, MESSAGES, SCOPES, USAGE_READ
+from accounts.principal import CALLBACK, KEYS_WRITE, MESSAGES, USAGE_READ
 from accounts.tests.people import Person
 from proxy.catalog import KNOWN
 from proxy.models import Route, Upstream
@@ -245,7 +245,7 @@ def test_it_needs_a_key_made_for_messages(gateway: Gateway, alice: Person) -> No
         assert (status, kind) == (403, "permission_error")
         assert response.headers["x-should-retry"] == "false"
         assert MESSAGES in text
-        assert all(scope in text for scope in SCOPES)
+        assert all(scope in text for scope in (MESSAGES, CALLBACK, USAGE_READ, KEYS_WRITE))
 
 
 def test_it_answers_head_like_get_without_a_body(client: httpx.Client) -> None:
