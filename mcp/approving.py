@@ -11,23 +11,20 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, Q
 
-from mcp import clock, conditions, ending, holding, policies, questions
+from mcp import clock, conditions, holding, policies, questions, texts
 from mcp.conditions import Decider, Holder
 from mcp.holding import Denial
 from mcp.models import Approval, ToolCall
 from mcp.questions import Question
 from mcp.states import Answer, Asker, Decision, Source, State
 
-REFUSED = ending.failure(
+REFUSED = texts.failure(
     "A person refused this call, so the tool did not run. Do not repeat it: ask them what they want"
     " instead."
 )
-UNANSWERED = ending.failure(
+UNANSWERED = texts.failure(
     f"Nobody approved this call within {questions.APPROVAL_S:.0f} seconds, so the tool did not run."
     " Tell the user that it needs their approval, and ask again when they are there."
-)
-DENIED = ending.failure(
-    "The organization's policy does not allow this call, so the tool did not run. Do not repeat it."
 )
 
 
@@ -83,8 +80,7 @@ def decide(decider: Decider, which: Q, *, digest: str, approve: bool) -> Decided
     with transaction.atomic():
         found = _asked(decider, which)
         _check(decider, found, digest, approve)
-        changed = approve and found.asked_by == Asker.ORGANIZATION and _is_other(found)
-        if not changed:
+        if not (approve and _is_other(found)):
             return _answered(decider, found, approve)
     raise _refusal_of_changed(found)  # what was written about it stays
 
@@ -120,7 +116,7 @@ def _late(answer: Answer) -> UndecidedError:
 def _answered(decider: Decider, found: Approval, approve: bool) -> Decided:
     # The call first, as everybody who changes both, or two could wait for each other in a circle.
     calls = ToolCall.objects.filter(conditions.decidable(), id=found.call_id)
-    changes = _approved(found.digest) if approve else failed(REFUSED)
+    changes = _approved(found.digest) if approve else questions.failed(REFUSED)
     if not calls.update(**changes):
         raise _late(Answer.EXPIRED)
     answer = Answer.APPROVED if approve else Answer.REFUSED
@@ -149,18 +145,16 @@ def _approved(digest: str) -> dict[str, Any]:
     }
 
 
-def failed(result: str) -> dict[str, Any]:
-    """The columns of a call that ends without having begun."""
-    return {"state": State.FAILED, "result": result, "finished_at": clock.now()}
-
-
 def _is_other(found: Approval) -> bool:
     """Whether the organization would ask something else now; then it does, or denies."""
     now = policies.standing_of(found.call)
-    if now.judged.decision is Decision.ALLOW or conditions.is_same(found.digest, now.digest):
+    is_theirs = found.asked_by == Asker.ORGANIZATION
+    approved = found.digest if is_theirs else questions.approved(found.call_id)
+    if now.judged.decision is Decision.ALLOW or conditions.is_same(approved, now.digest):
         return False
     is_denied = now.judged.decision is Decision.DENY
-    changes = failed(DENIED) if is_denied else questions.waiting(Asker.ORGANIZATION)
+    denied, asked = questions.failed(questions.DENIED), questions.waiting(Asker.ORGANIZATION)
+    changes = denied if is_denied else asked
     if ToolCall.objects.filter(conditions.decidable(), id=found.call_id).update(**changes):
         questions.close([found.call_id], Answer.WITHDRAWN)
         if not is_denied:

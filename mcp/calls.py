@@ -6,7 +6,7 @@ go through `accounts.reads.off_loop`. What each verb may change stands in `mcp.c
 
 from mcp.approving import Decided, UndecidedError, ask, decide
 from mcp.conditions import GRACE_S, LEASE_S, MAX_DELIVERIES, RENEW_S, Decider, Held, Holder
-from mcp.ending import MAX_RESULT_BYTES, End, cancel, conclude, failure, finish, result_of
+from mcp.ending import MAX_RESULT_BYTES, End, cancel, conclude, finish, result_of
 from mcp.enqueueing import (
     DEADLINE_S,
     MAX_ARGUMENT_BYTES,
@@ -35,6 +35,7 @@ from mcp.holding import (
 )
 from mcp.questions import APPROVAL_S, Question
 from mcp.reaping import Reaped, purge, reap
+from mcp.texts import failure
 
 __all__ = [
     "APPROVAL_S",

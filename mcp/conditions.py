@@ -15,7 +15,7 @@ from django.db.models.expressions import Combinable
 
 from mcp import clock
 from mcp.models import Connector, ToolCall
-from mcp.states import HELD, Source, State
+from mcp.states import HELD, Asker, Source, State
 
 LEASE_S: float = settings.MCP_LEASE_S
 RENEW_S = LEASE_S / 3  # two renewals may be lost
@@ -152,7 +152,9 @@ def is_open() -> Q:
 def may_decide(decider: Decider) -> Q:
     """Of approvals: those that are shown to them."""
     if decider.holder is not None:
-        return of_holder(decider.holder) & of_newest(decider.holder)
+        # A terminal answers its own machine's questions, not those of the organization.
+        asked = Q(asked_by=Asker.MACHINE)
+        return asked & of_holder(decider.holder) & of_newest(decider.holder)
     own = Q(user_id=decider.user_id, organization_id__in=decider.organizations)
     return own | Q(organization_id__in=decider.ruled)
 

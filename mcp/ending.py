@@ -1,7 +1,6 @@
 """How a call ends: by a result, which counts once, or by being cancelled."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +13,9 @@ from mcp import clock, conditions, frames, prepared, questions
 from mcp.conditions import Holder
 from mcp.models import ToolCall
 from mcp.states import FINAL, Outcome, State, Verdict
+from mcp.texts import failure
 
 MAX_RESULT_BYTES = frames.MAX_RESULT_BYTES
-
-
-def failure(text: str) -> str:
-    """A result of MCP's that says what went wrong, for a model to read."""
-    return json.dumps(
-        {"content": [{"type": "text", "text": text}], "isError": True}, separators=(",", ":")
-    )
 
 
 UNKNOWN_OUTCOME = failure(

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
 from billing import ledger, locking
-from mcp import clock, conditions, ending, prepared, questions
+from mcp import clock, conditions, prepared, questions, texts
 from mcp.models import ToolCall
 from mcp.questions import Question
 from mcp.states import Asker, State
@@ -100,7 +100,7 @@ def deny(new: NewCall, text: str) -> None:
             decision=new.decision,
             policy_version=new.policy_version,
             state=State.FAILED,
-            result=ending.failure(text),
+            result=texts.failure(text),
             deadline=clock.now(),
             finished_at=clock.now(),
         )

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, Count, F, QuerySet, Value, When
 
-from mcp import clock, conditions, prepared, questions
+from mcp import clock, conditions, policies, prepared, questions
 from mcp.conditions import LEASE_S, Held, Holder
 from mcp.models import Connector, ToolCall
 from mcp.states import FINAL, HELD, Decision, State
@@ -69,7 +69,9 @@ def claim(holder: Holder, most: int) -> list[Claimed]:
         if (most := min(most, conditions.room(locked[0][0], in_flight))) <= 0:
             return []
         # What is cancelled meanwhile is not leased; what is, is ours until the commit.
-        leased = [row for row in _lease(**mine, most=most) if _is_as_approved(row)]
+        leased = _lease(**mine, most=most)
+        version = policies.newest(holder.organization_id).version if leased else 0
+        leased = [row for row in leased if _is_allowed(row, version)]
     return [_claimed(row) for row in sorted(leased, key=_by_age)]
 
 
@@ -109,6 +111,7 @@ def _lease(*, connector_id: UUID, organization_id: UUID, most: object) -> prepar
         "params",
         "has_effects",
         "deadline",
+        "policy_version",
         "decision",
         "approval",
     )
@@ -124,9 +127,11 @@ def _lease(*, connector_id: UUID, organization_id: UUID, most: object) -> prepar
     )
 
 
-def _is_as_approved(row: tuple[Any, ...]) -> bool:
-    """What the organization wanted approved must still be the call that was."""
-    return row[-3] != Decision.ASK or questions.is_as_approved(row[1])
+def _is_allowed(row: tuple[Any, ...], version: int) -> bool:
+    """What the organization allowed, or somebody approved for it, must still be so."""
+    _, call_id, *_, policy_version, decision, _, _ = row
+    is_as_it_was = decision != Decision.ASK and policy_version == version
+    return is_as_it_was or questions.is_as_approved(call_id)
 
 
 def _by_age(row: tuple[Any, ...]) -> Any:
@@ -134,7 +139,7 @@ def _by_age(row: tuple[Any, ...]) -> Any:
 
 
 def _claimed(row: tuple[Any, ...]) -> Claimed:
-    _, call_id, fence, server, method, params, has_effects, deadline, _, approval, now = row
+    _, call_id, fence, server, method, params, has_effects, deadline, *_, approval, now = row
     return Claimed(
         id=call_id,
         fence=fence,

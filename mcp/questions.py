@@ -8,11 +8,14 @@ from uuid import UUID
 from django.conf import settings
 
 from billing import ledger
-from mcp import clock, conditions, policies
+from mcp import clock, conditions, policies, texts
 from mcp.models import Approval, ToolCall
 from mcp.states import Answer, Asker, Decision, State
 
 APPROVAL_S: float = settings.MCP_APPROVAL_S
+DENIED = texts.failure(
+    "The organization's policy does not allow this call, so the tool did not run. Do not repeat it."
+)
 CHANGED = "The tool or the policy has changed since this call was approved."
 
 
@@ -76,22 +79,36 @@ def source_of(call_id: UUID, digest: str) -> str:
 
 
 def is_as_approved(call_id: UUID) -> bool:
-    """Whether a call that the organization wanted approved is still that very call.
+    """Whether the organization allows a call, or has approved this very one.
 
-    If it is not, it is taken back from who just leased it, and asked about anew.
+    If not, it is taken back from who just leased it, and asked about, or ends.
     """
     call = ToolCall.objects.get(id=call_id)
     now = policies.standing_of(call)
-    approved = Approval.objects.filter(
+    if now.judged.decision is Decision.ALLOW:
+        return True
+    if conditions.is_same(approved(call_id), now.digest):
+        return True
+    leased = ToolCall.objects.filter(id=call_id, state=State.LEASED)
+    if leased.update(**waiting(Asker.ORGANIZATION)):
+        if now.judged.decision is Decision.DENY:
+            ToolCall.objects.filter(id=call_id, state=State.APPROVAL).update(**failed(DENIED))
+        else:
+            put(call, anew(now))
+    return False
+
+
+def approved(call_id: UUID) -> str:
+    """The digest that a person approved for the organization; "" where nobody has."""
+    said = Approval.objects.filter(
         call_id=call_id, asked_by=Asker.ORGANIZATION, state=Answer.APPROVED
     )
-    digest = approved.order_by("-decided_at").values_list("digest", flat=True).first()
-    if now.judged.decision is Decision.ALLOW or conditions.is_same(digest or "", now.digest):
-        return True
-    asked = ToolCall.objects.filter(id=call_id, state=State.LEASED)
-    if asked.update(**waiting(Asker.ORGANIZATION)):
-        put(call, anew(now))
-    return False
+    return said.order_by("-decided_at").values_list("digest", flat=True).first() or ""
+
+
+def failed(result: str) -> dict[str, Any]:
+    """The columns of a call that ends without having begun."""
+    return {"state": State.FAILED, "result": result, "finished_at": clock.now()}
 
 
 def anew(now: policies.Standing) -> Question:

@@ -53,7 +53,7 @@ def reap(dead_waiters: Sequence[UUID] = ()) -> Reaped:
         lost=_moved(lambda: conditions.lost(), lambda: _ended(State.LOST)),
         unanswered=_moved(
             lambda: conditions.unanswered(),
-            lambda: approving.failed(approving.UNANSWERED),
+            lambda: questions.failed(approving.UNANSWERED),
             lambda ids: questions.close(ids, Answer.EXPIRED),
         ),
     )

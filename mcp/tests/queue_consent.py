@@ -94,7 +94,7 @@ class ConsentMachine(Honest):
             )
         except UndecidedError:
             self._whole = True
-            self._note_anew(call_id, before, question, is_same)
+            self._note_anew(call_id, before, is_same)
             return False
         assert before == State.APPROVAL, "I21 answered when nobody was asked"
         assert question.until > self._now(), "I21 answered after its time"
@@ -103,23 +103,23 @@ class ConsentMachine(Honest):
         assert mine == (person.user_id, person.organizations[0]), "I1 answered by another"  # type: ignore[index]
         if person.holder is not None:
             assert person.holder.connector_id == life.connector.id, "I1 answered elsewhere"
+            assert question.by is Asker.MACHINE, "I1 the organization's question, in a terminal"
         assert said.answer == (Answer.APPROVED if approve else Answer.REFUSED)
         if not approve:
             assert self._state(call_id) == State.FAILED
             return True
-        assert is_same or question.by is Asker.MACHINE, "I22 approved what is another call now"
+        assert is_same, "I22 approved what is another call now, or what is not allowed any more"
         life.approved, life.deadline = digest, self._now() + life.lasts
         if question.by is Asker.ORGANIZATION:
             life.of_policy = digest
         assert self._until(call_id) == life.deadline, "the time begins anew"
         return True
 
-    def _note_anew(self, call_id: UUID, before: str, question: Asked, is_same: bool) -> None:
+    def _note_anew(self, call_id: UUID, before: str, is_same: bool) -> None:
         """What cannot be approved, for it has changed, is asked about anew."""
-        digest = policies.standing_of(ToolCall.objects.get(id=call_id)).digest
+        digest = self._digest(call_id)
         is_anew = (
             self._state(call_id) == before == State.APPROVAL
-            and question.by is Asker.ORGANIZATION
             and not is_same
             and ToolCall.objects.filter(
                 approvals__state=Answer.PENDING, approvals__digest=digest, id=call_id
@@ -189,22 +189,28 @@ class ConsentMachine(Honest):
         return rows.get()
 
     def _is_same(self, call_id: UUID) -> bool:
-        now = policies.standing_of(ToolCall.objects.get(id=call_id)).digest
-        return self.lives[call_id].asked[-1].digest == now
+        """Whether the organization would have nothing else to ask now."""
+        life, now = self.lives[call_id], self._digest(call_id)
+        if life.asked[-1].by is Asker.ORGANIZATION:
+            return life.asked[-1].digest == now
+        return now in {"", life.of_policy}
+
+    def _digest(self, call_id: UUID) -> str:
+        """Of the call under the policy as it is; "" where that allows it."""
+        return policies.standing_of(ToolCall.objects.get(id=call_id)).digest
 
     def _still_approved(self, call_id: UUID) -> None:
-        life = self.lives[call_id]
-        if life.of_policy:
-            now = policies.standing_of(ToolCall.objects.get(id=call_id)).digest
-            assert now == life.of_policy, "I22 handed out as another call"
+        allowed = {"", self.lives[call_id].of_policy}
+        assert self._digest(call_id) in allowed, "I22 handed out, and not allowed or approved"
 
     def _claim(self, connector: Connector, most: int, claim: Claim = calls.claim) -> None:
+        waiting = {each for each in self.lives if self._state(each) == State.APPROVAL}
         super()._claim(connector, most, claim)
-        # What has changed since it was approved is not handed out but asked about anew.
-        for call_id, life in self.lives.items():
-            if life.approved and self._state(call_id) == State.APPROVAL:
-                now = policies.standing_of(ToolCall.objects.get(id=call_id)).digest
-                self._waits(call_id, Asked(now, Asker.ORGANIZATION, self._until(call_id)))
+        # What is not allowed or approved any more is not handed out but asked about.
+        for call_id in self.lives.keys() - waiting:
+            if self._state(call_id) == State.APPROVAL:
+                asked = Asked(self._digest(call_id), Asker.ORGANIZATION, self._until(call_id))
+                self._waits(call_id, asked)
 
     # Lives that chance alone would seldom make.
 

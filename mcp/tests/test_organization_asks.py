@@ -25,7 +25,7 @@ from mcp.tests.answering import (
 from mcp.tests.test_session import begun, finished, opened
 from mcp.threads import off_loop
 from tests import tunnel
-from tests.tunnel import run, until
+from tests.tunnel import rows, run, until
 
 tidy = tunnel.tidy
 alice, bob, charlie = people.alice, people.bob, people.charlie
@@ -94,5 +94,57 @@ async def test_it_fails_what_is_denied_while_it_waits(alice: Person) -> None:
     await policy(alice, Decision.DENY, 2)
     with pytest.raises(calls.UndecidedError) as refused:
         await on_the_web(alice, shown)
+    assert refused.value.code == "denied"
+    assert (await asyncio.wait_for(running, 10)).state == State.FAILED
+
+
+async def test_its_question_is_not_answered_in_a_terminal(alice: Person) -> None:
+    await policy(alice, Decision.ASK)
+    session = await opened(alice)
+    running = run(alice)
+    await until(lambda: waits_for_approval(alice))
+    digest = await pending_digest(alice)
+    (row,) = await rows()
+    forged = frames.Decide(id=row.id, digest=digest, approve=True)  # it can be computed there
+    (settled,) = await session.take(forged)
+    assert isinstance(settled, frames.Settled)
+    assert settled.state == "unknown"
+    (row,) = await rows()
+    assert row.state == State.APPROVAL
+    running.cancel()
+
+
+async def test_what_it_denies_meanwhile_is_not_handed_out(alice: Person) -> None:
+    session = await opened(alice)
+    running = run(alice)
+    await until(lambda: rows(state=State.QUEUED))
+    await policy(alice, Decision.DENY)
+    assert await session.due() == []
+    ended = await asyncio.wait_for(running, 10)
+    assert ended.state == State.FAILED
+    assert "does not allow" in str(ended.result)
+
+
+async def test_what_it_asks_about_meanwhile_is_handed_out_once_it_is_approved(
+    alice: Person,
+) -> None:
+    session = await opened(alice)
+    running = run(alice)
+    await until(lambda: rows(state=State.QUEUED))
+    await policy(alice, Decision.ASK)
+    assert await session.due() == []
+    assert await on_the_web(alice, await pending_digest(alice)) is Answer.APPROVED
+    await finished(session, await begun(session))
+    assert (await asyncio.wait_for(running, 10)).state == State.SUCCEEDED
+
+
+async def test_what_it_denies_while_the_machine_asks_cannot_be_approved(alice: Person) -> None:
+    session = await opened(alice)
+    running = run(alice)
+    call = await handed_out(session)
+    await asks(session, call)
+    await policy(alice, Decision.DENY)
+    with pytest.raises(calls.UndecidedError) as refused:
+        await on_the_web(alice)
     assert refused.value.code == "denied"
     assert (await asyncio.wait_for(running, 10)).state == State.FAILED
