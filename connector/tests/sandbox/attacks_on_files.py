@@ -36,6 +36,11 @@ READ = (
     ),
     _reads("R22", "the root of process 1", "cat /proc/1/root/$A/outside/secret.txt", bare=False),
     _reads("R23", "a hard link made here", "ln $A/outside/secret.txt h && cat h"),
+    _reads(
+        "R24",
+        "files that the connector's starter left open",
+        "for n in {3..99}; do cat <&$n; cat /dev/fd/$n/secret.txt; done 2>/dev/null",
+    ),
 )
 
 WRITE = (
