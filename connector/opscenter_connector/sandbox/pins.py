@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from opscenter_connector.sandbox import quarantine, walking
+from opscenter_connector.sandbox import walking
+from opscenter_connector.sandbox.quarantine import Sweep
 
 MAX_FILE_BYTES = 256 * 1024  # settings and hooks are text that somebody wrote
 MAX_BYTES = 8 * 1024 * 1024
@@ -48,8 +49,8 @@ class Pins:
             room -= len(pin.content or b"")
         self._pins = kept
 
-    def compare(self, root: int, into: Path | None, moved: Mapping[str, str]) -> Iterator[str]:
-        """Put back what was changed or removed, and away what was added; their paths.
+    def compare(self, sweep: Sweep, moved: Mapping[str, str]) -> None:
+        """Put back what was changed or removed, and away what was added.
 
         What has moved with the folder around it is looked for where it is now.
         """
@@ -59,13 +60,12 @@ class Pins:
             pin = self._pins.get(path)
             if pin and pin.stamp == _stamp(status):
                 continue
-            if quarantine.move(root, now, into) is not None:
-                yield now
+            sweep.away(now)
             if pin:
-                _put_back(root, now, pin)
+                _put_back(sweep.root, now, pin)
         for path, pin in self._pins.items():
-            if path not in seen and _put_back(root, path, pin):
-                yield path
+            if path not in seen and _put_back(sweep.root, path, pin):
+                sweep.found.append(path)
 
     def _files(self, moved: Mapping[str, str]) -> Iterator[tuple[str, str, os.stat_result]]:
         """Path as it was pinned, path as it is now, and what is there."""
@@ -124,7 +124,7 @@ def _put_back(root: int, path: str, pin: Pin) -> bool:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         _folders(root, path)
-        with walking.parent(root, path) as (at, name):
+        with walking.changing(root, path) as (at, name):
             fd = os.open(name, flags, pin.mode, dir_fd=at)
         with os.fdopen(fd, "wb") as file:
             file.write(pin.content)
@@ -136,5 +136,5 @@ def _put_back(root: int, path: str, pin: Pin) -> bool:
 def _folders(root: int, path: str) -> None:
     """Those that it lay in; one that is no folder any more is left, and the file missing."""
     for folder in reversed(PurePosixPath(path).parents[:-1]):
-        with walking.parent(root, str(folder)) as (at, name), suppress(FileExistsError):
+        with walking.changing(root, str(folder)) as (at, name), suppress(FileExistsError):
             os.mkdir(name, dir_fd=at)

@@ -211,6 +211,38 @@ WRITE = (
         plants=".envrc",
     ),
     Attack(
+        id="W35",
+        what="in a folder closed to writing",
+        command=(
+            "mkdir -p c/.vscode; echo x > c/.vscode/tasks.json; chmod 555 c/.vscode; chmod 555 c"
+        ),
+        plants="c/.vscode/tasks.json",
+    ),
+    Attack(
+        id="W36",
+        what="in the allowed folder, closed to writing",
+        command="echo x > .envrc; chmod 555 .",
+        plants=".envrc",
+    ),
+    Attack(
+        id="W37",
+        what="a hook in a folder closed to writing",
+        command="echo x > .git/hooks/pre-commit; chmod 555 .git/hooks .git",
+        plants=".git/hooks/pre-commit",
+    ),
+    Attack(
+        id="W38",
+        what="settings that are there, in folders closed to writing",
+        command="echo bad > pkg/.vscode/settings.json; chmod 555 pkg/.vscode pkg",
+        changes="settings",
+    ),
+    Attack(
+        id="W39",
+        what="below a folder that can be listed and not entered",
+        command="mkdir -p c/d/.vscode; echo x > c/d/.vscode/tasks.json; chmod 444 c",
+        plants="c/d/.vscode/tasks.json",
+    ),
+    Attack(
         id="W29",
         what="through a hard link made here",
         command="ln $A/outside/victim.txt h && echo x > h",
