@@ -243,6 +243,12 @@ WRITE = (
         plants="c/d/.vscode/tasks.json",
     ),
     Attack(
+        id="W40",
+        what="the allowed folder itself as a repository",
+        command="mkdir objects refs; cp .git/HEAD .; printf '[core]\\n\\tfsmonitor=x\\n' > config",
+        plants="config",
+    ),
+    Attack(
         id="W29",
         what="through a hard link made here",
         command="ln $A/outside/victim.txt h && echo x > h",
