@@ -83,6 +83,19 @@ def test_it_sees_names_wherever_and_in_whatever_letters(tmp_path: Path) -> None:
     assert seen.guarded[".husky"].target == "elsewhere"
 
 
+def test_it_sees_half_a_repository(tmp_path: Path) -> None:
+    """Whose other half is where `commondir` says."""
+    for name in ("half/HEAD", "half/config.worktree", "other/config", "x/commondir"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    seen = Tree(str(tmp_path))
+    seen.look()
+    assert seen.guarded.keys() == {"x/commondir"}
+    (tmp_path / "half" / "commondir").write_text("")
+    seen.look()
+    assert seen.guarded.keys() == {"x/commondir", "half/commondir", "half/config.worktree"}
+
+
 def test_it_sees_what_has_changed_and_another_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,15 @@ WRITE = (
         plants="config",
     ),
     Attack(
+        id="W41",
+        what="a repository in two halves",
+        command=(
+            "mkdir -p half other/objects other/refs; cp .git/HEAD half; "
+            "echo ../other > half/commondir; printf '[core]\\n\\tfsmonitor=x\\n' > other/config"
+        ),
+        plants="half/commondir",
+    ),
+    Attack(
         id="W29",
         what="through a hard link made here",
         command="ln $A/outside/victim.txt h && echo x > h",
