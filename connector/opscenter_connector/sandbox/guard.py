@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from opscenter_connector.sandbox import gitfiles, mounts, protected, walking
+from opscenter_connector.sandbox import gitfiles, mounts, pins, protected, walking
 from opscenter_connector.sandbox.gitfiles import WorkTree
 from opscenter_connector.sandbox.layers import Root
 from opscenter_connector.sandbox.mounts import Mount
@@ -107,6 +107,10 @@ class Guard:
         for path, entry in self._before.items():
             if stat.S_ISLNK(entry.kind):
                 yield from self._within(Path(self._top, path))
+            elif stat.S_ISDIR(entry.kind) and not mounts.is_repository(path, entry):
+                for link in pins.links(f"{self._top}/{path}"):
+                    if not os.path.isdir(link):  # one that people work in stays theirs to change
+                        yield from self._within(Path(link))
         for git in self._tree.git_folders:
             folder = Path(self._top, git)
             for found in gitfiles.led_to(folder / "config", folder.parent):

@@ -258,6 +258,18 @@ WRITE = (
         plants="half/commondir",
     ),
     Attack(
+        id="W42",
+        what="a link among the hooks",
+        command="echo x > evil; chmod 755 evil; ln -s ../../evil .git/hooks/post-merge",
+        plants=".git/hooks/post-merge",
+    ),
+    Attack(
+        id="W43",
+        what="a link in place of settings that are there",
+        command="echo bad > t; ln -sf ../../t pkg/.vscode/settings.json",
+        changes="settings",
+    ),
+    Attack(
         id="W29",
         what="through a hard link made here",
         command="ln $A/outside/victim.txt h && echo x > h",
