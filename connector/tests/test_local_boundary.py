@@ -242,6 +242,19 @@ async def test_it_makes_no_repository_piece_by_piece(tools: Tools, last: str) ->
     assert "git obeys" in await tools.refusal("write_file", path=f"bare/{last}", content="x")
 
 
+async def test_it_makes_no_repository_of_two_halves(tools: Tools) -> None:
+    """One has HEAD, and says where the other is."""
+    await tools.fields("write_file", path="a/half/HEAD", content="ref: refs/heads/main\n")
+    said = await tools.refusal("write_file", path="a/half/commondir", content="../other\n")
+    assert "git obeys" in said
+    await tools.fields("write_file", path="b/half/commondir", content="../other\n")
+    for path in ("b/half/HEAD", "b/half/head"):
+        assert "git obeys" in await tools.refusal("write_file", path=path, content="x")
+    (tools.root / "b" / "half" / "HEAD").write_text("ref: refs/heads/main\n")
+    said = await tools.refusal("write_file", path="b/half/config.worktree", content="x")
+    assert "git obeys" in said
+
+
 async def test_the_nearest_of_two_folders_counts_and_relative_paths_begin_in_the_first(
     tmp_path: Path,
 ) -> None:

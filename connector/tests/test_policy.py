@@ -53,6 +53,7 @@ def test_it_denies_a_command_that_starts_elsewhere() -> None:
         "sub/.GIT/config",
         ".vscode/tasks.json",
         "/data/.envrc",
+        "/data/x/commondir",
         ".cLauDe/settings.json",
         ".mcp.json",
         "connector.toml",

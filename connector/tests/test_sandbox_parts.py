@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from opscenter_connector.sandbox import gitfiles, mounts, seatbelt, tree
+from opscenter_connector.local import commanding
+from opscenter_connector.sandbox import Ended, Outcome, gitfiles, mounts, seatbelt, tree
 from opscenter_connector.sandbox.output import Kept, clean
+from opscenter_connector.sandbox.quarantine import Sweep
 from opscenter_connector.sandbox.tree import Tree
 
 
@@ -47,6 +49,20 @@ def test_it_shows_no_steering_of_terminals(written: str, shown: str) -> None:
     assert clean(written) == shown
 
 
+@pytest.mark.skipif(not Path("/sys/kernel").exists(), reason="it needs what nobody can rename")
+@pytest.mark.parametrize("gone", [False, True])
+def test_it_says_what_could_not_be_moved_away(gone: bool, tmp_path: Path) -> None:
+    sweep = Sweep(os.open(tmp_path if gone else "/sys", os.O_RDONLY), tmp_path / "away")
+    assert sweep.away("kernel") == gone
+    assert (sweep.found, sweep.left) == ([], [] if gone else ["kernel"])
+    os.close(sweep.root)
+    outcome = Outcome(
+        stdout="", stderr="", returncode=0, ended=Ended.EXIT, planted=tuple(sweep.left)
+    )
+    told = commanding.told(outcome)["content"][-1]["text"]
+    assert ("could not be moved: kernel" in told) != gone
+
+
 def test_it_gathers_mounts_into_the_folders_that_hold_them() -> None:
     few = [f"a/b/{n}" for n in range(4)]
     assert mounts.gathered(few, 4) == few
@@ -65,6 +81,19 @@ def test_it_sees_names_wherever_and_in_whatever_letters(tmp_path: Path) -> None:
     seen.look()
     assert seen.guarded.keys() == {"a/.VSCode", "a/b/c/.envrc", "n/.git", ".husky"}
     assert seen.guarded[".husky"].target == "elsewhere"
+
+
+def test_it_sees_half_a_repository(tmp_path: Path) -> None:
+    """Whose other half is where `commondir` says."""
+    for name in ("half/HEAD", "half/config.worktree", "other/config", "x/commondir"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    seen = Tree(str(tmp_path))
+    seen.look()
+    assert seen.guarded.keys() == {"x/commondir"}
+    (tmp_path / "half" / "commondir").write_text("")
+    seen.look()
+    assert seen.guarded.keys() == {"x/commondir", "half/commondir", "half/config.worktree"}
 
 
 def test_it_sees_what_has_changed_and_another_in_its_place(

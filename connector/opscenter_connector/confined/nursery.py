@@ -94,8 +94,20 @@ def _keep(line: socket.socket) -> None:
         os._exit(0)
 
 
+def _close_what_was_inherited() -> None:
+    """All but input, output and errors: whoever started the connector may have left files open.
+
+    No layer confines a command that has an open folder: through it, it comes to the whole disk.
+    """
+    for name in os.listdir("/dev/fd"):
+        if int(name) > 2:
+            with suppress(OSError):  # the one that the list was read by
+                os.close(int(name))
+
+
 def main() -> None:
     """What the connector starts. It has a session of its own: Ctrl-C is not for it."""
+    _close_what_was_inherited()
     os.setsid()
     os.chdir("/")  # to keep nobody from removing the folder it was started in
     gc.freeze()  # what is there now is never collected, so a fork shares it for good

@@ -56,7 +56,7 @@ def tool(standing: Standing, objection: Callable[[str], str | None]) -> Tool:
             )
         except SandboxError as error:
             raise ToolError(f"the command was not run: {error}") from None
-        return _told(outcome)
+        return told(outcome)
 
     held = UNCONFINED if standing.layer is Layer.NONE else CONFINED
     return Tool(
@@ -90,7 +90,7 @@ def tool(standing: Standing, objection: Callable[[str], str | None]) -> Tool:
     )
 
 
-def _told(outcome: Outcome) -> Answer:
+def told(outcome: Outcome) -> Answer:
     blocks = [text(outcome.stdout)] if outcome.stdout else []
     if outcome.stderr:
         blocks.append(text(f"[standard error]\n{outcome.stderr}"))
@@ -103,6 +103,7 @@ def _told(outcome: Outcome) -> Answer:
         "ended": outcome.ended.value,
         "duration_s": round(outcome.duration_s, 3),
         "quarantined": list(outcome.quarantined) or None,
+        "planted": list(outcome.planted) or None,
         "left_out_bytes": outcome.left_out_bytes or None,
     }
     done = answer(blocks, fields)
@@ -127,6 +128,12 @@ def _notes(outcome: Outcome) -> list[str]:
             f"moved away, because programs of the person's obey such files: {moved}. Ask the "
             "person if one is needed"
         )
+    if outcome.planted:
+        left = ", ".join(outcome.planted)
+        notes.append(
+            f"still there, though programs of the person's obey such files, because they could "
+            f"not be moved: {left}. Tell the person, who should look at them before anything else"
+        )
     return notes
 
 
@@ -140,5 +147,6 @@ FIELDS = {
     ),
     "duration_s": {"type": "number", "description": "How long it took."},
     "quarantined": listed("New files that were moved out of the folder.", {"type": "string"}),
+    "planted": listed("New files that should have been, and could not be.", {"type": "string"}),
     "left_out_bytes": whole("Of the output, in the middle."),
 }

@@ -6,7 +6,7 @@ import os
 from opscenter_connector.local import regular
 from opscenter_connector.local.mistakes import ToolError
 from opscenter_connector.local.roots import Spot
-from opscenter_connector.sandbox.protected import GIT_PARTS, is_git
+from opscenter_connector.sandbox.protected import GIT_HALF, GIT_PARTS, is_git
 
 
 def refuse(spot: Spot) -> None:
@@ -18,7 +18,8 @@ def refuse(spot: Spot) -> None:
         return
     for depth, part in enumerate(spot.parts):
         folder = Spot(root=spot.root, parts=spot.parts[:depth])
-        if _has(folder, GIT_PARTS - {_known(part)}):
+        known = {_known(part)}
+        if any(_has(folder, parts - known) for parts in (GIT_PARTS, GIT_HALF)):
             raise ToolError(
                 f"{folder.shown} is, or would be, a git repository's own folder, where git obeys "
                 "what it finds. Use git with bash, or write somewhere else"
@@ -27,7 +28,7 @@ def refuse(spot: Spot) -> None:
 
 def _known(part: str) -> str:
     """The part of a repository that this would be, on a disk that knows no case."""
-    return next((one for one in GIT_PARTS if one.casefold() == part.casefold()), "")
+    return next((one for one in GIT_PARTS | GIT_HALF if one.casefold() == part.casefold()), "")
 
 
 def _has(folder: Spot, names: frozenset[str]) -> bool:

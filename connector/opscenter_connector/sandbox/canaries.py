@@ -29,6 +29,7 @@ python3) python3 -c 'import socket;socket.socket(socket.AF_UNIX).connect("{socke
 perl) perl -MSocket -e 'socket(S,1,1,0)&&connect(S,sockaddr_un(q({socket})))||exit 1' ;;
 *) echo SAID:sockets:no-python-or-perl-to-try-it-with; false ;;
 esac 2>/dev/null && echo GOT:sockets
+for n in {{3..1023}}; do [ -e /dev/fd/$n ] && echo GOT:files && break; done
 echo "ENV:$(compgen -e | tr '\\n' ' ')"
 (setsid sleep {survivor} >/dev/null 2>&1 </dev/null &)
 echo DONE
@@ -40,6 +41,7 @@ NAMES = (
     "signals",
     "namespaces",
     "sockets",
+    "files",
     "environment",
     "survivors",
 )
@@ -91,7 +93,9 @@ def cage() -> Iterator[Cage]:
         made.outside.mkdir()
         (made.outside / "secret").write_text(made.token)
         _listening(unix, str(made.socket))
-        yield made
+        with (made.outside / "secret").open() as left_open:  # as the connector's starter may do
+            os.set_inheritable(left_open.fileno(), True)
+            yield made
 
 
 def _listening(one: socket.socket, address: object) -> tuple[str, int]:

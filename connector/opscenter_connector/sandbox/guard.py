@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from opscenter_connector.sandbox import gitfiles, mounts, protected, quarantine, walking
+from opscenter_connector.sandbox import gitfiles, mounts, pins, protected, walking
 from opscenter_connector.sandbox.gitfiles import WorkTree
 from opscenter_connector.sandbox.layers import Root
 from opscenter_connector.sandbox.mounts import Mount
 from opscenter_connector.sandbox.pins import Pins
+from opscenter_connector.sandbox.quarantine import Sweep
 from opscenter_connector.sandbox.tree import Entry, Tree, entry_of
 
 
@@ -47,15 +48,15 @@ class Guard:
             self._running += 1
             return self._guarded
 
-    def end(self, root: int, into: Path | None) -> list[str]:
-        """It is over: what it planted is put away, what it changed put back; their paths."""
+    def end(self, sweep: Sweep) -> None:
+        """It is over: what it planted is put away, what it changed put back."""
         with self._lock:
             self._running -= 1
-            self._look_everywhere(root)
-            found = [*self._planted(root, into), *self._moved_back(root)]
-            found += self._pins.compare(root, into, self._moved())
-            self._put_links_back(root)
-            return [os.path.join(self._top, path) for path in found]
+            self._look_everywhere(sweep.root)
+            self._put_away(sweep)
+            sweep.found += self._moved_back(sweep.root)
+            self._pins.compare(sweep, self._moved())
+            self._put_links_back(sweep.root)
 
     def _look_everywhere(self, root: int) -> None:
         """Also into folders that a command has closed: who knows a name in them comes in."""
@@ -106,6 +107,10 @@ class Guard:
         for path, entry in self._before.items():
             if stat.S_ISLNK(entry.kind):
                 yield from self._within(Path(self._top, path))
+            elif stat.S_ISDIR(entry.kind) and not mounts.is_repository(path, entry):
+                for link in pins.links(f"{self._top}/{path}"):
+                    if not os.path.isdir(link):  # one that people work in stays theirs to change
+                        yield from self._within(Path(link))
         for git in self._tree.git_folders:
             folder = Path(self._top, git)
             for found in gitfiles.led_to(folder / "config", folder.parent):
@@ -117,7 +122,7 @@ class Guard:
             if inside != ".":
                 yield inside
 
-    def _planted(self, root: int, into: Path | None) -> Iterator[str]:
+    def _put_away(self, sweep: Sweep) -> None:
         now = self._tree.guarded
         now |= {p: e for p in self._expected if (e := self._entry(p)) is not None}
         known = {*self._before.values(), *self._expected.values()}
@@ -125,9 +130,8 @@ class Guard:
         for path, entry in sorted(now.items(), key=lambda item: item[0].count("/")):
             if entry in known or any(path.startswith(f"{above}/") for above in gone):
                 continue
-            if quarantine.move(root, path, into) is not None:
+            if sweep.away(path):
                 gone.add(path)
-                yield path
 
     def _moved(self) -> dict[str, str]:
         """Protected entries that are elsewhere, with the folder around them."""
@@ -149,8 +153,8 @@ class Guard:
                 continue  # it was removed, or moved with the folder around it
             with (
                 suppress(OSError),
-                walking.parent(root, now) as (there, name),
-                walking.parent(root, path) as (here, old),
+                walking.changing(root, now) as (there, name),
+                walking.changing(root, path) as (here, old),
             ):
                 os.rename(name, old, src_dir_fd=there, dst_dir_fd=here)
                 yield path
@@ -158,7 +162,7 @@ class Guard:
     def _put_links_back(self, root: int) -> None:
         for path, entry in self._before.items():
             if stat.S_ISLNK(entry.kind) and self._entry(path) is None:
-                with suppress(OSError), walking.parent(root, path) as (at, name):
+                with suppress(OSError), walking.changing(root, path) as (at, name):
                     os.symlink(entry.target, name, dir_fd=at)
 
 

@@ -1,6 +1,7 @@
 """The guards of all allowed folders around one command; their looks at the disk are on threads."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -11,6 +12,7 @@ import anyio
 from opscenter_connector.sandbox import guard, places
 from opscenter_connector.sandbox.guard import Guard, Guarded
 from opscenter_connector.sandbox.layers import Layer, Root, Standing
+from opscenter_connector.sandbox.quarantine import Sweep
 
 T = TypeVar("T")
 
@@ -21,6 +23,7 @@ class Guarding:
     def __init__(self, standing: Standing, roots: Sequence[Root]) -> None:
         self.guarded: list[Guarded] = []
         self.quarantined: list[str] = []
+        self.left: list[str] = []  # what should be there, and could not be moved
         self._standing = standing
         self._roots = roots
         self._begun: list[Guard] = []
@@ -54,8 +57,12 @@ class Guarding:
 
     def _end(self) -> None:
         with self._kept:
-            for one, folder in zip(self._begun, self._folders, strict=False):
-                self.quarantined += one.end(folder, self._standing.quarantine)
+            begun = zip(self._begun, self._folders, self._roots, strict=False)
+            for one, folder, root in begun:
+                sweep = Sweep(folder, self._standing.quarantine)
+                one.end(sweep)
+                self.quarantined += [os.path.join(root.path, path) for path in sweep.found]
+                self.left += [os.path.join(root.path, path) for path in sweep.left]
 
 
 async def _on_a_thread(work: Callable[[], T]) -> T:

@@ -88,6 +88,7 @@ class Outcome:
     returncode: int | None  # as of a shell: 128 and more for a signal
     ended: Ended
     quarantined: tuple[str, ...] = ()
+    planted: tuple[str, ...] = ()  # what should be in quarantine, and could not be moved there
     duration_s: float = 0.0
     layer: Layer = Layer.NONE
     left_out_bytes: int = field(default=0)  # of both outputs

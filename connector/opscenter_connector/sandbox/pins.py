@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from opscenter_connector.sandbox import quarantine, walking
+from opscenter_connector.sandbox import walking
+from opscenter_connector.sandbox.quarantine import Sweep
 
 MAX_FILE_BYTES = 256 * 1024  # settings and hooks are text that somebody wrote
 MAX_BYTES = 8 * 1024 * 1024
@@ -20,11 +21,12 @@ LARGE = frozenset({"objects", "refs", "logs", "lfs"})  # of repositories: nothin
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A file as it was."""
+    """A file, or a link, as it was."""
 
     stamp: tuple[int, int, int]  # inode, change time, size
     mode: int
     content: bytes | None  # None: too large to be kept, so what is changed is only put away
+    target: str = ""  # of a link
 
 
 class Pins:
@@ -48,8 +50,8 @@ class Pins:
             room -= len(pin.content or b"")
         self._pins = kept
 
-    def compare(self, root: int, into: Path | None, moved: Mapping[str, str]) -> Iterator[str]:
-        """Put back what was changed or removed, and away what was added; their paths.
+    def compare(self, sweep: Sweep, moved: Mapping[str, str]) -> None:
+        """Put back what was changed or removed, and away what was added.
 
         What has moved with the folder around it is looked for where it is now.
         """
@@ -59,13 +61,12 @@ class Pins:
             pin = self._pins.get(path)
             if pin and pin.stamp == _stamp(status):
                 continue
-            if quarantine.move(root, now, into) is not None:
-                yield now
+            sweep.away(now)
             if pin:
-                _put_back(root, now, pin)
+                _put_back(sweep.root, now, pin)
         for path, pin in self._pins.items():
-            if path not in seen and _put_back(root, path, pin):
-                yield path
+            if path not in seen and _put_back(sweep.root, path, pin):
+                sweep.found.append(path)
 
     def _files(self, moved: Mapping[str, str]) -> Iterator[tuple[str, str, os.stat_result]]:
         """Path as it was pinned, path as it is now, and what is there."""
@@ -77,21 +78,30 @@ class Pins:
                 continue  # what a link leads to is pinned by its own name
             if stat.S_ISREG(status.st_mode):
                 yield pinned, now, status
-            for path in _below(full):
+            for path in below(full):
                 status = _found(path)
-                if status is not None and stat.S_ISREG(status.st_mode):
+                if status is not None and _is_obeyed(status):
                     yield pinned + path[len(full) :], now + path[len(full) :], status
 
     def _read(self, path: str, status: os.stat_result, room: int) -> Pin:
         content = None
+        if stat.S_ISLNK(status.st_mode):
+            with suppress(OSError):
+                target = os.readlink(f"{self._top}/{path}")
+                return Pin(_stamp(status), 0, None, target)
         if status.st_size <= min(MAX_FILE_BYTES, room):
             with suppress(OSError):
                 content = Path(self._top, path).read_bytes()
         return Pin(_stamp(status), stat.S_IMODE(status.st_mode), content)
 
 
-def _below(top: str) -> Iterator[str]:
-    """All files. Not by os.walk, which a folder of a thousand levels brings to its end."""
+def links(folder: str) -> Iterator[str]:
+    """Those in it, at any depth."""
+    yield from (path for path in below(folder) if os.path.islink(path))
+
+
+def below(top: str) -> Iterator[str]:
+    """Files and links. Not by os.walk, which a folder of a thousand levels brings to its end."""
     todo = [top]
     while todo:
         try:
@@ -107,6 +117,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False)
 
 
+def _is_obeyed(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
+
+
 def _found(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)
@@ -119,15 +133,18 @@ def _stamp(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def _put_back(root: int, path: str, pin: Pin) -> bool:
-    if pin.content is None:
+    if pin.content is None and not pin.target:
         return False
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         _folders(root, path)
-        with walking.parent(root, path) as (at, name):
+        with walking.changing(root, path) as (at, name):
+            if pin.target:
+                os.symlink(pin.target, name, dir_fd=at)
+                return True
             fd = os.open(name, flags, pin.mode, dir_fd=at)
         with os.fdopen(fd, "wb") as file:
-            file.write(pin.content)
+            file.write(pin.content or b"")
     except OSError:
         return False
     return True
@@ -136,5 +153,5 @@ def _put_back(root: int, path: str, pin: Pin) -> bool:
 def _folders(root: int, path: str) -> None:
     """Those that it lay in; one that is no folder any more is left, and the file missing."""
     for folder in reversed(PurePosixPath(path).parents[:-1]):
-        with walking.parent(root, str(folder)) as (at, name), suppress(FileExistsError):
+        with walking.changing(root, str(folder)) as (at, name), suppress(FileExistsError):
             os.mkdir(name, dir_fd=at)

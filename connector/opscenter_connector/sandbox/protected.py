@@ -54,6 +54,7 @@ ANYWHERE = frozenset(
         ".gdbinit",
         ".lldbinit",
         "connector.toml",
+        "commondir",  # by it a folder with HEAD is a repository, with settings from elsewhere
     }
 )
 # Right in an allowed folder: those that are there are read-only, new ones are nobody's danger.
@@ -63,8 +64,9 @@ IN_GIT = frozenset({"hooks", "config", "config.worktree", "commondir", "modules"
 # Git writes other files there itself; this one says which of its filters run.
 IN_GIT_INFO = frozenset({"attributes"})
 GIT = ".git"
-# A folder with these is a git directory, whatever its name.
+# A folder with all of one of these is a git directory, whatever its name.
 GIT_PARTS = frozenset({"HEAD", "objects", "refs"})
+GIT_HALF = frozenset({"HEAD", "commondir"})
 
 
 def anywhere(name: str) -> bool:

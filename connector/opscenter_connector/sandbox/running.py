@@ -41,5 +41,6 @@ async def run(
         outcome,
         layer=standing.layer,
         quarantined=tuple(guarding.quarantined),
+        planted=tuple(guarding.left),
         duration_s=time.monotonic() - began_s,
     )

@@ -130,7 +130,7 @@ class Tree:
         with os.scandir(path) as found:
             entries = list(found)
         names = {entry.name for entry in entries}
-        folder.is_git = bool(at) and names >= protected.GIT_PARTS
+        folder.is_git = names >= protected.GIT_PARTS or names >= protected.GIT_HALF
         folder.is_git_info = at.casefold().endswith(f"{protected.GIT}/info")
         for entry in entries:
             self._take(folder, entry)

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 
 PLACE = os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)  # no O_PATH on macOS
@@ -25,16 +25,34 @@ def parent(root: int, path: str) -> Iterator[tuple[int, str]]:
         os.close(at)
 
 
+@contextmanager
+def changing(root: int, path: str) -> Iterator[tuple[int, str]]:
+    """The same, where that folder may have been closed to writing. Raises OSError."""
+    with parent(root, path) as (at, name):
+        _open_up(at)
+        yield at, name
+
+
 def open_up(root: int, path: str) -> None:
-    """Let a folder be listed by its owner. Raises OSError."""
-    fd = place(root, path)
+    """Let a folder be listed by its owner, and those on the way be entered. Raises OSError."""
+    at = os.dup(root)
     try:
-        status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            # By way of its file: a name could be a link by now.
-            os.chmod(f"/dev/fd/{fd}", stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
+        _open_up(at)
+        for name in PurePosixPath(path).parts:
+            below = os.open(name, PLACE, dir_fd=at)
+            os.close(at)
+            at = below
+            _open_up(at)
     finally:
-        os.close(fd)
+        os.close(at)
+
+
+def _open_up(fd: int) -> None:
+    """By way of its file: a name could be a link by now."""
+    status = os.fstat(fd)
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        with suppress(OSError):  # another user's, which may be open to us all the same
+            os.chmod(f"/dev/fd/{fd}", stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
 
 
 def place(root: int, path: str) -> int:

@@ -36,6 +36,11 @@ READ = (
     ),
     _reads("R22", "the root of process 1", "cat /proc/1/root/$A/outside/secret.txt", bare=False),
     _reads("R23", "a hard link made here", "ln $A/outside/secret.txt h && cat h"),
+    _reads(
+        "R24",
+        "files that the connector's starter left open",
+        "for n in {3..99}; do cat <&$n; cat /dev/fd/$n/secret.txt; done 2>/dev/null",
+    ),
 )
 
 WRITE = (
@@ -204,6 +209,65 @@ WRITE = (
             "d=$(printf 'a/%.0s' {1..1500}); mkdir -p $d ~/$d; cd -; mkdir -p $d"
         ),
         plants=".envrc",
+    ),
+    Attack(
+        id="W35",
+        what="in a folder closed to writing",
+        command=(
+            "mkdir -p c/.vscode; echo x > c/.vscode/tasks.json; chmod 555 c/.vscode; chmod 555 c"
+        ),
+        plants="c/.vscode/tasks.json",
+    ),
+    Attack(
+        id="W36",
+        what="in the allowed folder, closed to writing",
+        command="echo x > .envrc; chmod 555 .",
+        plants=".envrc",
+    ),
+    Attack(
+        id="W37",
+        what="a hook in a folder closed to writing",
+        command="echo x > .git/hooks/pre-commit; chmod 555 .git/hooks .git",
+        plants=".git/hooks/pre-commit",
+    ),
+    Attack(
+        id="W38",
+        what="settings that are there, in folders closed to writing",
+        command="echo bad > pkg/.vscode/settings.json; chmod 555 pkg/.vscode pkg",
+        changes="settings",
+    ),
+    Attack(
+        id="W39",
+        what="below a folder that can be listed and not entered",
+        command="mkdir -p c/d/.vscode; echo x > c/d/.vscode/tasks.json; chmod 444 c",
+        plants="c/d/.vscode/tasks.json",
+    ),
+    Attack(
+        id="W40",
+        what="the allowed folder itself as a repository",
+        command="mkdir objects refs; cp .git/HEAD .; printf '[core]\\n\\tfsmonitor=x\\n' > config",
+        plants="config",
+    ),
+    Attack(
+        id="W41",
+        what="a repository in two halves",
+        command=(
+            "mkdir -p half other/objects other/refs; cp .git/HEAD half; "
+            "echo ../other > half/commondir; printf '[core]\\n\\tfsmonitor=x\\n' > other/config"
+        ),
+        plants="half/commondir",
+    ),
+    Attack(
+        id="W42",
+        what="a link among the hooks",
+        command="echo x > evil; chmod 755 evil; ln -s ../../evil .git/hooks/post-merge",
+        plants=".git/hooks/post-merge",
+    ),
+    Attack(
+        id="W43",
+        what="a link in place of settings that are there",
+        command="echo bad > t; ln -sf ../../t pkg/.vscode/settings.json",
+        changes="settings",
     ),
     Attack(
         id="W29",

@@ -44,6 +44,44 @@ def test_it_puts_settings_back_that_were_changed(layer: str, folder: Path, perso
     assert found["stdout"].endswith("1\n"), found
 
 
+def test_it_sees_links_where_there_are_too_many_folders_for_mounts(
+    layer: str, folder: Path, person: Person
+) -> None:
+    deep = folder / "z" / "y" / ".vscode"
+    deep.mkdir(parents=True)
+    (folder / "evil").write_text("bad")
+    (deep / "settings.json").symlink_to("of my own")
+    for number in range(90):
+        (folder / f"p{number}").mkdir()
+        (folder / f"p{number}" / ".npmrc").write_text("")
+    for path in (deep, *deep.parents[:2]):
+        os.chown(path, person.uid, person.uid)
+    away = {"quarantine": folder.parent / "quarantine"}
+    command = (
+        "cd z/y/.vscode && ln -s ../../../evil tasks.json && ln -sf ../../../evil settings.json"
+    )
+    found = person.run(layer, folder, f"{command} && echo THROUGH", **away)
+    assert "THROUGH" in found["stdout"]
+    assert os.listdir(deep) == ["settings.json"]
+    assert (deep / "settings.json").readlink() == Path("of my own")
+
+
+def test_it_protects_what_links_among_hooks_lead_to(
+    layer: str, folder: Path, person: Person
+) -> None:
+    hook = folder / "tools" / "check"
+    hook.parent.mkdir()
+    hook.write_text("mine")
+    (folder / ".git" / "hooks" / "pre-push").symlink_to("../../tools/check")
+    (folder / ".git" / "hooks" / "post-merge").symlink_to("../../tools/new")  # not there yet
+    for path in (hook, hook.parent):
+        os.chown(path, person.uid, person.uid)
+    command = "echo bad > tools/check; echo bad > tools/new; echo x > tools/free"
+    person.run(layer, folder, command, quarantine=folder.parent / "quarantine")
+    assert hook.read_text() == "mine"
+    assert sorted(os.listdir(hook.parent)) == ["check", "free"]
+
+
 def test_it_puts_a_repository_back_that_was_renamed(
     layer: str, folder: Path, person: Person
 ) -> None:

@@ -39,8 +39,8 @@ async def test_its_canaries_get_out_where_nothing_holds_them() -> None:
         outcome = await run(standing, [cage.inside], cage.command, cwd=cage.inside, within_s=10)
         found = canaries.judged(cage, outcome)
     got_out = {one.name for one in found if not one.held}
-    # The environment is made from nothing and all processes end in every layer.
-    assert got_out == ALL_NAMES - {"environment", "survivors"}
+    # In every layer environment and open files are made from nothing, and all processes end.
+    assert got_out == ALL_NAMES - {"environment", "files", "survivors"}
 
 
 @pytest.mark.real
