@@ -20,6 +20,7 @@ from mcp.states import Decision
 PATH, COMMAND = "path", "command"  # kinds of rules on an argument
 # What makes one command several, or another one than it seems.
 _JOINTS = re.compile(r"[;&|<>(){}`$\\\n\r]")
+_SLASHES = re.compile(r"/+")  # two at the beginning are one, but not to normpath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,7 @@ def _fits(rule: Rule, arguments: Mapping[str, Any]) -> bool:
 def _is_below(path: str, roots: Sequence[str], is_strict: bool) -> bool:
     if is_strict:  # as whoever sees no difference between Windows, macOS and Linux
         path, roots = path.replace("\\", "/").casefold(), [root.casefold() for root in roots]
+        path = _SLASHES.sub("/", path.strip().removeprefix("file:"))
     found = posixpath.normpath(path)
     if found == ".." or found.startswith("../"):
         return is_strict  # it climbs out of where it begins, which we do not know

@@ -97,7 +97,10 @@ def test_it_allows_only_plain_commands_and_denies_hidden_ones(
         ("..", False, True),
         ("/SRV/Data/x", False, True),
         ("\\srv\\data\\x", False, True),
-        ("//srv/data", False, False),
+        ("//srv/data", False, True),
+        ("///srv//data/x", True, True),
+        (" /srv/data/x", False, True),
+        ("file:///srv/data/x", False, True),
         (7, False, True),
     ],
 )
