@@ -136,7 +136,7 @@ def _told(call: ToolCall) -> dict[str, Any]:
         "result_sha256": _digest(result),
         "definition": call.definition,
         "preview": preview.of_arguments(_arguments(call.params)),
-        "decision": call.decision,
+        "organization_decision": call.decision,
         "policy_version": call.policy_version,
         "approvals": [_answer(each) for each in call.approvals.all()],
         "sandbox": meta.get(SANDBOX) if isinstance(meta.get(SANDBOX), str) else None,
