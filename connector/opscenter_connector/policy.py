@@ -20,6 +20,10 @@ WRITES = frozenset({"write_file", "edit_file"})
 READS = frozenset({"read_file", "list_directory", "glob", "grep"})
 LOCAL_PATHS = ("path", "cwd")  # the arguments of the built-in tools that name a place
 CONFINING = frozenset({"bubblewrap", "landlock", "seatbelt"})  # layers that passed their self-test
+UNCONFINED = (
+    "no sandbox holds commands here: this one may do all that the person may who runs the "
+    "connector, with every file, key and the network"
+)
 
 
 class Decision(str, Enum):
@@ -178,7 +182,7 @@ def _local(policy: Policy, call: Call, layer: str) -> Iterator[Judged]:
     if call.tool in WRITES and (name := paths.protected(call.arguments.get("path"))):
         yield Judged(decision=policy.protected, reason=f"other programs obey {name}")
     if call.tool == BASH and layer not in CONFINING:
-        yield Judged(decision=policy.unconfined, reason="no sandbox holds commands here")
+        yield Judged(decision=policy.unconfined, reason=UNCONFINED)
 
 
 def _twins(arguments: Mapping[str, Any]) -> str:

@@ -116,7 +116,10 @@ def _sandbox_found(it: h.SandboxFound) -> Line:
     if not it.layer:
         return Line(level="error", text=it.why, mark="!")
     if it.layer == "none":
-        text = f"no sandbox holds commands here{why}; a person is asked before each of them"
+        text = (
+            f"no sandbox holds commands here{why}; a person is asked before each of them, and one "
+            "that is approved may do all that you may"
+        )
         return Line(level="warning", text=text, mark="!")
     text = f"{it.layer} holds commands: {counted(it.held, 'attempt')} to get out failed"
     return Line(level="info", text=f"{text}; no better sandbox{why}" if why else text, mark="+")

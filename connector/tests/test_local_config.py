@@ -218,6 +218,13 @@ def test_doctor_says_what_it_means_that_nothing_holds(
     assert "links in it are not followed" in found["folder bakery"].seen
 
 
+def test_doctor_tells_who_wants_no_sandbox_which_line_to_remove(project: Path) -> None:
+    toml(f'[local]\nallowed_paths = ["{project}"]\nsandbox = "none"')
+    found = findings(load({}))["sandbox"]
+    assert found.state == WARNING
+    assert found.fix == ('remove sandbox = "none" from [local] in connector.toml',)
+
+
 def test_doctor_asks_for_no_sandbox_where_there_is_no_shell(project: Path) -> None:
     toml(f'[local]\nallowed_paths = ["{project}"]\nread_only = true')
     assert list(findings(load({}))) == ["folder bakery"]

@@ -97,11 +97,30 @@ def test_it_refuses_setuid_however_it_is_set(machine: str) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_who_is_not_alone_changes_nothing_of_others(machine: str) -> None:
-    for number, position in seccomp.NUMBERS[machine].others:
-        other = [0] * position + [1234]
-        assert verdict(machine, number, *other, alone=False) == EPERM
-        assert verdict(machine, number, *other, alone=True) == ALLOW
-        assert verdict(machine, number, alone=False) == ALLOW
+    others = seccomp.NUMBERS[machine].others
+    for number in {number for number, _, _ in others}:
+        own = [0] * 6
+        for _, position, value in (one for one in others if one[0] == number):
+            own[position] = value
+        assert verdict(machine, number, *own, alone=False) == ALLOW
+        for _, position, _ in (one for one in others if one[0] == number):
+            other = [*own[:position], 1234, *own[position + 1 :]]
+            assert verdict(machine, number, *other, alone=False) == EPERM
+            assert verdict(machine, number, *other, alone=True) == ALLOW
+
+
+@pytest.mark.parametrize(
+    ("machine", "setpriority", "ioprio_set"), [("x86_64", 141, 251), ("aarch64", 140, 30)]
+)
+def test_nobody_means_all_programs_of_the_person_by_zero(
+    machine: str, setpriority: int, ioprio_set: int
+) -> None:
+    user, group = (2, 3), (1, 2)  # PRIO_USER and IOPRIO_WHO_USER, …_PGRP
+    for of_setpriority, of_ioprio_set in (user, group):
+        assert verdict(machine, setpriority, of_setpriority, 0, 15, alone=False) == EPERM
+        assert verdict(machine, ioprio_set, of_ioprio_set, 0, 0, alone=False) == EPERM
+    assert verdict(machine, setpriority, 0, 0, 15, alone=False) == ALLOW
+    assert verdict(machine, ioprio_set, 1, 0, 0, alone=False) == ALLOW
 
 
 @pytest.mark.parametrize("machine", MACHINES)

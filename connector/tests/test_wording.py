@@ -86,6 +86,7 @@ def test_it_says_what_holds_commands_and_never_less_quietly() -> None:
     assert lesser.text.endswith("failed; no better sandbox (no bwrap)")
     nothing = wording.line(h.SandboxFound(layer="none", held=0, why="no bwrap"))
     assert (nothing.level, "a person is asked before each" in nothing.text) == ("warning", True)
+    assert "may do all that you may" in nothing.text
     assert (
         wording.line(h.SandboxFound(layer="", held=0, why="bash is not offered")).level == "error"
     )

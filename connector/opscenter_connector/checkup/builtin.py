@@ -84,6 +84,6 @@ def _holds(local: LocalSpec) -> Check:
                 why="agents get the file tools and no shell",
                 fix=("sandbox and sandbox_at_least in [local] say what is demanded",),
             )
-        return boundary.found(standing)
+        return boundary.found(standing, demanded=local.sandbox)
 
     return check

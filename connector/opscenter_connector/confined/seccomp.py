@@ -58,6 +58,7 @@ NAMESPACES |= 0x40000000
 SETUID_SETGID = 0o6000
 CREATES = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE
 TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: they type into a terminal
+PRIO_PROCESS, IOPRIO_WHO_PROCESS = 0, 1
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
@@ -73,7 +74,8 @@ class Numbers:
     socket: int
     modes: tuple[tuple[int, int], ...]  # call, argument that is a mode
     opens: tuple[tuple[int, int, int], ...]  # call, argument of flags, argument of mode
-    others: tuple[tuple[int, int], ...]  # call, argument that names another process unless it is 0
+    # Call, argument, and its only value that does not mean other processes.
+    others: tuple[tuple[int, int, int], ...]
 
 
 NUMBERS = {
@@ -84,8 +86,12 @@ NUMBERS = {
         # creat, chmod, fchmod, mknod, mknodat, fchmodat, fchmodat2
         modes=((85, 1), (90, 1), (91, 1), (133, 1), (259, 2), (268, 2), (FCHMODAT2, 2)),
         opens=((2, 1, 2), (257, 2, 3)),  # open, openat
-        # prlimit64, sched_set{param,scheduler,affinity,attr}, setpriority, ioprio_set
-        others=((302, 0), (142, 0), (144, 0), (203, 0), (314, 0), (141, 1), (251, 1)),
+        # prlimit64, sched_set{param,scheduler,affinity,attr}; setpriority, ioprio_set: whose, and
+        # that it is one process, for 0 is also the person as a whole
+        others=(
+            *((302, 0, 0), (142, 0, 0), (144, 0, 0), (203, 0, 0), (314, 0, 0)),
+            *((141, 1, 0), (141, 0, PRIO_PROCESS), (251, 1, 0), (251, 0, IOPRIO_WHO_PROCESS)),
+        ),
     ),
     "aarch64": Numbers(
         clone=220,
@@ -93,7 +99,10 @@ NUMBERS = {
         socket=198,
         modes=((33, 2), (52, 1), (53, 2), (FCHMODAT2, 2)),  # mknodat, fchmod, fchmodat, fchmodat2
         opens=((56, 2, 3),),  # openat
-        others=((261, 0), (118, 0), (119, 0), (122, 0), (274, 0), (140, 1), (30, 1)),
+        others=(
+            *((261, 0, 0), (118, 0, 0), (119, 0, 0), (122, 0, 0), (274, 0, 0)),
+            *((140, 1, 0), (140, 0, PRIO_PROCESS), (30, 1, 0), (30, 0, IOPRIO_WHO_PROCESS)),
+        ),
     ),
 }
 
@@ -152,8 +161,8 @@ def program(machine: str, *, alone: bool) -> bytes:
         made.when(number, _refuse_bits(mode, SETUID_SETGID))
     for number, flags, mode in numbers.opens:
         made.when(number, _refuse_created_setuid(flags, mode))
-    for number, who in () if alone else numbers.others:
-        made.when(number, _refuse_others(who))
+    for number, position, own in () if alone else numbers.others:
+        made.when(number, _refuse_unless(position, own))
     made.when(numbers.ioctl, _refuse_values(1, TERMINAL_INPUT))
     made.add(_RETURN, _ALLOW)
     return made.assembled()
@@ -167,10 +176,10 @@ def _refuse_bits(position: int, bits: int) -> _Program:
     return made
 
 
-def _refuse_others(position: int) -> _Program:
+def _refuse_unless(position: int, value: int) -> _Program:
     made = _Program()
     made.load_argument(position)
-    made.add(_EQUAL, 0, if_true=1)
+    made.add(_EQUAL, value, if_true=1)
     made.add(_RETURN, _ERROR | errno.EPERM)
     return made
 

@@ -9,7 +9,7 @@ from opscenter_connector import actions, cancelling, frames, happenings
 from opscenter_connector.happenings import Happening
 from opscenter_connector.policing.gate import CHANGED, Gate, Verdict, arguments_of
 from opscenter_connector.policing.questions import Question, Questions
-from opscenter_connector.policy import BASH, LOCAL, Decision
+from opscenter_connector.policy import BASH, CONFINING, LOCAL, Decision
 from opscenter_connector.servers import NotRunningError, Servers
 from opscenter_connector.work import Work
 
@@ -200,7 +200,8 @@ class Admission:
         if call.server != LOCAL:
             yield "runs", f"in the MCP server {call.server}, as you, confined by nothing"
         elif call.tool == BASH:
-            yield "sandbox", self._gate.layer
+            layer = self._gate.layer
+            yield "sandbox", layer if layer in CONFINING else f"{layer}: it may do all that you may"
             yield "starts in", str((arguments_of(call) or {}).get("cwd", roots[0]))
         else:
             yield "folders", ", ".join(roots)

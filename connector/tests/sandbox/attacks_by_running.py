@@ -189,6 +189,12 @@ PROCESSES = (
         changes="priority",
     ),
     Attack(
+        id="P27",
+        what="priority of all programs of the person",
+        command='python3 -c "import os; os.setpriority(os.PRIO_USER, 0, 1)"',
+        changes="priority",
+    ),
+    Attack(
         id="P26",
         what="memory that belongs to nobody",
         command="ipcmk -M 4096 && ipcs -m && echo SHARED; ipcrm -a",

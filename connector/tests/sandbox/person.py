@@ -4,12 +4,10 @@
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +29,7 @@ from opscenter_connector.sandbox import (
     survey,
 )
 from opscenter_connector.sandbox.layers import Root
+from tests.sandbox import starter
 from tests.sandbox.attacks import CANARY
 
 CONNECTOR = Path(__file__).parents[2]
@@ -78,33 +77,13 @@ def ordinary(uid: int) -> Iterator[Person]:
     switch: dict[str, Any] = {}
     if os.geteuid() == 0:
         switch = {"user": uid, "group": uid, "extra_groups": []}
-    with _files_of_the_starter() as left_open:
+    with starter.left_open() as left_open:
         process = _started(switch, site, left_open)
         try:
             yield Person(uid if os.geteuid() == 0 else os.geteuid(), process)
         finally:
             process.kill()
             process.communicate()
-
-
-@contextmanager
-def _files_of_the_starter() -> Iterator[list[int]]:
-    """A file and a folder that whoever starts the person's programs has left open."""
-    with tempfile.TemporaryDirectory(prefix="opscenter-starter-") as folder:
-        secret = Path(folder, "secret.txt")
-        secret.write_text(CANARY)
-        secret.chmod(0o644)
-        Path(folder).chmod(0o755)
-        with secret.open() as file:
-            at = os.open(folder, os.O_RDONLY)
-            # Above the numbers that a command's own files are given.
-            left_open = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 60) for fd in (file.fileno(), at)]
-            os.close(at)
-        try:
-            yield left_open
-        finally:
-            for fd in left_open:
-                os.close(fd)
 
 
 def _started(switch: dict[str, Any], site: str, left_open: list[int]) -> "subprocess.Popen[str]":

@@ -107,6 +107,17 @@ def test_doctor_tells_the_layer_and_its_self_test() -> None:
     assert any("install bubblewrap" in line for line in none.fix)
 
 
+@pytest.mark.parametrize("layer", [Layer.NONE, Layer.LANDLOCK])
+def test_doctor_sends_who_chose_the_layer_to_the_line_that_says_so(layer: Layer) -> None:
+    """To install something would change nothing."""
+    found = boundary.found(Standing(layer=layer), demanded=layer.value)
+    assert found.state == WARNING
+    assert f'sandbox = "{layer.value}"' in found.why
+    assert ("a person who approves" in found.why) == (layer is Layer.NONE)
+    [line] = found.fix
+    assert line.startswith("remove")
+
+
 def without_bwrap(here: Arena, person: Person, **more: str) -> dict[str, Any]:
     """Asked by another process of the same user, who finds programs elsewhere."""
     with ordinary(person.uid) as other:
