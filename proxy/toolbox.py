@@ -1,5 +1,6 @@
 """The tools that the gateway runs for one request: how a model knows them, and how they are run."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import msgspec
 
 from accounts.principal import Principal
+from accounts.reads import DatabaseAwayError
 from mcp import tools
 from mcp.tools import RefusedError
 from proxy.toolsets import MAX_TOOLS, Server, Wanted
@@ -16,8 +18,10 @@ from proxy.wire.rootschema import plain_root
 from proxy.wire.weave import Named, Use
 
 ID_CHARS = 64  # of a call's id in the queue
+UNKNOWN = "Whether the tool ran is not known."
 NO_JSON = "The arguments were not a JSON object. Call the tool again with valid JSON."
 
+log = logging.getLogger(__name__)
 Block = dict[str, Any]
 
 
@@ -72,21 +76,29 @@ class Toolbox:
 
     async def run(self, principal: Principal, use: Use, request_id: str) -> Result:
         """Run one call. Whoever cancels this stops it. Every failure is a result of it."""
+        try:
+            return await self._run(principal, use, request_id)
+        except RefusedError as refused:
+            return Result(use=use, text=str(refused), is_error=True)
+        except DatabaseAwayError as away:
+            return Result(use=use, text=f"{away} {UNKNOWN}", is_error=True)
+        except Exception:  # the model goes on without it, and is told
+            log.exception("%s: a tool could not be run", request_id)
+            return Result(use=use, text=f"The gateway failed. {UNKNOWN}", is_error=True)
+
+    async def _run(self, principal: Principal, use: Use, request_id: str) -> Result:
         if use.given is None:
             return Result(use=use, text=NO_JSON, is_error=True)
         tool = self.tools[use.name]
-        try:
-            ended = await tools.run(
-                principal,
-                server=tool.server.served,
-                tool=tool.named.tool,
-                arguments=use.given,
-                request_id=request_id,
-                tool_use_id=ownblocks.short_id(use.id, ID_CHARS),
-                machine=tool.server.connector,
-            )
-        except RefusedError as refused:
-            return Result(use=use, text=str(refused), is_error=True)
+        ended = await tools.run(
+            principal,
+            server=tool.server.served,
+            tool=tool.named.tool,
+            arguments=use.given,
+            request_id=request_id,
+            tool_use_id=ownblocks.short_id(use.id, ID_CHARS),
+            machine=tool.server.connector,
+        )
         return Result(
             use=use,
             text=toolresults.text_of(ended.result),

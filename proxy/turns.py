@@ -139,8 +139,8 @@ class Turns:
 
     def _ending(self, turn: Turn) -> bytes:
         """The end of the answer; empty where the upstream is to be asked again."""
-        is_called = turn.stop_reason == "tool_use" and turn.uses and not turn.has_client_use
-        if not is_called and turn.stop_reason != PAUSED:
+        is_called = turn.stop_reason == "tool_use" and turn.uses
+        if turn.has_client_use or not (is_called or turn.stop_reason == PAUSED):
             return self._weaver.end(turn.delta)
         self._reached = self._reached or self._bound()
         if not self._reached:
@@ -164,7 +164,7 @@ class Turns:
     async def _go_on(self, turn: Turn, results: Sequence[Result]) -> None:
         """Ask for the next turn. Raises what relay.relay does, and UpstreamError for a refusal."""
         told: list[Any] = [*plans.messages_of(self._request)]
-        told.append({"role": "assistant", "content": list(turn.content)})
+        told.append({"role": "assistant", "content": list(turn.content())})
         if turn.uses:
             by_id = {one.use.id: one.block for one in results}
             # In the order in which it asked, whichever ended first.

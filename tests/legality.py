@@ -28,36 +28,58 @@ def history_fault(messages: list[dict[str, Any]]) -> str | None:
     return f"the calls {waiting} have no results" if waiting else None
 
 
-def stream_fault(events: Iterable[Mapping[str, Any]]) -> str | None:
-    """Why the SDKs could not read these events."""
-    begun, opened, index, ended = False, False, -1, False
-    for event in events:
+class Stream:
+    """Events read by the grammar of the API and by nothing of ours."""
+
+    def __init__(self) -> None:
+        self._is_open, self._index, self.has_begun, self.has_ended = False, -1, False, False
+
+    def read(self, event: Mapping[str, Any]) -> None:
+        """The next event, which must be able to stand there."""
         kind = event["type"]
-        if ended:
-            return f"{kind} after the end"
-        match kind:
-            case "ping":
-                continue
-            case "message_start":
-                if begun:
-                    return "two beginnings"
-                begun = True
-            case "content_block_start":
-                if opened or event["index"] != index + 1:
-                    return f"block {event['index']} after {index}"
-                opened, index = True, index + 1
-            case "content_block_delta" | "content_block_stop":
-                if not opened or event["index"] != index:
-                    return f"{kind} of block {event['index']}, and {index} is open: {opened}"
-                opened = kind == "content_block_delta"
-            case "message_delta":
-                if opened:
-                    return "the end while a block is open"
-            case "message_stop" | "error":
-                ended = True
-        if not begun and kind != "error":
-            return f"{kind} before the beginning"
-    return None if ended else "no end"
+        assert not self.has_ended, f"{kind} after the end"
+        assert self.has_begun or kind in {"message_start", "error", "ping"}, f"{kind} comes first"
+        getattr(self, kind)(event)
+
+    def ping(self, event: Mapping[str, Any]) -> None:
+        """It may stand anywhere."""
+
+    def message_start(self, event: Mapping[str, Any]) -> None:
+        assert not self.has_begun, "two beginnings"
+        assert event["message"]["content"] == []
+        self.has_begun = True
+
+    def content_block_start(self, event: Mapping[str, Any]) -> None:
+        assert not self._is_open, f"block {event['index']} begins inside another"
+        assert event["index"] == self._index + 1, f"block {event['index']} after {self._index}"
+        self._is_open, self._index = True, event["index"]
+
+    def content_block_delta(self, event: Mapping[str, Any]) -> None:
+        assert self._is_open, f"block {event['index']} grows and is not open"
+        assert event["index"] == self._index, f"{event['index']} grows, {self._index} is open"
+
+    def content_block_stop(self, event: Mapping[str, Any]) -> None:
+        self.content_block_delta(event)
+        self._is_open = False
+
+    def message_delta(self, event: Mapping[str, Any]) -> None:
+        assert not self._is_open, "the end while a block is open"
+
+    def message_stop(self, event: Mapping[str, Any]) -> None:
+        assert not self._is_open
+        self.has_ended = True
+
+    def error(self, event: Mapping[str, Any]) -> None:
+        assert isinstance(event["error"]["message"], str)
+        self.has_ended = True
+
+
+def check_stream(events: Iterable[Mapping[str, Any]]) -> None:
+    """They are a stream that the SDKs can read."""
+    stream = Stream()
+    for event in events:
+        stream.read(event)
+    assert stream.has_ended, "no end"
 
 
 def pairs_fault(content: list[dict[str, Any]]) -> str | None:

@@ -49,11 +49,19 @@ class Use:
 class Turn:
     """What an upstream said in one turn."""
 
-    content: Sequence[Block]
+    events: Sequence[Block]
     stop_reason: str
     delta: Mapping[str, Any]  # of its message_delta
     uses: Sequence[Use]
     has_client_use: bool
+
+    def content(self) -> Sequence[Block]:
+        """The blocks, as the upstream is told them again. Raises BrokenTurnError."""
+        try:
+            blocks: Sequence[Block] = message.assemble(self.events)["content"]
+        except (message.BrokenStreamError, message.FailedStreamError) as error:
+            raise BrokenTurnError(f"The upstream's answer is not whole: {error}.") from error
+        return blocks
 
 
 class BrokenTurnError(Exception):
@@ -84,10 +92,8 @@ class Weaver:
         self._index = -1
         self._usages = Usages()
         self._begun = False  # the client has its message_start
-        self._events: list[Block] = []
-        self._open = _Open()
-        self._uses: list[Use] = []
-        self._has_client_use = False
+        self._ids: set[str] = set()  # of calls of ours
+        self._begin()
         self.has_error = False  # the upstream has said one; it was passed on, and nothing follows
 
     def feed(self, block: bytes) -> bytes:
@@ -99,23 +105,26 @@ class Weaver:
 
     def turn(self) -> Turn:
         """The turn that has ended; the next may be fed. Raises BrokenTurnError."""
-        events, self._events = self._events, []
-        uses, self._uses = self._uses, []
-        has_client_use, self._has_client_use = self._has_client_use, False
-        self._open = _Open()
-        try:
-            whole = message.assemble(events)
-        except (message.BrokenStreamError, message.FailedStreamError) as error:
-            raise BrokenTurnError(f"The upstream's answer is not whole: {error}.") from error
-        deltas = [one["delta"] for one in events if one.get("type") == "message_delta"]
-        self._usages.add(whole.get("usage") or {})
-        return Turn(
-            content=whole["content"],
-            stop_reason=whole["stop_reason"],
-            delta=deltas[-1],
-            uses=uses,
-            has_client_use=has_client_use,
+        if self._delta is None or not isinstance(self._delta.get("stop_reason"), str):
+            raise BrokenTurnError("The upstream's answer ended too early.")
+        self._usages.add(self._usage)
+        turn = Turn(
+            events=self._events,
+            stop_reason=self._delta["stop_reason"],
+            delta=self._delta,
+            uses=self._uses,
+            has_client_use=self._has_client_use,
         )
+        self._begin()
+        return turn
+
+    def _begin(self) -> None:
+        self._events: list[Block] = []
+        self._usage: Block = {}
+        self._delta: Block | None = None
+        self._open = _Open()
+        self._uses: list[Use] = []
+        self._has_client_use = False
 
     def text(self, text: str) -> bytes:
         """A block of text of the gateway's own."""
@@ -159,9 +168,16 @@ class Weaver:
                 return self._block_stop(data)
             case "message_delta":
                 self._events.append(data)
+                self._delta = data["delta"]
+                self._count(data.get("usage"))
         return b""  # the end is said at the end of the whole answer
 
+    def _count(self, usage: Block | None) -> None:
+        """Counts are cumulative; null means "nothing new"."""
+        self._usage |= {name: value for name, value in (usage or {}).items() if value is not None}
+
     def _start(self, data: Block) -> bytes:
+        self._count(data["message"].get("usage"))
         if self._begun:
             return b""
         self._begun = True
@@ -172,6 +188,7 @@ class Weaver:
         block = data["content_block"]
         self._events.append(data)
         if block.get("type") == "tool_use" and block.get("name") in self._names:
+            block = block | {"id": self._unique(block["id"])}
             given = block.get("input")
             parts = [msgspec.json.encode(given).decode()] if given else []
             self._open = _Open(use=block, parts=parts)
@@ -180,6 +197,12 @@ class Weaver:
         self._index += 1
         self._open = _Open(index=self._index)
         return event("content_block_start", data | {"index": self._index})
+
+    def _unique(self, call_id: str) -> str:
+        """The id, or one like it where an upstream counts from one again in each turn."""
+        found = f"{call_id}_{len(self._ids)}" if call_id in self._ids else call_id
+        self._ids.add(found)
+        return found
 
     def _block_delta(self, data: Block) -> bytes:
         use = self._open.use
