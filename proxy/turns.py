@@ -13,7 +13,7 @@ from django.conf import settings
 from accounts.principal import Principal
 from billing.ledger import RecordId
 from proxy import errors, plans
-from proxy.answer import Answer, UpstreamError
+from proxy.answer import Answer, UpstreamError, UpstreamNonsenseError
 from proxy.eventstream import EventStream, said
 from proxy.plans import Plan
 from proxy.toolbox import Result
@@ -197,6 +197,8 @@ async def whole(turns: Turns) -> Answer:
     except message.FailedStreamError as error:
         body = errors.envelope(error.kind, error.message)
         status = errors.STATUS.get(error.kind, 500)
+    except message.BrokenStreamError as error:  # a call of the client's own, with no JSON
+        raise UpstreamNonsenseError(f"The upstream's answer is not whole: {error}.") from error
     return Answer(
         status=status,
         headers=head.headers,

@@ -180,6 +180,10 @@ def test_it_gives_one_legal_answer_whatever_happens(
         whole = message.assemble(events)
     except message.BrokenStreamError as error:  # the client's own call is as the model said it
         assert "JSON" in str(error)
+        assert script[len(asked) % len(script)].broken_json
+        assert "edit" in [
+            one["content_block"].get("name") for one in events if "content_block" in one
+        ]
         return
     assert pairs_fault(whole["content"]) is None
     answered = [script[number % len(script)].turn for number in range(len(asked) + 1)]

@@ -128,7 +128,8 @@ class Weaver:
 
     def text(self, text: str) -> bytes:
         """A block of text of the gateway's own."""
-        return self._whole({"type": "text", "text": text})
+        # Clients read the deltas alone.
+        return self._whole({"type": "text", "text": ""}, {"type": "text_delta", "text": text})
 
     def result(self, use: Use, text: str, *, is_error: bool) -> bytes:
         """The result of a call."""
@@ -182,7 +183,10 @@ class Weaver:
             return b""
         self._begun = True
         begun = event("message_start", {"message": {**data["message"], "model": self._model}})
-        return begun + b"".join([self._whole(block) for block in self._opening])
+        return begun + b"".join([self._own(block) for block in self._opening])
+
+    def _own(self, block: Block) -> bytes:
+        return self.text(block["text"]) if block["type"] == "text" else self._whole(block)
 
     def _block_start(self, data: Block) -> bytes:
         block = data["content_block"]
@@ -192,7 +196,7 @@ class Weaver:
             given = block.get("input")
             parts = [msgspec.json.encode(given).decode()] if given else []
             self._open = _Open(use=block, parts=parts)
-            return self._use_start(block) if self._manner.streams_uses else b""
+            return b""  # told once it is whole: what is no JSON must not reach the client
         self._has_client_use |= block.get("type") == "tool_use"
         self._index += 1
         self._open = _Open(index=self._index)
@@ -209,12 +213,8 @@ class Weaver:
         if use is None:
             self._events.append(data)
             return event("content_block_delta", data | {"index": self._open.index})
-        part = data["delta"].get("partial_json", "")
-        self._open.parts.append(part)
-        if not part or not self._manner.streams_uses:
-            return b""
-        delta = {"type": "input_json_delta", "partial_json": part}
-        return event("content_block_delta", {"index": self._open.index, "delta": delta})
+        self._open.parts.append(data["delta"].get("partial_json", ""))
+        return b""
 
     def _block_stop(self, data: Block) -> bytes:
         opened, self._open = self._open, _Open()
@@ -228,31 +228,23 @@ class Weaver:
         # The model is shown what it called with; where that is no JSON, nothing.
         self._events[-1] = self._events[-1] | {"content_block": opened.use | {"input": given or {}}}
         self._events.append(data)
-        if self._manner.streams_uses:
-            return event("content_block_stop", {"index": opened.index})
         line = ownblocks.line_of(named.server, named.tool, given) if self._manner.says_lines else ""
-        return (self.text(line) if line else b"") + self._whole(_block_of(use))
+        return (self.text(line) if line else b"") + self._said(use)
 
-    def _use_start(self, block: Block) -> bytes:
-        self._index += 1
-        self._open.index = self._index
-        use = Use(id=block["id"], named=self._names[block["name"]], name=block["name"], given={})
-        return event("content_block_start", {"index": self._index, "content_block": _block_of(use)})
+    def _said(self, use: Use) -> bytes:
+        if not self._manner.streams_uses:
+            return self._whole(_block_of(use))
+        written = msgspec.json.encode(use.given or {}).decode()
+        delta = {"type": "input_json_delta", "partial_json": written}
+        return self._whole(_block_of(use) | {"input": {}}, delta)
 
-    def _whole(self, block: Block) -> bytes:
-        """A block of our own, in one piece; but of text clients read the deltas alone."""
+    def _whole(self, block: Block, *deltas: Block) -> bytes:
+        """A block of our own."""
         self._index += 1
         at = {"index": self._index}
-        if block["type"] != "text":
-            return event("content_block_start", at | {"content_block": block}) + event(
-                "content_block_stop", at
-            )
-        delta = {"type": "text_delta", "text": block["text"]}
-        return (
-            event("content_block_start", at | {"content_block": {"type": "text", "text": ""}})
-            + event("content_block_delta", at | {"delta": delta})
-            + event("content_block_stop", at)
-        )
+        grown = [event("content_block_delta", at | {"delta": delta}) for delta in deltas]
+        begun = event("content_block_start", at | {"content_block": block})
+        return begun + b"".join(grown) + event("content_block_stop", at)
 
 
 def _block_of(use: Use) -> Block:
