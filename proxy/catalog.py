@@ -1,9 +1,12 @@
 """The models that Claude Code asks for by itself, as a list of models describes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
+from proxy import agents, routing
+from proxy.agents import AgentConfig, CrewConfig
 from proxy.routing import RouteRule
 
 
@@ -65,6 +68,54 @@ def described(model_id: str, rule: RouteRule) -> dict[str, Any]:
         "capabilities": _TRANSLATED if upstream.kind == "openai" else None,
     }
     return shown | {"description": rule.description} if rule.description else shown
+
+
+class Served(agents.Roster, Protocol):
+    """The part of a table's snapshot that is listed."""
+
+    @property
+    def rules(self) -> Sequence[RouteRule]: ...
+
+
+def listed(served: Served, organization_id: UUID) -> list[dict[str, Any]]:
+    """Every entry for an organization: its models first, and then agents and crews.
+
+    A route of exactly an agent's name comes before the agent, here as in `agents.chosen`.
+    """
+    models = routing.published(served.rules, KNOWN, organization_id)
+    entries = {name: described(name, rule) for name, rule in models.items()}
+    for name, member in agents.published(served, organization_id).items():
+        if name not in entries:
+            entries[name] = _presented(name, member, served, organization_id)
+    return list(entries.values())
+
+
+_AUTO = ("Brigade", "The agent that suits what you ask for.")
+
+
+def _presented(
+    name: str, member: AgentConfig | CrewConfig | None, served: Served, organization_id: UUID
+) -> dict[str, Any]:
+    """One entry for an agent, a crew, or, where it is None, for whoever suits."""
+    first = member.agents[0] if isinstance(member, CrewConfig) else member
+    model = (first.model if first else "") or served.agent_model
+    answering = routing.published(served.rules, [model], organization_id).get(model)
+    upstream = answering.upstream if answering else None
+    shown = _AUTO if member is None else (member.name, member.description)
+    entry = {
+        "id": name,
+        "type": "model",
+        "display_name": shown[0],
+        "created_at": _UNKNOWN_CREATED_AT,
+        "lifecycle": "active",
+        "line": None,
+        "max_input_tokens": upstream.context_window if upstream else None,
+        "max_tokens": upstream.max_output_tokens if upstream else None,
+        "deprecated_at": None,
+        "retires_at": None,
+        "capabilities": None,
+    }
+    return entry | {"description": shown[1]} if shown[1] else entry
 
 
 def _capabilities() -> dict[str, Any]:

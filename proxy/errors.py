@@ -12,6 +12,7 @@ from accounts.tags import TagsError
 from billing.ledger import LedgerUnavailableError
 from billing.limits import BillingSickError, LimitReachedError, SuspendedError
 from proxy import answer, breaker
+from proxy.agents import NoAgentError
 from proxy.routing import NoRouteError
 from proxy.wire import sse
 from proxy.wire.body import BodyError
@@ -46,6 +47,7 @@ MEANING: dict[type[Exception], Meaning] = {
     SuspendedError: Meaning(402, "billing_error", _FINAL),
     ScopeError: Meaning(403, "permission_error", _FINAL),
     NoRouteError: Meaning(404, "not_found_error"),
+    NoAgentError: Meaning(404, "not_found_error"),
     rest.MethodNotAllowed: Meaning(405, "invalid_request_error"),
     DatabaseAwayError: Meaning(503, "api_error", {"retry-after": "5"}),
     BillingSickError: Meaning(503, "api_error", {"retry-after": "30"}),

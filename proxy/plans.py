@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 
 from accounts.principal import Principal
-from proxy import toolbox, toolsets
+from proxy import agents, routing, table, toolbox, toolsets, wishes
+from proxy.agents import AgentConfig, Bounds, Toolset
+from proxy.routing import Asking
 from proxy.toolbox import Toolbox
+from proxy.toolsets import Setting, Wanted
 from proxy.wire import rewind
 from proxy.wire.body import BodyError, JSONObject, MessagesRequest
 from proxy.wire.weave import Manner
@@ -17,16 +20,6 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 _BETA = b"anthropic-beta"
 _MCP_BETA = "mcp-client-"
 _LISTING_BETA = "mcp-client-2026-09-15"  # from then on a server's tools are listed in the answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """How much one answer may take. Whichever is reached first ends it."""
-
-    turns: int = 20  # questions to the upstream
-    calls: int = 100  # of tools
-    wall_s: float = 600.0  # as long as the SDKs wait for an answer
-    cost_nano: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,38 +48,95 @@ class Plan:
 async def planned(request: MessagesRequest, caller: Principal, headers: RawHeaders) -> Plan | None:
     """The plan of a request; None for one that is only relayed, as nearly all are.
 
-    Raises BodyError, accounts.reads.DatabaseAwayError.
+    Raises BodyError, agents.NoAgentError, accounts.reads.DatabaseAwayError.
     """
-    has_servers = "mcp_servers" in request.body.spans
-    if not has_servers and not rewind.holds_own(request.body):
+    snapshot = await table.current()
+    chosen = agents.chosen(request, headers, snapshot, caller.organization_id)
+    agent = chosen.agents[0] if chosen else None
+    wanted = _declared(request) + _promised(request, agent, snapshot, caller)
+    if agent is None and not wanted and not rewind.holds_own(request.body):
         return None
-    wanted = toolsets.wanted(request.body) if has_servers else []
-    if wanted and not any(one.server.is_tunnel for one in wanted):
-        return None  # the upstream's own connector reaches them
     others = toolsets.without_toolsets(request.body)
     box = await toolbox.opened(caller, wanted, _names(others))
     betas = _betas(headers)
     negotiated = any(one.startswith(_MCP_BETA) for one in betas)
     streams = negotiated and not _is_claude_code(headers)
     return Plan(
-        request=_asked(request, box, others),
+        request=_asked(request, agent, box, others),
         model=request.model,
         toolbox=box,
         manner=Manner(streams_uses=streams, says_lines=not negotiated, pauses=streams),
         headers=_without_betas(headers),
+        bounds=agent.bounds if agent else Bounds(),
+        agent=agent.slug if agent else "",
         lists=_LISTING_BETA in betas and streams,
     )
 
 
-def _asked(request: MessagesRequest, box: Toolbox, others: list[msgspec.Raw]) -> MessagesRequest:
+def _declared(request: MessagesRequest) -> list[Wanted]:
+    """What the request names; nothing where the upstream's own connector reaches it all."""
+    if "mcp_servers" not in request.body.spans:
+        return []
+    wanted = toolsets.wanted(request.body)
+    return wanted if any(one.server.is_tunnel for one in wanted) else []
+
+
+def _promised(
+    request: MessagesRequest,
+    agent: AgentConfig | None,
+    snapshot: table.Snapshot,
+    caller: Principal,
+) -> list[Wanted]:
+    """What the operator has given the agent, or the route of the model."""
+    if agent is not None:
+        return [_wanted(one) for one in agent.toolsets]
+    if not snapshot.has_toolsets:
+        return []
+    asking = Asking(model=request.model, organization_id=caller.organization_id, session="")
+    rules = routing.chain_of(snapshot.rules, asking, lambda _: ())
+    return [_wanted(one) for one in next((rule.toolsets for rule in rules if rule.toolsets), ())]
+
+
+def _wanted(toolset: Toolset) -> Wanted:
+    named = {name: Setting() for name in toolset.allow}
+    denied = {name: Setting(enabled=False) for name in toolset.deny}
+    return Wanted(
+        server=toolsets.server_of(toolset.name, toolset.url),
+        default=Setting(enabled=not toolset.allow),
+        settings=named | denied,
+    )
+
+
+def _asked(
+    request: MessagesRequest,
+    agent: AgentConfig | None,
+    box: Toolbox,
+    others: list[msgspec.Raw],
+) -> MessagesRequest:
     """The request in words that every upstream knows."""
     body = rewind.rewound(request.body, box.name_of)
-    if "mcp_servers" in body.spans:
-        body = JSONObject.parse(body.without("mcp_servers"))
-        tools = toolbox.entries(box, others)
-        changed = body.replaced("tools", msgspec.json.encode(tools)) if tools else None
-        body = JSONObject.parse(changed or body.without("tools"))
-    return replace(request, body=body).streaming()
+    changes: dict[str, Any] = {"mcp_servers": None, wishes.FIELD: None}
+    tools = toolbox.entries(box, others)
+    if len(tools) != len(others) or "mcp_servers" in body.spans:
+        changes["tools"] = tools or None
+    if agent is not None:
+        changes["model"] = agent.model
+        changes["system"] = _instructed(body.value("system"), agent.instructions)
+    for name, value in changes.items():
+        if value is not None:
+            body = JSONObject.parse(body.replaced(name, msgspec.json.encode(value)))
+        elif name in body.spans:
+            body = JSONObject.parse(body.without(name))
+    return replace(request, body=body, model=agent.model if agent else request.model).streaming()
+
+
+def _instructed(system: Any, instructions: str) -> Any:
+    """The system prompt with an agent's instructions after the client's: its cache still fits."""
+    if not instructions:
+        return system
+    said = [{"type": "text", "text": system}] if isinstance(system, str) and system else system
+    told = said if isinstance(said, list) else []
+    return [*told, {"type": "text", "text": instructions}]
 
 
 def _names(others: Iterable[msgspec.Raw]) -> list[str]:

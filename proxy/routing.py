@@ -9,6 +9,7 @@ from itertools import groupby
 from uuid import UUID
 
 from billing.patterns import closeness, matches
+from proxy.agents import Toolset
 
 Home = tuple[UUID, str]  # an organization, and the name of an upstream or of one of its sessions
 
@@ -55,6 +56,7 @@ class RouteRule:
     display_name: str = ""
     description: str = ""
     lifecycle: str = "active"
+    toolsets: tuple[Toolset, ...] = ()
     enabled: bool = True
 
     @property

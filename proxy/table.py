@@ -1,4 +1,4 @@
-"""Routes, upstreams and tenants' credentials in memory, reread when older than a few seconds."""
+"""Routes, upstreams, agents and tenants' credentials in memory, reread every few seconds."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,8 @@ from accounts.memory import Memory
 from accounts.reads import off_loop
 from billing import moves as recorded
 from proxy import explain as explaining
-from proxy import routing, stickiness
+from proxy import roster, routing, stickiness
+from proxy.agents import AgentConfig, CrewConfig
 from proxy.breaker import Breakers
 from proxy.models import OwnCredential, Route, Upstream
 from proxy.routing import Asking, Home, RouteRule, Target, UpstreamConfig
@@ -31,15 +32,24 @@ class Snapshot:
 
     rules: Sequence[RouteRule]
     own: Mapping[Home, tuple[str, str]]
+    agents: Sequence[AgentConfig] = ()
+    crews: Sequence[CrewConfig] = ()
+    agent_model: str = ""  # of agents that name none
+
+    @property
+    def has_toolsets(self) -> bool:
+        """Whether a route gives tools to those who ask it."""
+        return any(rule.toolsets for rule in self.rules)
 
 
 @off_loop
 def _read(_: None) -> Snapshot:
-    """All routes, in the order they are tried, and all that a choice depends on: four queries."""
+    """All routes, in the order they are tried, and all that a choice depends on: seven queries."""
     configs = {row.pk: config_of(row) for row in Upstream.objects.all()}
     own = OwnCredential.objects.values_list(
         "organization_id", "upstream__name", "credential_sealed"
     )
+    agents, crews = roster.read()
     snapshot = Snapshot(
         rules=[
             RouteRule(
@@ -52,12 +62,16 @@ def _read(_: None) -> Snapshot:
                 display_name=row.display_name,
                 description=row.description,
                 lifecycle=row.lifecycle,
-                enabled=row.enabled,
+                toolsets=roster.toolsets_of(row) or (),
+                enabled=row.enabled and roster.toolsets_of(row) is not None,
             )
             for row in Route.objects.all()
             if row.upstream_id in configs  # one that came between the two queries: next time
         ],
         own={(organization, name): _opened(token) for organization, name, token in own},
+        agents=agents,
+        crews=crews,
+        agent_model=settings.AGENT_MODEL,
     )
     since = datetime.now(UTC) - MOVED_FOR
     moves.learn(recorded.moves(since, stickiness.MOST))
@@ -105,6 +119,11 @@ _memory: Memory[None, Snapshot] = Memory(_read, ttl_s=settings.MEMORY_TTL_S, mos
 async def rules() -> Sequence[RouteRule]:
     """All routes as they were at most settings.MEMORY_TTL_S ago."""
     return (await _memory.get(None)).rules
+
+
+async def current() -> Snapshot:
+    """All of it as it was at most settings.MEMORY_TTL_S ago."""
+    return await _memory.get(None)
 
 
 async def choose(asking: Asking) -> tuple[Target, ...]:

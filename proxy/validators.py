@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from proxy import declared
+from proxy.intent import TASK_TYPES
+
 
 def http_address(value: str) -> None:
     """Refuse what is no address of a server that /v1/messages can be appended to."""
@@ -92,3 +95,19 @@ def plain_credential(value: str) -> None:
         raise ValidationError(
             "A credential has visible ASCII characters only: no blanks, no line breaks."
         )
+
+
+def toolsets(value: Any) -> None:
+    """Refuse what are no servers with tools, and say which of them and why."""
+    try:
+        declared.toolsets(value)
+    except declared.BadToolsetError as error:
+        raise ValidationError(str(error)) from error
+
+
+def task_types(value: Any) -> None:
+    """Refuse what is no list of types of tasks, each once."""
+    if not isinstance(value, list) or len(set(map(str, value))) < len(value):
+        raise ValidationError("Enter a list of types of tasks, each once.")
+    if unknown := [str(one)[:50] for one in value if one not in TASK_TYPES]:
+        raise ValidationError(f"{unknown[0]!r} is none of {', '.join(TASK_TYPES)}.")

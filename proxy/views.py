@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 
 from accounts.principal import Principal
 from billing import terms
-from proxy import answering, catalog, counting, health, routing, table
+from proxy import answering, catalog, counting, health, table
 from proxy.answer import Answer
 from proxy.answering import Stream
 from proxy.edge import Edge, json_response
@@ -148,8 +148,7 @@ def _whole(answered: Answer) -> HttpResponse:
 
 
 async def _models(caller: Principal) -> list[dict[str, Any]]:
-    served = routing.published(await table.rules(), catalog.KNOWN, caller.organization_id)
-    return [catalog.described(name, rule) for name, rule in served.items()]
+    return catalog.listed(await table.current(), caller.organization_id)
 
 
 def _limit(raw: str) -> int:

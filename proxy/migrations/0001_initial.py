@@ -4,7 +4,7 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-import proxy.models
+import proxy.validators
 
 
 class Migration(migrations.Migration):
@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Without /v1, for example https://api.anthropic.com",
                         max_length=500,
-                        validators=[proxy.models.http_address],
+                        validators=[proxy.validators.http_address],
                         verbose_name="base URL",
                     ),
                 ),
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="The environment variable with the credential, for example ANTHROPIC_API_KEY",
                         max_length=100,
-                        validators=[proxy.models.variable_name],
+                        validators=[proxy.validators.variable_name],
                     ),
                 ),
                 (

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.principal import Principal
+from proxy.agents import Bounds
 from proxy.answer import Answer, UpstreamError
-from proxy.plans import Bounds, Plan
+from proxy.plans import Plan
 from proxy.toolbox import Result, Tool, Toolbox
 from proxy.toolsets import Server
 from proxy.turns import Turns

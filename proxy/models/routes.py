@@ -7,13 +7,20 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from accounts import sealed
 from accounts.models import Organization
 from proxy.addresses import literal_off_limits
-from proxy.validators import certificates, extra_headers, finite, http_address, variable_name
+from proxy.validators import (
+    certificates,
+    extra_headers,
+    finite,
+    http_address,
+    toolsets,
+    variable_name,
+)
 
 TOKENS = [MinValueValidator(1), MaxValueValidator(100_000_000)]
 THERE_ALREADY = "There is such a route already."
@@ -201,6 +208,14 @@ class Route(models.Model):
         max_length=500, blank=True, help_text="Shown where people choose a model."
     )
     lifecycle = models.CharField(max_length=10, choices=Lifecycle, default=Lifecycle.ACTIVE)
+    toolsets = models.JSONField(
+        default=list,
+        db_default=Value([], models.JSONField()),  # the former release writes none
+        blank=True,
+        validators=[toolsets],
+        help_text="Servers whose tools every request of this route is given: "
+        '[{"url": "tunnel://laptop/files", "allow": ["read_file"]}]',
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
