@@ -50,7 +50,7 @@ async def answered(
             query=query,
             headers=plan.headers,
             said=said if parent is None else {},
-            step=Step(parent_id=parent, agent=plan.agent),
+            step=Step(parent_id=parent, agent=plan.agent, requested_model=plan.model),
         )
 
     first = await ask(plan.request, request_id, None)

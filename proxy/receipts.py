@@ -31,6 +31,7 @@ class Step:
 
     parent_id: ledger.RecordId | None = None  # the first request for it
     agent: str = ""
+    requested_model: str = ""  # as the client said it
 
 
 class Receipt:
@@ -191,7 +192,12 @@ async def opened(
     target = targets[0]
     admission = _admission(request_id, request, caller, target, headers)
     if step is not None:
-        admission = replace(admission, parent_id=step.parent_id, agent=step.agent)
+        admission = replace(
+            admission,
+            parent_id=step.parent_id,
+            agent=step.agent,
+            requested_model=step.requested_model,
+        )
     admission = replace(admission, expected_input_tokens=need.input_tokens)
     charges = [charge for one in targets if (charge := _charge(prices, admission, one))]
     admission = limits.prepared(admission, caller.subject, agreed, need, charges)

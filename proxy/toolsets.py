@@ -93,7 +93,9 @@ def wanted(body: JSONObject) -> list[Wanted]:
 
 def without_toolsets(body: JSONObject) -> list[msgspec.Raw]:
     """The request's other tools, each the bytes it was."""
-    raws = msgspec.json.decode(body.part("tools") or b"[]", type=list[msgspec.Raw])
+    if not _listed(body, "tools"):
+        return []
+    raws = msgspec.json.decode(body.part("tools"), type=list[msgspec.Raw])
     return [raw for raw in raws if not _is_toolset(raw)]
 
 

@@ -1,10 +1,13 @@
 """Tools of the user's machine inside one Messages request: asked for, run, answered, gone on."""
 
+import asyncio
 import json
 
 import pytest
 
+from proxy.models import Agent
 from tests import tunnel
+from tests.asking import rows
 from tests.gateway import Gateway
 from tests.legality import pairs_fault
 from tests.machine_work import BETA, BODY, EDIT, TOOLSETS, ask, events_of, histories, laptop
@@ -125,3 +128,50 @@ async def test_it_leaves_the_clients_own_tools_to_the_client(
     assert len(handed) == 1
     last = histories(upstream)[-1]
     assert [block["type"] for block in last[-1]["content"]] == ["tool_result", "tool_result"]
+
+
+@pytest.fixture
+def reader(transactional_db: None) -> Agent:
+    """An agent with the files of the user's laptop."""
+    return Agent.objects.create(
+        slug="reader",
+        name="Reader",
+        instructions="You read files.",
+        model="claude-opus-5-5",
+        toolsets=[{"url": "tunnel://laptop/files", "deny": ["write"]}],
+        most_turns=5,
+    )
+
+
+async def test_it_gives_an_agent_its_tools_and_instructions(
+    gateway: Gateway, reader: Agent, upstream: Upstream
+) -> None:
+    upstream.script(tool_turn(("files_read", {"path": "a"})), text_turn("Bread and rolls."))
+    plain = {"mcp_servers": None, "tools": [EDIT], "model": "claude-agent-reader"}
+    async with laptop(gateway):
+        answer = (await ask(gateway, "", system="Be short.", **plain)).json()
+    assert answer["model"] == "claude-agent-reader"
+    kinds = [block["type"] for block in answer["content"]]
+    assert kinds == ["text", "mcp_tool_use", "mcp_tool_result", "text"]
+    sent = upstream.sent_to(MESSAGES)[0].json
+    assert [tool["name"] for tool in sent["tools"]] == ["edit", "files_read"]
+    assert [block["text"] for block in sent["system"]] == ["Be short.", "You read files."]
+    assert sent["model"] == "claude-opus-5-5"
+    histories(upstream)
+    first, second = await asyncio.to_thread(rows, 2)
+    assert (first.agent, second.agent) == ("reader", "reader")
+    assert (first.requested_model, second.parent_id) == ("claude-agent-reader", first.id)
+
+
+async def test_it_goes_on_without_a_machine_that_is_away(
+    gateway: Gateway, reader: Agent, upstream: Upstream
+) -> None:
+    upstream.script(text_turn("I cannot look."))
+    plain = {"mcp_servers": None, "tools": None, "model": "claude-agent-reader"}
+    answer = (await ask(gateway, "", **plain)).json()
+    said = [block["text"] for block in answer["content"]]
+    assert said == [
+        "(You have no server 'files' on a machine 'laptop'; GET /api/mcp/servers/me lists what"
+        " there is.)",
+        "I cannot look.",
+    ]
