@@ -6,11 +6,15 @@ from typing import Protocol, Self
 from accounts.principal import Principal
 from billing import ledger
 from billing.ledger import RecordId
-from proxy import plans, relay, turns
+from proxy import plans, relay, story
 from proxy.answer import Answer
+from proxy.plans import Part, Plan
 from proxy.receipts import Step
-from proxy.turns import Turns
+from proxy.story import Story
+from proxy.turns import Asking
 from proxy.wire.body import MessagesRequest
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Stream(Protocol):
@@ -32,7 +36,7 @@ async def answered(
     caller: Principal,
     *,
     query: str,
-    headers: Iterable[tuple[bytes, bytes]],
+    headers: RawHeaders,
     said: dict[str, str],
 ) -> Answer | Stream:
     """The answer to a request. Raises and says what relay.relay does."""
@@ -41,22 +45,44 @@ async def answered(
         return await relay.relay(
             request_id, request, caller, query=query, headers=headers, said=said
         )
-
-    async def ask(turn: MessagesRequest, row: RecordId, parent: RecordId | None) -> relay.Answered:
-        return await relay.relay(
-            row,
-            turn,
-            caller,
-            query=query,
-            headers=plan.headers,
-            said=said if parent is None else {},
-            step=Step(parent_id=parent, agent=plan.agent, requested_model=plan.model),
-        )
-
-    first = await ask(plan.request, request_id, None)
-    if isinstance(first, Answer):
-        return first
-    told = Turns(
-        plan, caller, request_id, first, lambda turn: ask(turn, ledger.new_id(), request_id)
+    asker = _Asker(request_id, plan, caller, query, said)
+    told = Story(
+        plan,
+        Asking(
+            caller=caller,
+            request_id=f"req_{request_id.hex}",
+            manner=plan.manner,
+            ask=asker.ask,
+        ),
     )
-    return told if request.stream else await turns.whole(told)
+    if refusal := await told.begin():
+        return refusal
+    return told if request.stream else await story.whole(told)
+
+
+class _Asker:
+    """Asks upstreams for one answer; each time is a row of the ledger, and the first the root."""
+
+    def __init__(
+        self, request_id: RecordId, plan: Plan, caller: Principal, query: str, said: dict[str, str]
+    ) -> None:
+        self._root, self._plan, self._caller = request_id, plan, caller
+        self._query, self._said = query, said
+        self._has_root = False
+
+    async def ask(self, request: MessagesRequest, part: Part) -> relay.Answered:
+        """One turn of a part."""
+        is_root, self._has_root = not self._has_root, True
+        return await relay.relay(
+            self._root if is_root else ledger.new_id(),
+            request,
+            self._caller,
+            query=self._query,
+            headers=self._plan.headers,
+            said=self._said if is_root else {},
+            step=Step(
+                parent_id=None if is_root else self._root,
+                agent=part.agent,
+                requested_model=self._plan.model,
+            ),
+        )

@@ -16,6 +16,7 @@ from proxy.agents import NoAgentError
 from proxy.routing import NoRouteError
 from proxy.wire import sse
 from proxy.wire.body import BodyError
+from proxy.wire.turn import BrokenTurnError, FailedTurnError
 
 # Claude Code and the SDKs obey it: without, a 401 costs the user three minutes of retries.
 _FINAL = {"x-should-retry": "false"}
@@ -59,6 +60,7 @@ MEANING: dict[type[Exception], Meaning] = {
     breaker.FullError: Meaning(529, "overloaded_error"),
     breaker.RestingError: Meaning(429, "rate_limit_error"),
     sse.EventTooLongError: Meaning(502, "api_error"),
+    BrokenTurnError: Meaning(502, "api_error"),
 }
 
 
@@ -92,6 +94,13 @@ def meaning_of(error: BaseException) -> Meaning:
     if isinstance(error, answer.UpstreamError) and error.is_final:
         return replace(found, headers=found.headers | _FINAL)
     return found
+
+
+def words_of(error: BaseException) -> tuple[str, str]:
+    """Error type and text of what goes wrong inside an answer that has begun."""
+    if isinstance(error, FailedTurnError):
+        return error.kind, str(error)
+    return kind_of(error), text_of(error)
 
 
 def kind_of(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """What a request needs besides one upstream's answer: tools that the gateway runs, an agent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,13 +8,13 @@ import msgspec
 
 from accounts.principal import Principal
 from proxy import agents, routing, table, toolbox, toolsets, wishes
-from proxy.agents import AgentConfig, Bounds, Toolset
+from proxy.agents import AgentConfig, Bounds, Kind, Toolset
 from proxy.routing import Asking
 from proxy.toolbox import Toolbox
 from proxy.toolsets import Setting, Wanted
 from proxy.wire import rewind
 from proxy.wire.body import BodyError, JSONObject, MessagesRequest
-from proxy.wire.weave import Manner
+from proxy.wire.turn import Manner
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 _BETA = b"anthropic-beta"
@@ -23,26 +23,40 @@ _LISTING_BETA = "mcp-client-2026-09-15"  # from then on a server's tools are lis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one agent, or the model alone, is asked."""
+
+    request: MessagesRequest  # of its first turn, streamed
+    toolbox: Toolbox
+    bounds: Bounds = field(default_factory=Bounds)
+    agent: str = ""  # its slug
+    name: str = ""  # for people
+    has_client_tools: bool = True  # it may call them: the answer ends, and the client goes on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How a request is answered that needs more than to be relayed."""
 
-    request: MessagesRequest  # as the first turn's upstream is asked, streamed
+    parts: Sequence[Part]
     model: str  # as the client asked for it
-    toolbox: Toolbox
     manner: Manner
     headers: RawHeaders
-    bounds: Bounds = field(default_factory=Bounds)
-    agent: str = ""
+    kind: Kind = "single"
+    rounds: int = 1
+    synthesizer: Part | None = None
     lists: bool = False  # the answer begins with what the servers have
 
     def opening(self) -> list[dict[str, Any]]:
         """The blocks that come before the upstream's first."""
+        boxes = [part.toolbox for part in self.parts]
         listed = [
             {"type": rewind.LISTING, "mcp_server_name": server, "tools": list(tools)}
-            for server, tools in self.toolbox.listings.items()
+            for server, tools in boxes[0].listings.items()
+            if self.lists
         ]
-        told = [{"type": "text", "text": f"({why})"} for why in self.toolbox.missing]
-        return [*(listed if self.lists else []), *told]
+        missing = dict.fromkeys(why for box in boxes for why in box.missing)
+        return [*listed, *({"type": "text", "text": f"({why})"} for why in missing)]
 
 
 async def planned(request: MessagesRequest, caller: Principal, headers: RawHeaders) -> Plan | None:
@@ -52,25 +66,45 @@ async def planned(request: MessagesRequest, caller: Principal, headers: RawHeade
     """
     snapshot = await table.current()
     chosen = agents.chosen(request, headers, snapshot, caller.organization_id)
-    agent = chosen.agents[0] if chosen else None
-    wanted = _declared(request) + _promised(request, agent, snapshot, caller)
-    if agent is None and not wanted and not rewind.holds_own(request.body):
+    declared = _declared(request)
+    wanted = declared if chosen else declared + _of_route(request, snapshot, caller)
+    if chosen is None and not wanted and not rewind.holds_own(request.body):
         return None
-    others = toolsets.without_toolsets(request.body)
-    box = await toolbox.opened(caller, wanted, _names(others))
     betas = _betas(headers)
     negotiated = any(one.startswith(_MCP_BETA) for one in betas)
     streams = negotiated and not _is_claude_code(headers)
+    if chosen is None:
+        parts = [await _part(request, None, wanted, caller)]
+    else:
+        asked = [_part(request, agent, declared, caller) for agent in chosen.agents]
+        parts = [await one for one in asked]
+    crew = chosen.crew if chosen else None
+    last = crew.synthesizer if crew else None
     return Plan(
-        request=_asked(request, agent, box, others),
+        parts=[parts[0], *(replace(part, has_client_tools=False) for part in parts[1:])],
         model=request.model,
-        toolbox=box,
         manner=Manner(streams_uses=streams, says_lines=not negotiated, pauses=streams),
         headers=_without_betas(headers),
-        bounds=agent.bounds if agent else Bounds(),
-        agent=agent.slug if agent else "",
+        kind=chosen.kind if chosen else "single",
+        rounds=crew.rounds if crew else 1,
+        synthesizer=await _part(request, last, declared, caller) if last else None,
         lists=_LISTING_BETA in betas and streams,
     )
+
+
+async def _part(
+    request: MessagesRequest,
+    agent: AgentConfig | None,
+    declared: Sequence[Wanted],
+    caller: Principal,
+) -> Part:
+    own = [_wanted(one) for one in agent.toolsets] if agent else []
+    others = toolsets.without_toolsets(request.body)
+    box = await toolbox.opened(caller, [*declared, *own], _names(others))
+    asked = _asked(request, agent, box, others)
+    if agent is None:
+        return Part(request=asked, toolbox=box)
+    return Part(request=asked, toolbox=box, bounds=agent.bounds, agent=agent.slug, name=agent.name)
 
 
 def _declared(request: MessagesRequest) -> list[Wanted]:
@@ -81,15 +115,10 @@ def _declared(request: MessagesRequest) -> list[Wanted]:
     return wanted if any(one.server.is_tunnel for one in wanted) else []
 
 
-def _promised(
-    request: MessagesRequest,
-    agent: AgentConfig | None,
-    snapshot: table.Snapshot,
-    caller: Principal,
+def _of_route(
+    request: MessagesRequest, snapshot: table.Snapshot, caller: Principal
 ) -> list[Wanted]:
-    """What the operator has given the agent, or the route of the model."""
-    if agent is not None:
-        return [_wanted(one) for one in agent.toolsets]
+    """What the operator has given those who ask the model's route."""
     if not snapshot.has_toolsets:
         return []
     asking = Asking(model=request.model, organization_id=caller.organization_id, session="")

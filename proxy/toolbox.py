@@ -15,11 +15,13 @@ from proxy.toolsets import MAX_TOOLS, Server, Wanted
 from proxy.wire import ownblocks, toolresults
 from proxy.wire.body import BodyError
 from proxy.wire.rootschema import plain_root
-from proxy.wire.weave import Named, Use
+from proxy.wire.turn import Named, Use
 
 ID_CHARS = 64  # of a call's id in the queue
 UNKNOWN = "Whether the tool ran is not known."
 NO_JSON = "The arguments were not a JSON object. Call the tool again with valid JSON."
+
+NOT_YOURS = "You may not use this tool. Say what should be done with it; another one will."
 
 log = logging.getLogger(__name__)
 Block = dict[str, Any]
@@ -89,7 +91,9 @@ class Toolbox:
     async def _run(self, principal: Principal, use: Use, request_id: str) -> Result:
         if use.given is None:
             return Result(use=use, text=NO_JSON, is_error=True)
-        tool = self.tools[use.name]
+        tool = self.tools.get(use.name)
+        if tool is None:
+            return Result(use=use, text=NOT_YOURS, is_error=True)
         ended = await tools.run(
             principal,
             server=tool.server.served,

@@ -1,97 +1,123 @@
-"""One answer out of several turns of an upstream: it asks for our tools, they run, it goes on."""
+"""One agent at one request: it asks for tools that run here, they run, and it goes on."""
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from django.conf import settings
 
 from accounts.principal import Principal
-from billing.ledger import RecordId
-from proxy import errors, plans
-from proxy.answer import Answer, UpstreamError, UpstreamNonsenseError
+from proxy import plans
+from proxy.answer import Answer, UpstreamError
 from proxy.eventstream import EventStream, said
-from proxy.plans import Plan
+from proxy.plans import Part
 from proxy.toolbox import Result
-from proxy.wire import message, sse
+from proxy.wire import sse
 from proxy.wire.body import MessagesRequest
-from proxy.wire.weave import BrokenTurnError, Turn, Use, Weaver
+from proxy.wire.turn import Block, Manner, Turn, Use
+from proxy.wire.weave import Weaver
 
 log = logging.getLogger(__name__)
 
-Ask = Callable[[MessagesRequest], Awaitable[Answer | EventStream]]
 Blocks = AsyncGenerator[bytes, None]
+Ask = Callable[[MessagesRequest, Part], Awaitable[Answer | EventStream]]
 
 CUT = "The tool was not run: the answer was cut off before the call was whole."
 PAUSED = "pause_turn"  # at the upstream: its own tools want another turn
 
 
-class Turns:
-    """The events of one answer. An object, for a generator that was never begun closes nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Whose request it is, and how upstreams are asked for it."""
+
+    caller: Principal
+    request_id: str  # as clients see it
+    manner: Manner
+    ask: Ask
+
+
+class Conversation:
+    """What one agent says, through `weaver` to the client, until it has said all."""
 
     def __init__(
-        self, plan: Plan, caller: Principal, request_id: RecordId, first: EventStream, ask: Ask
+        self, part: Part, asking: Asking, weaver: Weaver, first: EventStream | None = None
     ) -> None:
-        self.answer = first.answer
-        self._plan, self._caller = plan, caller
-        self._request_id = f"req_{request_id.hex}"
-        self._ask = ask
-        self._stream = first
-        self._weaver = Weaver(plan.toolbox.names, plan.manner, plan.model, plan.opening())
-        self._request = plan.request
+        self.part = part
+        self.messages: list[Any] = [*plans.messages_of(part.request)]
+        self.ending: dict[str, Any] = {}  # the delta of its last turn's end
+        self.said: list[Block] = []  # the blocks of its last turn
+        self.has_client_use = False
+        self.head: Answer | None = None  # of its first turn
+        self.heard: Callable[[Result], None] = lambda _: None  # of each call that was run
+        self._asking, self._weaver = asking, weaver
+        self._request, self._stream = part.request, first
         self._began = time.monotonic()
         self._turns = self._calls = self._cost_nano = 0
         self._reached = ""  # the bound that keeps the upstream from being asked again, in words
-        self._story = self._told()
 
-    def __aiter__(self) -> Self:
-        return self
+    async def told(self) -> Blocks:
+        """The events of it all, but for the end of the message.
 
-    async def __anext__(self) -> bytes:
-        return await anext(self._story)
+        Raises what relay.relay does, BrokenTurnError, FailedTurnError, and UpstreamError where a
+        turn is refused.
+        """
+        self._weaver.names = self.part.toolbox.names
+        self._weaver.owns_all = not self.part.has_client_tools
+        while True:
+            async with aclosing(self._one_turn()) as blocks:
+                async for block in blocks:
+                    yield block
+            turn = self._weaver.turn()
+            results: list[Result] = []
+            async with aclosing(self._answered(turn, results)) as blocks:
+                async for block in blocks:
+                    yield block
+            has_ended = self._has_ended(turn)
+            if not turn.has_client_use:  # else its content need not be whole
+                self._keep(turn, results)
+            if has_ended:
+                if self._reached and not self._asking.manner.pauses:
+                    yield self._weaver.text(f"(Stopped here: {self._reached}. Say how to go on.)")
+                return
+            self._request = plans.followed(self._request, self.messages)
 
     async def aclose(self) -> None:
-        """Stop everything: the upstream, and the tools that run. Safe to call again."""
-        try:
-            await self._story.aclose()
-        finally:
+        """Stop the upstream. Safe to call again."""
+        if self._stream is not None:
             await self._stream.aclose()
 
-    async def _told(self) -> Blocks:
-        try:
-            while True:
-                async with aclosing(self._one_turn()) as blocks:
-                    async for block in blocks:
-                        yield block
-                if self._weaver.has_error:
-                    return
-                turn = self._weaver.turn()
-                results: list[Result] = []
-                async with aclosing(self._answered(turn, results)) as blocks:
-                    async for block in blocks:
-                        yield block
-                if ending := self._ending(turn):
-                    yield ending
-                    return
-                await self._go_on(turn, results)
-        except Exception as error:  # the last edge: a stream ends with words, whatever it is
-            log.warning("%s broke off in turn %d: %r", self._request_id, self._turns, error)
-            yield self._weaver.error(*_words(error))
+    async def begin(self) -> Answer | None:
+        """Ask for the first turn; what is answered where it is refused."""
+        if self._stream is None:
+            answered = await self._asking.ask(self._request, self.part)
+            if isinstance(answered, Answer):
+                return answered
+            self._stream = answered
+            self.head = self.head or answered.answer
+        return None
 
     async def _one_turn(self) -> Blocks:
         """What the upstream says, until it has said all."""
+        if refusal := await self.begin():
+            raise refused(refusal)
+        stream = self._stream
+        assert stream is not None  # noqa: S101  (it has begun)
         self._turns += 1
         try:
-            async for block in self._stream:
+            async for block in stream:
                 if told := self._weaver.feed(block):
                     yield told
+                if failure := self._weaver.failure:
+                    raise failure
         finally:
-            await self._stream.aclose()
-            self._cost_nano += self._stream.cost_nano
+            await stream.aclose()
+            self._cost_nano += stream.cost_nano
+            self._stream = None
 
     async def _answered(self, turn: Turn, results: list[Result]) -> Blocks:
         """Run what the turn calls, all at once; each result is told as it comes."""
@@ -107,12 +133,15 @@ class Turns:
                     yield sse.PING
                     continue
                 results.append(result)
+                self.heard(result)
                 yield self._weaver.result(result.use, result.text, is_error=result.is_error)
 
     async def _run(self, uses: Sequence[Use]) -> AsyncGenerator[Result | None, None]:
         """The results as they come; None for a while without any."""
-        run = self._plan.toolbox.run
-        running = {asyncio.ensure_future(run(self._caller, use, self._request_id)) for use in uses}
+        run, asking = self.part.toolbox.run, self._asking
+        running = {
+            asyncio.ensure_future(run(asking.caller, use, asking.request_id)) for use in uses
+        }
         try:
             while running:
                 done, running = await asyncio.wait(
@@ -131,28 +160,27 @@ class Turns:
         """Why the calls of a turn are not run; empty where they are."""
         if turn.stop_reason != "tool_use":
             return CUT
-        most = self._plan.bounds.calls
+        most = self.part.bounds.calls
         if self._calls + len(turn.uses) > most:
             self._reached = f"this answer may make {most} tool calls"
             return f"The tool was not run: {self._reached}."
         return ""
 
-    def _ending(self, turn: Turn) -> bytes:
-        """The end of the answer; empty where the upstream is to be asked again."""
+    def _has_ended(self, turn: Turn) -> bool:
+        """Whether the upstream is not to be asked again; `ending` then says why."""
+        self.ending, self.has_client_use = {**turn.delta}, turn.has_client_use
         is_called = turn.stop_reason == "tool_use" and turn.uses
         if turn.has_client_use or not (is_called or turn.stop_reason == PAUSED):
-            return self._weaver.end(turn.delta)
+            return True
         self._reached = self._reached or self._bound()
-        if not self._reached:
-            return b""
-        if self._plan.manner.pauses:
-            return self._weaver.end({**turn.delta, "stop_reason": PAUSED})
-        told = self._weaver.text(f"(Stopped here: {self._reached}. Say how to go on.)")
-        return told + self._weaver.end({**turn.delta, "stop_reason": "end_turn"})
+        if self._reached:
+            pauses = self._asking.manner.pauses
+            self.ending["stop_reason"] = PAUSED if pauses else "end_turn"
+        return bool(self._reached)
 
     def _bound(self) -> str:
         """Which bound stands in the way of another turn; empty for none."""
-        bounds = self._plan.bounds
+        bounds = self.part.bounds
         if self._turns >= bounds.turns:
             return f"this answer has had its {bounds.turns} turns"
         if time.monotonic() - self._began >= bounds.wall_s:
@@ -161,19 +189,15 @@ class Turns:
             return "this answer has cost what it may cost"
         return ""
 
-    async def _go_on(self, turn: Turn, results: Sequence[Result]) -> None:
-        """Ask for the next turn. Raises what relay.relay does, and UpstreamError for a refusal."""
-        told: list[Any] = [*plans.messages_of(self._request)]
-        told.append({"role": "assistant", "content": list(turn.content())})
+    def _keep(self, turn: Turn, results: Sequence[Result]) -> None:
+        """What was said and answered, as the next turn is told it."""
+        self.said = [*turn.content()]
+        self.messages.append({"role": "assistant", "content": self.said})
         if turn.uses:
             by_id = {one.use.id: one.block for one in results}
             # In the order in which it asked, whichever ended first.
-            told.append({"role": "user", "content": [by_id[use.id] for use in turn.uses]})
-        self._request = plans.followed(self._request, told)
-        answered = await self._ask(self._request)
-        if isinstance(answered, Answer):
-            raise refused(answered)
-        self._stream = answered
+            answers = [by_id[use.id] for use in turn.uses]
+            self.messages.append({"role": "user", "content": answers})
 
 
 def refused(answer: Answer) -> UpstreamError:
@@ -182,32 +206,3 @@ def refused(answer: Answer) -> UpstreamError:
         return said(msgspec.json.decode(answer.body)["error"])
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return UpstreamError(f"The upstream answered {answer.status} in the middle of the answer.")
-
-
-async def whole(turns: Turns) -> Answer:
-    """The answer in one piece."""
-    events: list[dict[str, Any]] = []
-    async with aclosing(turns) as blocks:
-        async for block in blocks:
-            events += [msgspec.json.decode(one.data) for one in sse.events(block)]
-    head = turns.answer
-    try:
-        body: dict[str, Any] = message.assemble(events)
-        status = 200
-    except message.FailedStreamError as error:
-        body = errors.envelope(error.kind, error.message)
-        status = errors.STATUS.get(error.kind, 500)
-    except message.BrokenStreamError as error:  # a call of the client's own, with no JSON
-        raise UpstreamNonsenseError(f"The upstream's answer is not whole: {error}.") from error
-    return Answer(
-        status=status,
-        headers=head.headers,
-        request_id=head.request_id,
-        body=msgspec.json.encode(body),
-    )
-
-
-def _words(error: Exception) -> tuple[str, str]:
-    if isinstance(error, BrokenTurnError):
-        return "api_error", str(error)
-    return errors.kind_of(error), errors.text_of(error)

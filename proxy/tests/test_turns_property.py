@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.principal import Principal
-from proxy.agents import Bounds
+from proxy.agents import Bounds, Kind
 from proxy.answer import Answer, UpstreamError
-from proxy.plans import Plan
+from proxy.plans import Part, Plan
+from proxy.story import Story
 from proxy.toolbox import Result, Tool, Toolbox
 from proxy.toolsets import Server
-from proxy.turns import Turns
+from proxy.turns import Asking
 from proxy.wire import message, sse
 from proxy.wire.body import MessagesRequest
 from proxy.wire.stream import event
-from proxy.wire.weave import Manner, Named, Use
+from proxy.wire.turn import Manner, Named, Use
 from tests.legality import check_stream, history_fault, pairs_fault
 from tests.turns import Turn, usage
 
@@ -130,16 +131,26 @@ def box() -> Box:
     return Box(tools={"files_read": Tool(named=named, server=SERVER, shown=shown)})
 
 
-async def answer(
-    script: Sequence[Said], sizes: Sequence[int], manner: Manner
-) -> tuple[list[dict[str, Any]], list[MessagesRequest], Box]:
-    """The events, what the upstream was asked after the first time, and the tools."""
-    asked: list[MessagesRequest] = []
-    streams = [Stream(script[0], sizes)]
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of it all."""
 
-    async def ask(request: MessagesRequest) -> Any:
-        asked.append(request)
+    events: list[dict[str, Any]]
+    asked: list[MessagesRequest]  # of the upstream
+    ran: list[str]
+    refusal: bool
+
+
+async def play(
+    script: Sequence[Said], sizes: Sequence[int], manner: Manner, kind: Kind, count: int
+) -> Played:
+    """The answer of an agent, or of a crew of so many."""
+    asked: list[MessagesRequest] = []
+    streams: list[Stream] = []
+
+    async def ask(request: MessagesRequest, part: Part) -> Any:
         said = script[len(asked) % len(script)]
+        asked.append(request)
         if said.ends == "raises":
             raise UpstreamError("The upstream is away.")
         if said.ends == "refuses":
@@ -148,47 +159,57 @@ async def answer(
         streams.append(Stream(said, sizes))
         return streams[-1]
 
-    tools = box()
-    plan = Plan(request=REQUEST, model="m", toolbox=tools, manner=manner, headers=[], bounds=BOUNDS)
-    first: Any = streams[0]
-    told = Turns(plan, CALLER, UUID(int=5), first, ask)
-    events = [json.loads(one.data) async for block in told for one in sse.events(block)]
+    boxes = [box() for _ in range(count)]
+    parts = [
+        Part(request=REQUEST, toolbox=one, bounds=BOUNDS, name=f"n{at}", has_client_tools=at == 0)
+        for at, one in enumerate(boxes)
+    ]
+    plan = Plan(parts=parts, model="m", manner=manner, headers=[], kind=kind, rounds=2)
+    told = Story(plan, Asking(caller=CALLER, request_id="req_5", manner=manner, ask=ask))
+    events, refusal = [], False
+    try:
+        refusal = await told.begin() is not None
+        if not refusal:
+            events = [json.loads(one.data) async for block in told for one in sse.events(block)]
+    except UpstreamError:
+        refusal = True
     await told.aclose()
     assert all(stream.closed for stream in streams)
-    return events, asked, tools
+    return Played(events, asked, [one for each in boxes for one in each.ran], refusal)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     script=st.lists(turns, min_size=1, max_size=5),
     sizes=st.lists(st.integers(1, 5), max_size=12),
     streams=st.booleans(),
+    crew=st.sampled_from([("single", 1), ("chain", 2), ("chain", 3), ("fan_out", 2)]),
 )
 def test_it_gives_one_legal_answer_whatever_happens(
-    script: list[Said], sizes: list[int], streams: bool
+    script: list[Said], sizes: list[int], streams: bool, crew: tuple[Kind, int]
 ) -> None:
+    kind, count = crew
     manner = Manner(streams_uses=streams, says_lines=not streams, pauses=streams)
-    events, asked, tools = asyncio.run(answer(script, sizes, manner))
-    check_stream(events)
-    assert len(asked) < BOUNDS.turns
-    assert len(tools.ran) == len(set(tools.ran)) <= BOUNDS.calls
-    histories = [json.loads(request.body.raw)["messages"] for request in asked]
-    # A call of the client's ends the answer, so it never stands in what is asked.
-    assert [history_fault(one) for one in histories] == [None] * len(asked)
-    if events[-1]["type"] == "error":
+    played = asyncio.run(play(script, sizes, manner, kind, count))
+    if played.refusal:
+        assert (len(played.asked), played.events) == (1, [])
         return
+    check_stream(played.events)
+    histories = [json.loads(request.body.raw)["messages"] for request in played.asked]
+    assert [history_fault(one) for one in histories] == [None] * len(histories)
+    most = {"single": 1, "chain": 1 + 2 * 2 * (count - 1), "fan_out": count + 1}[kind]
+    assert len(played.asked) <= most * BOUNDS.turns
+    assert len(played.ran) <= most * BOUNDS.calls
+    if played.events[-1]["type"] == "error":
+        return
+    names = [one["content_block"].get("name") for one in played.events if "content_block" in one]
     try:
-        whole = message.assemble(events)
+        whole = message.assemble(played.events)
     except message.BrokenStreamError as error:  # the client's own call is as the model said it
         assert "JSON" in str(error)
-        assert script[len(asked) % len(script)].broken_json
-        assert "edit" in [
-            one["content_block"].get("name") for one in events if "content_block" in one
-        ]
+        assert "edit" in names
         return
     assert pairs_fault(whole["content"]) is None
-    answered = [script[number % len(script)].turn for number in range(len(asked) + 1)]
-    assert whole["usage"]["input_tokens"] == sum(one.usage["input_tokens"] for one in answered)
     assert whole["model"] == "m"
     assert {one["type"] for one in whole["content"]} <= {
         "text",
@@ -197,3 +218,6 @@ def test_it_gives_one_legal_answer_whatever_happens(
         "mcp_tool_use",
         "mcp_tool_result",
     }
+    if all(not said.ends for said in script):
+        answered = [script[at % len(script)].turn for at in range(len(played.asked))]
+        assert whole["usage"]["input_tokens"] == sum(one.usage["input_tokens"] for one in answered)

@@ -69,7 +69,7 @@ class _Writer:
             self._messages.append(raw)
             return
         results, self._results = self._results, []
-        self._messages.append(said | {"content": results + _blocks(said.get("content"))})
+        self._messages.append(said | {"content": results + blocks_of(said.get("content"))})
 
     def messages(self) -> list[Any]:
         self._answer()
@@ -160,7 +160,8 @@ def _is_line(block: Block, after: list[Block]) -> bool:
     return bool(block.get("text") == line)
 
 
-def _blocks(content: Any) -> list[Any]:
+def blocks_of(content: Any) -> list[Any]:
+    """The content of a message as blocks."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return list(content) if isinstance(content, list) else []

@@ -18,19 +18,29 @@ class Usages:
 
     def __init__(self) -> None:
         self._sum: Usage = {}
-        self._each: list[Usage] = []
+        self.each: list[Mapping[str, Any]] = []
 
     def add(self, usage: Mapping[str, Any]) -> None:
-        """One more request."""
+        """One more request; nothing where it has said nothing."""
+        if not usage:
+            return
         self._sum = _added(self._sum, usage)
-        counts = {name: usage.get(name) or 0 for name in _COUNTS}
-        self._each.append({"type": "message", **counts})
+        self.each.append(usage)
+
+    def join(self, others: "Usages") -> None:
+        """Those of somebody who worked beside."""
+        for usage in others.each:
+            self.add(usage)
 
     def summed(self) -> Usage:
         """The usage of the answer; without `iterations` where it had one turn alone."""
-        if len(self._each) < 2:
+        if len(self.each) < 2:
             return self._sum
-        return {**self._sum, "iterations": self._each}
+        return {**self._sum, "iterations": [_iteration(one) for one in self.each]}
+
+
+def _iteration(usage: Mapping[str, Any]) -> Usage:
+    return {"type": "message", **{name: usage.get(name) or 0 for name in _COUNTS}}
 
 
 def _added(some: Mapping[str, Any], more: Mapping[str, Any]) -> Usage:

@@ -10,62 +10,13 @@ from typing import Any
 
 import msgspec
 
-from proxy.wire import message, ownblocks, sse
+from proxy.wire import ownblocks, sse
 from proxy.wire.stream import event
+from proxy.wire.turn import Block, BrokenTurnError, FailedTurnError, Manner, Named, Turn, Use
 from proxy.wire.usages import Usages
 
-Block = dict[str, Any]
+_NO_USAGE = {"input_tokens": 0, "output_tokens": 0}
 _decoded = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How a client wants it."""
-
-    streams_uses: bool  # else our calls come whole
-    says_lines: bool  # it shows nothing of the blocks, so that a line of text must
-    pauses: bool  # at a bound it goes on by itself after `pause_turn`
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """A tool of ours as the client knows it."""
-
-    server: str
-    tool: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """A call of a tool of ours. `given` is None where its input is not a JSON object."""
-
-    id: str  # the upstream's
-    named: Named
-    name: str  # as the model knows it
-    given: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """What an upstream said in one turn."""
-
-    events: Sequence[Block]
-    stop_reason: str
-    delta: Mapping[str, Any]  # of its message_delta
-    uses: Sequence[Use]
-    has_client_use: bool
-
-    def content(self) -> Sequence[Block]:
-        """The blocks, as the upstream is told them again. Raises BrokenTurnError."""
-        try:
-            blocks: Sequence[Block] = message.assemble(self.events)["content"]
-        except (message.BrokenStreamError, message.FailedStreamError) as error:
-            raise BrokenTurnError(f"The upstream's answer is not whole: {error}.") from error
-        return blocks
-
-
-class BrokenTurnError(Exception):
-    """The upstream's events make no turn."""
 
 
 @dataclass(slots=True)
@@ -80,34 +31,35 @@ class _Open:
 class Weaver:
     """One answer. Every method returns the bytes of zero or more whole events."""
 
-    def __init__(
-        self,
-        names: Mapping[str, Named],
-        manner: Manner,
-        model: str,
-        opening: Sequence[Block] = (),
-    ) -> None:
-        self._names, self._manner, self._model = names, manner, model
+    def __init__(self, manner: Manner, model: str, opening: Sequence[Block] = ()) -> None:
+        self.names: Mapping[str, Named] = {}  # our tools, as the model knows them
+        self.owns_all = False  # no tool of the client's may be called
+        self._manner, self._model = manner, model
         self._opening = opening  # whole blocks that come before the upstream's first
         self._index = -1
-        self._usages = Usages()
+        self.usages = Usages()
         self._begun = False  # the client has its message_start
         self._ids: set[str] = set()  # of calls of ours
+        self.failure: BrokenTurnError | FailedTurnError | None  # of the turn under way
         self._begin()
-        self.has_error = False  # the upstream has said one; it was passed on, and nothing follows
 
     def feed(self, block: bytes) -> bytes:
-        """Some whole events of the upstream's. Raises BrokenTurnError."""
+        """Some whole events of the upstream's. What fails in them stands in `failure`."""
+        told = bytearray()
         try:
-            return b"".join([self._take(one) for one in sse.events(block)])
-        except (msgspec.DecodeError, RecursionError, LookupError, TypeError, AttributeError) as no:
-            raise BrokenTurnError("The upstream's stream cannot be read.") from no
+            for one in sse.events(block):
+                told += self._take(one)
+        except FailedTurnError as failed:
+            self.failure = failed
+        except (msgspec.DecodeError, RecursionError, LookupError, TypeError, AttributeError):
+            self.failure = BrokenTurnError("The upstream's stream cannot be read.")
+        return bytes(told)
 
     def turn(self) -> Turn:
         """The turn that has ended; the next may be fed. Raises BrokenTurnError."""
         if self._delta is None or not isinstance(self._delta.get("stop_reason"), str):
             raise BrokenTurnError("The upstream's answer ended too early.")
-        self._usages.add(self._usage)
+        self.usages.add(self._usage)
         turn = Turn(
             events=self._events,
             stop_reason=self._delta["stop_reason"],
@@ -118,7 +70,15 @@ class Weaver:
         self._begin()
         return turn
 
+    def abandon(self, why: str) -> bytes:
+        """Give up a turn in its middle; what it has called gets a result that says why."""
+        closed, uses = self._closed(), self._uses
+        self.usages.add(self._usage)
+        self._begin()
+        return closed + b"".join([self.result(use, why, is_error=True) for use in uses])
+
     def _begin(self) -> None:
+        self.failure = None
         self._events: list[Block] = []
         self._usage: Block = {}
         self._delta: Block | None = None
@@ -143,8 +103,8 @@ class Weaver:
 
     def end(self, delta: Mapping[str, Any]) -> bytes:
         """The end of the answer, for the reason that `delta` says."""
-        ending = event("message_delta", {"delta": dict(delta), "usage": self._usages.summed()})
-        return ending + event("message_stop")
+        told = {"delta": dict(delta), "usage": self.usages.summed()}
+        return self._closed() + event("message_delta", told) + event("message_stop")
 
     def error(self, kind: str, text: str) -> bytes:
         """The end of an answer that cannot go on."""
@@ -156,8 +116,8 @@ class Weaver:
             case "ping":
                 return sse.PING
             case "error":
-                self.has_error = True
-                return sse.encode(raw.name, raw.data)
+                said = data["error"]
+                raise FailedTurnError(str(said.get("type")), str(said.get("message")))
             case "message_start":
                 self._events.append(data)
                 return self._start(data)
@@ -177,6 +137,12 @@ class Weaver:
         """Counts are cumulative; null means "nothing new"."""
         self._usage |= {name: value for name, value in (usage or {}).items() if value is not None}
 
+    def begin(self, message_id: str) -> bytes:
+        """Begin the message before any upstream has said a word."""
+        started = {"id": message_id, "type": "message", "role": "assistant", "content": []}
+        ending = {"stop_reason": None, "stop_sequence": None, "usage": _NO_USAGE}
+        return self._start({"message": {**started, **ending}})
+
     def _start(self, data: Block) -> bytes:
         self._count(data["message"].get("usage"))
         if self._begun:
@@ -191,7 +157,7 @@ class Weaver:
     def _block_start(self, data: Block) -> bytes:
         block = data["content_block"]
         self._events.append(data)
-        if block.get("type") == "tool_use" and block.get("name") in self._names:
+        if block.get("type") == "tool_use" and (self.owns_all or block.get("name") in self.names):
             block = block | {"id": self._unique(block["id"])}
             given = block.get("input")
             parts = [msgspec.json.encode(given).decode()] if given else []
@@ -221,17 +187,24 @@ class Weaver:
         if opened.use is None:
             self._events.append(data)
             return event("content_block_stop", {"index": opened.index})
-        named = self._names[opened.use["name"]]
+        name = opened.use["name"]
+        named = self.names.get(name) or Named(server="", tool=name)
         given = _object("".join(opened.parts))
-        use = Use(id=opened.use["id"], named=named, name=opened.use["name"], given=given)
+        use = Use(id=opened.use["id"], named=named, name=name, given=given)
         self._uses.append(use)
         # The model is shown what it called with; where that is no JSON, nothing.
         self._events[-1] = self._events[-1] | {"content_block": opened.use | {"input": given or {}}}
         self._events.append(data)
-        line = ownblocks.line_of(named.server, named.tool, given) if self._manner.says_lines else ""
-        return (self.text(line) if line else b"") + self._said(use)
+        return self.use(use)
 
-    def _said(self, use: Use) -> bytes:
+    def use(self, use: Use) -> bytes:
+        """A call of ours."""
+        named, line = use.named, b""
+        if self._manner.says_lines:
+            line = self.text(ownblocks.line_of(named.server, named.tool, use.given))
+        return line + self._use(use)
+
+    def _use(self, use: Use) -> bytes:
         if not self._manner.streams_uses:
             return self._whole(_block_of(use))
         written = msgspec.json.encode(use.given or {}).decode()
@@ -240,11 +213,17 @@ class Weaver:
 
     def _whole(self, block: Block, *deltas: Block) -> bytes:
         """A block of our own."""
+        closed = self._closed()
         self._index += 1
         at = {"index": self._index}
         grown = [event("content_block_delta", at | {"delta": delta}) for delta in deltas]
         begun = event("content_block_start", at | {"content_block": block})
-        return begun + b"".join(grown) + event("content_block_stop", at)
+        return closed + begun + b"".join(grown) + event("content_block_stop", at)
+
+    def _closed(self) -> bytes:
+        """The end of a block that its upstream has left open."""
+        index, self._open.index = self._open.index, -1
+        return event("content_block_stop", {"index": index}) if index >= 0 else b""
 
 
 def _block_of(use: Use) -> Block:
