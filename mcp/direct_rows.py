@@ -20,6 +20,8 @@ NAMESPACE = UUID("5d3a7d1e-6c0b-4e0f-9c5e-2b6a1f0c8d47")  # of instances; any wo
 MOST_DUE = 256  # connectors looked at in one step; the others come in the next
 MOST_HEARD = 10_000  # connectors listened for, a kilobyte each; the others' calls take a second
 LIST_S = 300.0  # between two lists of a server's tools
+VISITED = "web-"  # so begin the names of servers that requests name by their address
+FORGOTTEN_S = 24 * 3600.0  # after which such a one goes, if no request has named it again
 
 
 class NoRoomError(Exception):
@@ -48,6 +50,19 @@ def keep(principal: Principal, announced: Announced, url: str, credential_sealed
         server.url, server.credential_sealed = url, credential_sealed
         server.save(update_fields=["url", "credential_sealed"])
     return server
+
+
+def is_fresh(principal: Principal, name: str) -> bool:
+    """Whether a visited server's tools are known well enough; old visits are forgotten."""
+    mine = McpServer.objects.filter(
+        connector__kind=Connector.Kind.GATEWAY,
+        connector__organization_id=principal.organization_id,
+        connector__user_id=principal.user_id,
+    )
+    visits = mine.filter(name__startswith=VISITED)
+    visits.filter(updated_at__lt=clock.after(-FORGOTTEN_S)).delete()
+    now_known = visits.filter(name=name, state=McpServer.State.READY)
+    return now_known.filter(updated_at__gt=clock.after(-LIST_S)).exists()
 
 
 def described(server: Reached, announced: Announced) -> None:
@@ -104,7 +119,7 @@ def known(
 
 def take_stale(most: int) -> list[Reached]:
     """Servers whose list of tools is old. Of several processes one gets each."""
-    stale = McpServer.objects.filter(
+    stale = McpServer.objects.exclude(name__startswith=VISITED).filter(
         connector__kind=Connector.Kind.GATEWAY,
         connector__user__is_active=True,
         updated_at__lt=clock.after(-LIST_S),

@@ -9,7 +9,7 @@ import msgspec
 from accounts.principal import Principal
 from proxy import agents, routing, table, toolbox, toolsets, wishes
 from proxy.agents import AgentConfig, Bounds, Kind, Toolset
-from proxy.routing import Asking
+from proxy.routing import Asking, RouteRule
 from proxy.toolbox import Toolbox
 from proxy.toolsets import Setting, Wanted
 from proxy.wire import rewind
@@ -66,7 +66,7 @@ async def planned(request: MessagesRequest, caller: Principal, headers: RawHeade
     """
     snapshot = await table.current()
     chosen = agents.chosen(request, headers, snapshot, caller.organization_id)
-    declared = _declared(request)
+    declared = _declared(request, snapshot, caller)
     wanted = declared if chosen else declared + _of_route(request, snapshot, caller)
     if chosen is None and not wanted and not rewind.holds_own(request.body):
         return None
@@ -107,12 +107,25 @@ async def _part(
     return Part(request=asked, toolbox=box, bounds=agent.bounds, agent=agent.slug, name=agent.name)
 
 
-def _declared(request: MessagesRequest) -> list[Wanted]:
-    """What the request names; nothing where the upstream's own connector reaches it all."""
+def _declared(
+    request: MessagesRequest, snapshot: table.Snapshot, caller: Principal
+) -> list[Wanted]:
+    """What the request names; nothing where Anthropic's own connector reaches it all."""
     if "mcp_servers" not in request.body.spans:
         return []
     wanted = toolsets.wanted(request.body)
-    return wanted if any(one.server.is_tunnel for one in wanted) else []
+    if any(one.server.is_tunnel for one in wanted):
+        return wanted
+    kinds = {rule.upstream.kind for rule in _rules(request, snapshot, caller)}
+    return [] if kinds == {"anthropic"} else wanted
+
+
+def _rules(
+    request: MessagesRequest, snapshot: table.Snapshot, caller: Principal
+) -> list[RouteRule]:
+    """The routes that may answer for the model."""
+    asking = Asking(model=request.model, organization_id=caller.organization_id, session="")
+    return routing.chain_of(snapshot.rules, asking, lambda _: ())
 
 
 def _of_route(
@@ -121,8 +134,7 @@ def _of_route(
     """What the operator has given those who ask the model's route."""
     if not snapshot.has_toolsets:
         return []
-    asking = Asking(model=request.model, organization_id=caller.organization_id, session="")
-    rules = routing.chain_of(snapshot.rules, asking, lambda _: ())
+    rules = _rules(request, snapshot, caller)
     return [_wanted(one) for one in next((rule.toolsets for rule in rules if rule.toolsets), ())]
 
 

@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from accounts.principal import Principal
 from accounts.reads import DatabaseAwayError
-from mcp import tools
+from mcp import tools, visiting
+from mcp.direct import NotRegisteredError
 from mcp.tools import RefusedError
 from proxy.toolsets import MAX_TOOLS, Server, Wanted
 from proxy.wire import ownblocks, toolresults
@@ -119,6 +120,7 @@ async def opened(
     Raises BodyError where a server that the request names is not there; one that the operator has
     set is only missing. Raises accounts.reads.DatabaseAwayError.
     """
+    wanted = [await _reached(principal, one) for one in wanted]
     found: dict[str, Tool] = {}
     listings: dict[str, Sequence[Block]] = {}
     missing = []
@@ -143,11 +145,30 @@ async def opened(
     return Toolbox(tools=found, listings=listings, missing=missing)
 
 
+async def _reached(principal: Principal, wanted: Wanted) -> Wanted:
+    """What is wanted of a server with an address, now that the gateway knows it by a name.
+
+    Raises BodyError for one that the request names.
+    """
+    server = wanted.server
+    if server.is_tunnel:
+        return wanted
+    try:
+        name = await visiting.visited(principal, server.url, server.token)
+    except NotRegisteredError as error:
+        if not server.where:
+            return wanted  # `_listed` says that it is missing
+        field = "authorization_token" if error.field == "credential" else "url"
+        raise BodyError(f"{server.where}.{field}: {error}") from error
+    return replace(wanted, server=replace(server, served=name))
+
+
 async def _listed(principal: Principal, wanted: Wanted) -> Sequence[Block]:
     """The definitions of a server's tools, or those that are pinned."""
     if wanted.pinned is not None:
         return [dict(one) for one in wanted.pinned]
-    offered = await tools.offered_by(principal, wanted.server.served, wanted.server.connector)
+    server = wanted.server
+    offered = await tools.offered_by(principal, server.served or server.url, server.connector)
     return [
         {"name": one.tool, "description": one.description, "input_schema": one.input_schema}
         for one in offered

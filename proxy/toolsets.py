@@ -66,7 +66,8 @@ def server_of(name: str, url: str, *, token: str = "", where: str = "") -> Serve
         if not served or "/" in served or parts.query or parts.fragment:
             raise BodyError(f"{where}.url: say tunnel://<server> or tunnel://<connector>/<server>")
         return Server(name=name, url=url, connector=connector, served=served, where=where)
-    if parts.scheme != "https" or not parts.hostname:
+    # Whether plain http may be spoken there, the operator's list of allowed addresses says.
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise BodyError(f"{where}.url: must begin with https:// or tunnel://")
     return Server(name=name, url=url, token=token, where=where)
 

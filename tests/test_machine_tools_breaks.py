@@ -40,7 +40,7 @@ HTTPS = {"type": "url", "url": "https://example.com/mcp", "name": "files"}
         ({"tools": [*TOOLSETS, *TOOLSETS]}, "tools.1.mcp_server_name: 'files' has a toolset"),
         ({"mcp_servers": SERVERS * 2}, "mcp_servers.1.name: 'files' stands twice"),
         ({"mcp_servers": [{**SERVERS[0], "url": "tunnel://"}]}, "mcp_servers.0.url: say tunnel://"),
-        ({"mcp_servers": [{**SERVERS[0], "url": "http://a/"}]}, "mcp_servers.0.url: must begin"),
+        ({"mcp_servers": [{**SERVERS[0], "url": "ftp://a/"}]}, "mcp_servers.0.url: must begin"),
         ({"mcp_servers": [{**SERVERS[0], "url": "tunnel://mail"}]}, "You have no server 'mail'"),
         (
             {"mcp_servers": [{**SERVERS[0], "url": "tunnel://desk/files"}]},
