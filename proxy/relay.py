@@ -22,7 +22,6 @@ from proxy.languages import BY_KIND
 from proxy.receipts import Receipt, Step
 from proxy.routing import Asking, Target
 from proxy.wire.body import MessagesRequest
-from proxy.wire.signature import MARK
 
 PATH = "/v1/messages"
 Answered = Answer | EventStream
@@ -126,8 +125,8 @@ async def _answer(call: Call, target: Target, within_s: float) -> tuple[Answer, 
 
 async def _asked(language: Language, call: Call, target: Target, conceded: frozenset[str]) -> Asked:
     """The call in the upstream's words; what takes long is put into them in a thread."""
-    raw = call.request.body.raw
-    if len(raw) > LARGE_BYTES and (language.rebuilds or conceded or MARK.encode() in raw):
+    body = call.request.body
+    if len(body.raw) > LARGE_BYTES and (language.rebuilds or conceded or body.is_marked):
         return await asyncio.to_thread(language.asked, call, target, conceded)
     return language.asked(call, target, conceded)
 

@@ -7,6 +7,9 @@ from typing import Any, Self
 
 import msgspec
 
+from proxy.wire.signature import MARK
+
+_MARK = MARK.encode()
 # One pass in C over the whole text; each top-level value stays the bytes it was.
 _members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 # Possessive: a key may be as long as the body, and nothing is ever tried twice.
@@ -29,6 +32,7 @@ class JSONObject:
 
     raw: bytes
     spans: Mapping[str, tuple[int, int]]
+    is_marked: bool = False  # it may hold something of this gateway's own, which others refuse
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
@@ -45,7 +49,8 @@ class JSONObject:
             raise BodyError("The request body must be a JSON object.") from error
         except msgspec.DecodeError as error:
             raise BodyError(f"The request body is not valid JSON: {error}.") from error
-        return cls(raw, _spans(raw, members))
+        # One search, for it is what costs most of looking at a large body that is only passed on.
+        return cls(raw, _spans(raw, members), _MARK in raw)
 
     def value(self, name: str, default: Any = None) -> Any:
         """The decoded top-level value of `name`."""

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from proxy.wire.body import JSONObject
-from proxy.wire.signature import MARK, is_local
+from proxy.wire.signature import is_local
 
 # Values stay the bytes they were: only a message that changes is written anew.
 _listed = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -28,7 +28,7 @@ _block_of = msgspec.json.Decoder(_Block).decode
 
 def without_local_thinking(body: JSONObject) -> JSONObject:
     """The body without thinking that this gateway has signed, which other servers refuse."""
-    if MARK.encode() not in body.raw:
+    if not body.is_marked:
         return body
     return _without_blocks(body, lambda it: it.type == "thinking" and is_local(it.signature))
 

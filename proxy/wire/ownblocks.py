@@ -7,8 +7,11 @@ from typing import Any
 
 import msgspec
 
-# An upstream's `toolu_1` is `mcptoolu_ops_toolu_1` to the client, which sends it back.
-PREFIX = "mcptoolu_ops_"
+from proxy.wire import signature
+
+# An upstream's `toolu_1` is `mcptoolu_T3BzQ2VudGVy_toolu_1` to the client, which sends it back. The
+# same mark as in our signatures, so that one search of a body finds both.
+PREFIX = f"mcptoolu_{signature.MARK}_"
 MARK = PREFIX.encode()
 NAME_CHARS = 64  # of a tool's name at every upstream that we know
 LINE_CHARS = 160  # of what a person is shown of a call; all of it is in the block behind

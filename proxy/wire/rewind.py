@@ -23,7 +23,7 @@ Block = dict[str, Any]
 
 def holds_own(body: JSONObject) -> bool:
     """Whether the history may hold blocks of ours."""
-    return ownblocks.MARK in body.raw
+    return body.is_marked and ownblocks.MARK in body.raw
 
 
 def rewound(body: JSONObject, name_of: NameOf) -> JSONObject:
