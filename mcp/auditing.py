@@ -18,12 +18,15 @@ from django.db.models import Exists, OuterRef, QuerySet
 from accounts.keyed import keyed
 from billing import ledger, locking
 from mcp import ending, preview
-from mcp.models import Approval, AuditedCall, ToolCall
+from mcp.models import Approval, AuditedCall, Connector, ToolCall
+from mcp.states import Asker, Outcome
 
 AT_ONCE = 100  # with arguments and results of a MiB each, 200 MiB at most
 MAX_ROUNDS = 10  # of AT_ONCE in one look for each organization; the rest comes in the next
 LOCAL = "local"  # the connector's own server: what others say of a sandbox is only their word
 SANDBOX, EXIT = "opscenter/sandbox", "opscenter/exit"
+DECISION = "opscenter/decision"  # in an error's data: the machine's own policy said so
+NOT_LET = frozenset({"deny", "ask"})  # its words for a call that did not begin by it
 PURPOSE = "audit 1"
 
 
@@ -138,6 +141,7 @@ def _told(call: ToolCall) -> dict[str, Any]:
         "preview": preview.of_arguments(_arguments(call.params)),
         "organization_decision": call.decision,
         "policy_version": call.policy_version,
+        "machine_decision": _machine_decision(call, result),
         "approvals": [_answer(each) for each in call.approvals.all()],
         "sandbox": meta.get(SANDBOX) if isinstance(meta.get(SANDBOX), str) else None,
         "exit": meta.get(EXIT) if isinstance(meta.get(EXIT), int) else None,
@@ -148,6 +152,21 @@ def _told(call: ToolCall) -> dict[str, Any]:
         "finished_at": _at(call.finished_at),
         "duration_ms": _ms(call.started_at, call.finished_at),
     }
+
+
+def _machine_decision(call: ToolCall, result: str | None) -> str | None:
+    """What the machine's own policy said, as far as that shows; None where it does not.
+
+    Of a server that the gateway reaches itself it shows nothing: there is no machine between.
+    """
+    if call.connector.kind == Connector.Kind.GATEWAY:
+        return None
+    data = _json(result or "").get("data") if call.outcome == Outcome.ERROR else None
+    said = data.get(DECISION) if isinstance(data, dict) else None
+    if isinstance(said, str) and said in NOT_LET:
+        return said
+    asked = any(each.asked_by == Asker.MACHINE for each in call.approvals.all())
+    return "ask" if asked else None
 
 
 def _answer(approval: Approval) -> dict[str, Any]:

@@ -7,12 +7,20 @@ import anyio
 from opscenter_connector import frames, happenings, results
 from opscenter_connector.journal import End
 
+OURS = "opscenter/"  # of names in data and _meta: the gateway believes them
 INTERNAL_ERROR, METHOD_NOT_FOUND, TIMED_OUT = -32603, -32601, -32001
 
 
 def error(code: int, message: str, data: Any = None) -> End:
     body = {"code": code, "message": message} | ({} if data is None else {"data": data})
     return End(outcome="error", body=body)
+
+
+def theirs(data: Any) -> Any:
+    """What a local server says with an error, without what only this program says."""
+    if not isinstance(data, dict):
+        return data
+    return {name: said for name, said in data.items() if not str(name).startswith(OURS)}
 
 
 def timed_out(limit_s: float) -> End:

@@ -20,6 +20,7 @@ WRITES = frozenset({"write_file", "edit_file"})
 READS = frozenset({"read_file", "list_directory", "glob", "grep"})
 LOCAL_PATHS = ("path", "cwd")  # the arguments of the built-in tools that name a place
 CONFINING = frozenset({"bubblewrap", "landlock", "seatbelt"})  # layers that passed their self-test
+OWN = "connector.toml says what agents may do here, and no tool writes it; the person does"
 UNCONFINED = (
     "no sandbox holds commands here: this one may do all that the person may who runs the "
     "connector, with every file, key and the network"
@@ -179,7 +180,10 @@ def _local(policy: Policy, call: Call, layer: str) -> Iterator[Judged]:
     if odd := paths.outside(call.arguments, policy.roots, LOCAL_PATHS, base, may_lack=True):
         reason = f"{odd} lies outside the allowed folders ({', '.join(policy.roots)})"
         yield Judged(decision=Decision.DENY, reason=reason)
-    if call.tool in WRITES and (name := paths.protected(call.arguments.get("path"))):
+    path = call.arguments.get("path")
+    if call.tool in WRITES and paths.is_own(path):
+        yield Judged(decision=Decision.DENY, reason=OWN)
+    elif call.tool in WRITES and (name := paths.protected(path)):
         yield Judged(decision=policy.protected, reason=f"other programs obey {name}")
     if call.tool == BASH and layer not in CONFINING:
         yield Judged(decision=policy.unconfined, reason=UNCONFINED)

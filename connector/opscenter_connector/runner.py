@@ -237,12 +237,14 @@ class Runner:
             result = await server.call(
                 call.params, self._progress_of(call), start_within_s=START_WITHIN_S
             )
-        except (NotRunningError, NotLetError) as error:
+        except NotLetError as error:
+            return not_begun(str(error), decision=error.decision)
+        except NotRunningError as error:
             return not_begun(str(error))
         except LostError:
             return INTERRUPTED
         except MCPError as error:
-            return outcomes.error(error.code, error.message, error.data)
+            return outcomes.error(error.code, error.message, outcomes.theirs(error.data))
         except ValidationError:
             return outcomes.error(
                 INTERNAL_ERROR, "the tool ran, but its answer is no result of MCP"
