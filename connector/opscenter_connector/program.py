@@ -115,7 +115,7 @@ def fronted(
     """Every server of this machine, the built-in one first."""
     servers: list[Server] = [LocalServer(spec, announce, told) for spec in settings.servers]
     if settings.local is not None:
-        servers.insert(0, BuiltinServer(settings.local, announce, told))
+        servers.insert(0, BuiltinServer(settings.local, announce, told, alone=True))
     return servers
 
 

@@ -237,10 +237,8 @@ class Runner:
             result = await server.call(
                 call.params, self._progress_of(call), start_within_s=START_WITHIN_S
             )
-        except NotLetError as error:
-            return not_begun(str(error), decision=error.decision)
-        except NotRunningError as error:
-            return not_begun(str(error))
+        except (NotRunningError, NotLetError) as error:
+            return not_begun(str(error), decision=getattr(error, "decision", ""))
         except LostError:
             return INTERRUPTED
         except MCPError as error:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,10 +27,15 @@ def running(settings: Settings, folder: Path) -> Settings:
     )
 
 
+def as_started(folder: Path) -> Settings:
+    """By the same variables as the command."""
+    return load({}, {"XDG_STATE_HOME": str(folder / "state")}, io.StringIO()).settings
+
+
 async def test_it_shows_the_policy_of_the_connector_that_runs(
     alone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = load({}, os.environ, io.StringIO()).settings
+    settings = as_started(alone)
     with instance.locked(settings.state_dir):
         inforce.write(settings.state_dir, inforce.of(running(settings, alone), "landlock"))
         assert (settings.state_dir / inforce.FILE).stat().st_mode & 0o777 == 0o600
@@ -49,7 +53,7 @@ async def test_it_shows_the_policy_of_the_connector_that_runs(
 async def test_it_says_nothing_of_a_connector_that_has_ended(
     alone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = load({}, os.environ, io.StringIO()).settings
+    settings = as_started(alone)
     settings.state_dir.mkdir(parents=True)
     inforce.write(settings.state_dir, inforce.of(running(settings, alone), "landlock"))
     assert await asked(gateways.well, "status") == 0
@@ -62,7 +66,7 @@ async def test_it_says_nothing_of_a_connector_that_has_ended(
 async def test_it_says_so_where_what_runs_has_not_told_its_policy(
     text: str, alone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = load({}, os.environ, io.StringIO()).settings
+    settings = as_started(alone)
     with instance.locked(settings.state_dir):
         (settings.state_dir / inforce.FILE).write_text(text)
         assert await asked(gateways.well, "status") == 0
