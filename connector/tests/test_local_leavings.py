@@ -8,6 +8,8 @@ import pytest
 
 from opscenter_connector.happenings import Quarantined
 from opscenter_connector.local.builtin import TOOLS
+from opscenter_connector.sandbox import Layer, Standing, noting, places, recover
+from opscenter_connector.sandbox.guard import Guard
 from opscenter_connector.settings import LocalSpec
 from tests import allowed
 from tests.allowed import WITHIN_S
@@ -88,3 +90,39 @@ async def test_two_connectors_do_not_run_commands_in_one_folder(tmp_path: Path, 
     both = replace(spec, allowed_paths=(root, root / "inner"))
     async with serving(both, alone=True) as last:  # a folder in one's own is one's own
         assert "bash" in names(last)
+
+
+def test_what_came_after_a_kill_is_the_persons_own(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what nobody noted, or noted of another folder, is left alone."""
+    (root / ".husky").mkdir()
+    of_root = places.root(root)
+    standing = Standing(layer=Layer.NONE, quarantine=tmp_path / "away", roots=(of_root,))
+    assert recover(standing) == []
+    Guard(of_root).begin(pin=False, notes=standing.notes)  # and this process is killed
+    (root / ".envrc").write_text("x")
+    monkeypatch.setattr(noting, "LONGEST_NS", -10 * noting.SLACK_NS)
+    assert recover(standing) == []
+    monkeypatch.undo()
+    assert (root / ".envrc").exists()
+    Guard(of_root).begin(pin=False, notes=standing.notes)
+    (root / ".npmrc").write_text("x")
+    root.rename(tmp_path / "old")
+    root.mkdir()
+    (root / ".npmrc").write_text("y")
+    other = Standing(layer=Layer.NONE, quarantine=tmp_path / "away", roots=(places.root(root),))
+    assert recover(other) == []
+    assert (root / ".npmrc").read_text() == "y"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"root": 3}', "[" * 100_000])
+def test_notes_that_cannot_be_read_move_nothing(tmp_path: Path, root: Path, text: str) -> None:
+    of_root = places.root(root)
+    standing = Standing(layer=Layer.NONE, quarantine=tmp_path / "away", roots=(of_root,))
+    Guard(of_root).begin(pin=False, notes=standing.notes)
+    (root / ".envrc").write_text("x")
+    for note in (tmp_path / "commands").iterdir():
+        note.write_text(text)
+    assert recover(standing) == []
+    assert (root / ".envrc").exists()
