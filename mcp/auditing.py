@@ -4,7 +4,6 @@ Calls are put down by the reaper, so that a call itself waits for nothing. Each 
 the row and the hash before it: what is changed, taken out or put in between is found.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.keyed import keyed
 from billing import ledger, locking
-from mcp import ending, preview
+from mcp import denied, ending, preview
 from mcp.models import Approval, AuditedCall, Connector, ToolCall
 from mcp.states import Asker, Outcome
 
@@ -135,7 +134,7 @@ def _told(call: ToolCall) -> dict[str, Any]:
         "tool_use_id": call.tool_use_id,
         "state": call.state,
         "outcome": call.outcome,
-        "params_sha256": _digest(call.params),
+        "params_sha256": denied.digest(_json(call.params), call.params),
         "result_sha256": _digest(result),
         "definition": call.definition,
         "preview": preview.of_arguments(_arguments(call.params)),
@@ -201,7 +200,7 @@ def _json(text: str) -> Mapping[str, Any]:
 
 
 def _digest(text: str | None) -> str:
-    return "" if text is None else hashlib.sha256(text.encode()).hexdigest()
+    return "" if text is None else denied.digest_of_text(text)
 
 
 def _at(moment: datetime | None) -> str | None:

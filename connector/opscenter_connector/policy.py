@@ -139,8 +139,7 @@ def _by_rule(rule: Rule, call: Call, base: Sequence[str]) -> Iterator[Judged]:
     yield Judged(decision=rule.decision, reason=f"{own} says so")
     if rule.paths and (odd := paths.outside(call.arguments, rule.paths, rule.arguments, base)):
         yield Judged(decision=rule.otherwise, reason=f"{own} is for other folders: {odd}")
-    command = call.arguments.get("command")
-    told = command if isinstance(command, str) else ""
+    told, is_text = commands.text_of(call.arguments.get("command"))
     if rule.commands and not commands.is_one_of(told, rule.commands):
         yield Judged(decision=rule.otherwise, reason=f"{own} names other commands")
     for decision, beginnings in (
@@ -149,7 +148,7 @@ def _by_rule(rule: Rule, call: Call, base: Sequence[str]) -> Iterator[Judged]:
     ):
         if beginnings and (found := commands.begins_with(told, beginnings)):
             yield Judged(decision=decision, reason=f"{own} names commands that begin: {found}")
-    if (rule.deny_commands or rule.ask_commands) and not commands.is_readable(told):
+    if (rule.deny_commands or rule.ask_commands) and not (is_text and commands.is_readable(told)):
         reason = f"{own} looks at how commands begin, and this one may run others"
         yield Judged(decision=Decision.ASK, reason=reason)
 
