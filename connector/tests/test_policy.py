@@ -56,6 +56,10 @@ def test_it_denies_a_command_that_starts_elsewhere() -> None:
         "/data/x/commondir",
         ".cLauDe/settings.json",
         ".mcp.json",
+        "mise.toml",
+        "a/.cargo/config.toml",
+        ".hg/hgrc",
+        ".idea/workspace.xml",
         ".g\u200bit/config",
         "\uff0egit/config",
         ".git./config",
@@ -78,6 +82,11 @@ def test_it_asks_nobody_about_what_no_tool_writes_at_all(path: str) -> None:
         assert decided(call("write_file", path=path, content="x"), rules) is DENY
         assert decided(call("edit_file", path=path), rules) is DENY
         assert decided(call("read_file", path=path), rules) is ALLOW
+
+
+@pytest.mark.parametrize("path", ["Makefile", "package.json", "tests/test_a.py", ".hg/x"])
+def test_it_asks_nobody_about_what_is_written_to_be_run(path: str) -> None:
+    assert decided(call("write_file", path=path, content="x")) is ALLOW
 
 
 def test_it_runs_commands_only_in_a_sandbox_and_asks_without() -> None:
