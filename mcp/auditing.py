@@ -4,7 +4,6 @@ Calls are put down by the reaper, so that a call itself waits for nothing. Each 
 the row and the hash before it: what is changed, taken out or put in between is found.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,13 +16,16 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.keyed import keyed
 from billing import ledger, locking
-from mcp import ending, preview
-from mcp.models import Approval, AuditedCall, ToolCall
+from mcp import denied, ending, preview
+from mcp.models import Approval, AuditedCall, Connector, ToolCall
+from mcp.states import Asker, Outcome
 
 AT_ONCE = 100  # with arguments and results of a MiB each, 200 MiB at most
 MAX_ROUNDS = 10  # of AT_ONCE in one look for each organization; the rest comes in the next
 LOCAL = "local"  # the connector's own server: what others say of a sandbox is only their word
 SANDBOX, EXIT = "opscenter/sandbox", "opscenter/exit"
+DECISION = "opscenter/decision"  # in an error's data: the machine's own policy said so
+NOT_LET = frozenset({"deny", "ask"})  # its words for a call that did not begin by it
 PURPOSE = "audit 1"
 
 
@@ -132,12 +134,13 @@ def _told(call: ToolCall) -> dict[str, Any]:
         "tool_use_id": call.tool_use_id,
         "state": call.state,
         "outcome": call.outcome,
-        "params_sha256": _digest(call.params),
+        "params_sha256": denied.digest(_json(call.params), call.params),
         "result_sha256": _digest(result),
         "definition": call.definition,
         "preview": preview.of_arguments(_arguments(call.params)),
         "organization_decision": call.decision,
         "policy_version": call.policy_version,
+        "machine_decision": _machine_decision(call, result),
         "approvals": [_answer(each) for each in call.approvals.all()],
         "sandbox": meta.get(SANDBOX) if isinstance(meta.get(SANDBOX), str) else None,
         "exit": meta.get(EXIT) if isinstance(meta.get(EXIT), int) else None,
@@ -148,6 +151,21 @@ def _told(call: ToolCall) -> dict[str, Any]:
         "finished_at": _at(call.finished_at),
         "duration_ms": _ms(call.started_at, call.finished_at),
     }
+
+
+def _machine_decision(call: ToolCall, result: str | None) -> str | None:
+    """What the machine's own policy said, as far as that shows; None where it does not.
+
+    Of a server that the gateway reaches itself it shows nothing: there is no machine between.
+    """
+    if call.connector.kind == Connector.Kind.GATEWAY:
+        return None
+    data = _json(result or "").get("data") if call.outcome == Outcome.ERROR else None
+    said = data.get(DECISION) if isinstance(data, dict) else None
+    if isinstance(said, str) and said in NOT_LET:
+        return said
+    asked = any(each.asked_by == Asker.MACHINE for each in call.approvals.all())
+    return "ask" if asked else None
 
 
 def _answer(approval: Approval) -> dict[str, Any]:
@@ -182,7 +200,7 @@ def _json(text: str) -> Mapping[str, Any]:
 
 
 def _digest(text: str | None) -> str:
-    return "" if text is None else hashlib.sha256(text.encode()).hexdigest()
+    return "" if text is None else denied.digest_of_text(text)
 
 
 def _at(moment: datetime | None) -> str | None:

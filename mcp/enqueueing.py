@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
 from billing import ledger, locking
-from mcp import clock, conditions, prepared, questions, texts
+from mcp import clock, conditions, denied, prepared, questions, texts
 from mcp.models import ToolCall
 from mcp.questions import Question
 from mcp.states import Asker, State
@@ -92,7 +92,7 @@ def deny(new: NewCall, text: str) -> None:
             server=new.server,
             tool=new.tool,
             method=new.method,
-            params=new.params,
+            params=denied.stored(new.params),
             has_effects=new.has_effects,
             request_id=new.request_id,
             tool_use_id=new.tool_use_id,

@@ -15,11 +15,10 @@ from typing import Any
 
 import msgspec
 
+from mcp import commands
 from mcp.states import Decision
 
 PATH, COMMAND = "path", "command"  # kinds of rules on an argument
-# What makes one command several, or another one than it seems.
-_JOINTS = re.compile(r"[;&|<>(){}`$\\\n\r]")
 _SLASHES = re.compile(r"/+")  # two at the beginning are one, but not to normpath
 
 
@@ -115,11 +114,6 @@ def _is_in(path: str, root: str) -> bool:
 
 
 def _begins(command: str, prefixes: Sequence[str], is_strict: bool) -> bool:
-    parts = _JOINTS.split(command)
-    if not is_strict and len(parts) > 1:
-        return False
-    words = [" ".join(part.split()) for part in parts]
-    wanted = [" ".join(prefix.split()) for prefix in prefixes]
-    return any(
-        word == prefix or word.startswith(f"{prefix} ") for word in words for prefix in wanted
-    )
+    if is_strict:
+        return bool(commands.begins_with(command, prefixes))
+    return commands.plainly_begins_with(command, prefixes)

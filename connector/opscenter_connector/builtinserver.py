@@ -1,6 +1,7 @@
 """The server `local`, kept like the others: it starts, says what it can do, and takes calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import anyio
@@ -8,17 +9,23 @@ import anyio
 from opscenter_connector import __version__, backoff, sandbox
 from opscenter_connector.announcing import Announcer
 from opscenter_connector.frames import Announced
-from opscenter_connector.happenings import Happening, SandboxFound
+from opscenter_connector.happenings import Happening, Quarantined, SandboxFound
 from opscenter_connector.local import commanding
 from opscenter_connector.local.builtin import TOOLS, Builtin
 from opscenter_connector.local.defining import Tool
 from opscenter_connector.local.roots import Roots
 from opscenter_connector.localserver import Progressed
-from opscenter_connector.sandbox import Layer, SandboxError, Standing
+from opscenter_connector.sandbox import Layer, SandboxError, Standing, Swept
 from opscenter_connector.servers import NotRunningError
 from opscenter_connector.settings import AUTO, LocalSpec, ServerSpec
 
 TITLE = "Ops-Center local tools"
+TAKEN = (
+    "bash is not offered: another connector works in {folder}, or below it, and each would take "
+    "what the other's commands leave for its own; give each its own folders, or stop the other "
+    "and start this one again"
+)
+MAX_TOLD = 10  # of what one command left: the rest is counted
 # The tool comes back by itself before the call ends, and says what it has until then.
 MARGIN_S = 1.0
 
@@ -31,7 +38,11 @@ class BuiltinServer:
         local: LocalSpec,
         announce: Callable[[Announced], None],
         told: Callable[[Happening], None],
+        *,
+        alone: bool = False,
     ) -> None:
+        """`alone`: it is the one that works, not a trial beside it."""
+        self._alone = alone
         self.spec = ServerSpec(name=LocalSpec.NAME, call_limit_s=local.call_limit_s)
         self._local = local
         self._told = told
@@ -69,20 +80,38 @@ class BuiltinServer:
                 roots.close()
 
     async def _serve(self, roots: Roots) -> None:
-        standing, problem = await surveyed(self._local, roots)
+        with ExitStack() as kept:
+            shared = ""
+            if self._alone and not self._local.read_only:
+                shared = kept.enter_context(sandbox.claimed(roots.paths))
+            await self._serve_claimed(roots, shared)
+
+    async def _serve_claimed(self, roots: Roots, shared: str) -> None:
+        if shared:
+            standing, problem = None, TAKEN.format(folder=shared)
+        else:
+            standing, problem = await surveyed(self._local, roots)
         if not self._local.read_only:
             self._told(_found(standing, problem))
-        tools = offered(self._local, standing)
+        if self._alone and standing is not None:
+            self._swept(await anyio.to_thread.run_sync(sandbox.recover, standing))
+        tools = offered(self._local, standing, self._swept)
         layer = Layer.NONE if standing is None else standing.layer
         self._builtin = builtin = Builtin(roots, tools, layer=layer.value)
         self._now(
             "ready",
-            title=f"{TITLE}, sandbox: {layer.value}",
+            title=f"{TITLE} (sandbox: {layer.value})",
             version=__version__,
             error=problem,
             tools=tuple(builtin.definitions),
         )
         await anyio.sleep_forever()
+
+    def _swept(self, found: Sequence[Swept]) -> None:
+        told, more = found[:MAX_TOLD], len(found) - MAX_TOLD
+        for number, one in enumerate(told, 1):
+            rest = max(more, 0) if number == MAX_TOLD else 0
+            self._told(Quarantined(path=one.path, place=one.place, more=rest))
 
     def _now(self, state: str, **known: Any) -> None:
         self._announcer.now(state, **known)
@@ -153,10 +182,12 @@ def _found(standing: Standing | None, problem: str) -> SandboxFound:
     return SandboxFound(layer=standing.layer.value, held=held, why=standing.why)
 
 
-def offered(local: LocalSpec, standing: Standing | None) -> tuple[Tool, ...]:
+def offered(
+    local: LocalSpec, standing: Standing | None, swept: Callable[[Sequence[Swept]], None]
+) -> tuple[Tool, ...]:
     """The tools that this machine has for an agent."""
     if local.read_only:
         return tuple(tool for tool in TOOLS if not tool.changes)
     if standing is None:
         return TOOLS
-    return (*TOOLS, commanding.tool(standing, sandbox.objection))
+    return (*TOOLS, commanding.tool(standing, sandbox.objection, swept))

@@ -96,6 +96,15 @@ class SandboxFound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A command left something that programs of the person's obey."""
+
+    path: str
+    place: str  # where it is now; its own path where it is as it was; "": still there
+    more: int = 0  # of which nothing is told here; the result of the call names them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The gateway does not take something that was announced, and says why."""
 
@@ -241,6 +250,7 @@ Happening = (
     | ServerSaid
     | ServerBabbled
     | SandboxFound
+    | Quarantined
     | Refused
     | CallStarted
     | CallProgress

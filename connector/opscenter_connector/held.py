@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from opscenter_connector import frames
 from opscenter_connector.journal import End, Entry
 from opscenter_connector.results import sayable
 
+DENY = "deny"
+DECISION = "opscenter/decision"  # in an error's data: this machine's policy said so
 NOT_BEGUN = -32000  # JSON-RPC's code for an error of the one who answers
 INTERRUPTED = End(outcome="interrupted")
 CANCELLED = End(outcome="cancelled")
@@ -51,6 +54,12 @@ class Held:
         return self.run is None and self.end is None
 
     @property
+    def refused(self) -> End:
+        """Why it does not run, and the policy's word where that is why."""
+        decision = self.by if self.refusal and self.by == DENY else ""
+        return not_begun(self.refusal or "the connector is stopping", decision=decision)
+
+    @property
     def settled(self) -> bool:
         """It has an end that may go out."""
         return self.end is not None and self.kept and self.permission is Permission.GRANTED
@@ -86,11 +95,12 @@ def recovered(entry: Entry, end: End) -> Held:
     return Held(call=call, permission=Permission.GRANTED, began=True, end=end, kept=True)
 
 
-def not_begun(reason: str) -> End:
-    """The answer for a call that was let begin and did not."""
-    return End(
-        outcome="error", body={"code": NOT_BEGUN, "message": f"{reason}; the call was not begun"}
-    )
+def not_begun(reason: str, *, decision: str = "") -> End:
+    """The answer for a call that was let begin and did not; the policy's, if `decision` is one."""
+    body: dict[str, Any] = {"code": NOT_BEGUN, "message": f"{reason}; the call was not begun"}
+    if decision:
+        body["data"] = {DECISION: decision}
+    return End(outcome="error", body=body)
 
 
 def release(call: frames.Call, reason: str) -> frames.Release:

@@ -20,6 +20,7 @@ WRITES = frozenset({"write_file", "edit_file"})
 READS = frozenset({"read_file", "list_directory", "glob", "grep"})
 LOCAL_PATHS = ("path", "cwd")  # the arguments of the built-in tools that name a place
 CONFINING = frozenset({"bubblewrap", "landlock", "seatbelt"})  # layers that passed their self-test
+OWN = "connector.toml says what agents may do here, and no tool writes it; the person does"
 UNCONFINED = (
     "no sandbox holds commands here: this one may do all that the person may who runs the "
     "connector, with every file, key and the network"
@@ -138,8 +139,7 @@ def _by_rule(rule: Rule, call: Call, base: Sequence[str]) -> Iterator[Judged]:
     yield Judged(decision=rule.decision, reason=f"{own} says so")
     if rule.paths and (odd := paths.outside(call.arguments, rule.paths, rule.arguments, base)):
         yield Judged(decision=rule.otherwise, reason=f"{own} is for other folders: {odd}")
-    command = call.arguments.get("command")
-    told = command if isinstance(command, str) else ""
+    told, is_text = commands.text_of(call.arguments.get("command"))
     if rule.commands and not commands.is_one_of(told, rule.commands):
         yield Judged(decision=rule.otherwise, reason=f"{own} names other commands")
     for decision, beginnings in (
@@ -148,7 +148,7 @@ def _by_rule(rule: Rule, call: Call, base: Sequence[str]) -> Iterator[Judged]:
     ):
         if beginnings and (found := commands.begins_with(told, beginnings)):
             yield Judged(decision=decision, reason=f"{own} names commands that begin: {found}")
-    if (rule.deny_commands or rule.ask_commands) and not commands.is_readable(told):
+    if (rule.deny_commands or rule.ask_commands) and not (is_text and commands.is_readable(told)):
         reason = f"{own} looks at how commands begin, and this one may run others"
         yield Judged(decision=Decision.ASK, reason=reason)
 
@@ -179,7 +179,10 @@ def _local(policy: Policy, call: Call, layer: str) -> Iterator[Judged]:
     if odd := paths.outside(call.arguments, policy.roots, LOCAL_PATHS, base, may_lack=True):
         reason = f"{odd} lies outside the allowed folders ({', '.join(policy.roots)})"
         yield Judged(decision=Decision.DENY, reason=reason)
-    if call.tool in WRITES and (name := paths.protected(call.arguments.get("path"))):
+    path = call.arguments.get("path")
+    if call.tool in WRITES and paths.is_own(path):
+        yield Judged(decision=Decision.DENY, reason=OWN)
+    elif call.tool in WRITES and (name := paths.protected(path)):
         yield Judged(decision=policy.protected, reason=f"other programs obey {name}")
     if call.tool == BASH and layer not in CONFINING:
         yield Judged(decision=policy.unconfined, reason=UNCONFINED)

@@ -4,16 +4,17 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from opscenter_connector import __version__, cancelling, frames, instance
 from opscenter_connector.addresses import BadAddressError
 from opscenter_connector.builtinserver import BuiltinServer
 from opscenter_connector.choosing import Choice
 from opscenter_connector.endings import Ending, ExitCode
-from opscenter_connector.happenings import Happening
+from opscenter_connector.happenings import Happening, Trouble
 from opscenter_connector.journal import Journal
 from opscenter_connector.link import Link
-from opscenter_connector.policing import effective
+from opscenter_connector.policing import effective, inforce
 from opscenter_connector.policing.admission import Admission, Desk, NoDesk
 from opscenter_connector.policing.gate import Gate
 from opscenter_connector.policing.pins import Pins
@@ -21,7 +22,7 @@ from opscenter_connector.policing.questions import Questions
 from opscenter_connector.polling import PollingOpener
 from opscenter_connector.runner import Runner
 from opscenter_connector.servers import LocalServer, Server, Servers
-from opscenter_connector.settings import Settings
+from opscenter_connector.settings import LocalSpec, Settings
 from opscenter_connector.websocket import WebSocketOpener
 from opscenter_connector.work import Work
 
@@ -66,12 +67,16 @@ async def _worked(
     questions = Questions()
 
     def announce(one: frames.Announced) -> None:
+        if one.name == LocalSpec.NAME:  # what holds commands is known by now, or not any more
+            _tell_policy(settings, gate, told)
         admission.announced(one)
         runner.send(frames.Server(server=one))
 
     every = fronted(settings, announce, told)
     servers = Servers(every)
-    admission = Admission(_gate(settings, every, questions, desk), questions, desk, servers, told)
+    gate = _gate(settings, every, questions, desk)
+    _tell_policy(settings, gate, told)
+    admission = Admission(gate, questions, desk, servers, told)
     runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, admission, told)
     link = Link(
         _hello(settings), _openers(settings), Choice(settings.transport), runner, servers, told
@@ -92,6 +97,16 @@ async def _worked(
         await cancelling.ended(kept, linked, stopped)
 
 
+def _tell_policy(settings: Settings, gate: Gate, told: Callable[[Happening], None]) -> None:
+    """For `status`. A disk that is full costs its answer, and nothing else."""
+    try:
+        inforce.write(settings.state_dir, inforce.of(settings, gate.layer))
+    except OSError as error:
+        with suppress(OSError):
+            (settings.state_dir / inforce.FILE).unlink()  # an older one would be a lie
+        told(Trouble(what="policy.json", reason=f"it cannot be written: {error.strerror}"))
+
+
 def fronted(
     settings: Settings,
     announce: Callable[[frames.Announced], None],
@@ -100,7 +115,7 @@ def fronted(
     """Every server of this machine, the built-in one first."""
     servers: list[Server] = [LocalServer(spec, announce, told) for spec in settings.servers]
     if settings.local is not None:
-        servers.insert(0, BuiltinServer(settings.local, announce, told))
+        servers.insert(0, BuiltinServer(settings.local, announce, told, alone=True))
     return servers
 
 

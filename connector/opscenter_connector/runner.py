@@ -238,11 +238,11 @@ class Runner:
                 call.params, self._progress_of(call), start_within_s=START_WITHIN_S
             )
         except (NotRunningError, NotLetError) as error:
-            return not_begun(str(error))
+            return not_begun(str(error), decision=getattr(error, "decision", ""))
         except LostError:
             return INTERRUPTED
         except MCPError as error:
-            return outcomes.error(error.code, error.message, error.data)
+            return outcomes.error(error.code, error.message, outcomes.theirs(error.data))
         except ValidationError:
             return outcomes.error(
                 INTERNAL_ERROR, "the tool ran, but its answer is no result of MCP"

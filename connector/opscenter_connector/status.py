@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
@@ -19,10 +19,19 @@ from opscenter_connector.config import Config
 from opscenter_connector.endings import ExitCode
 from opscenter_connector.mistakes import CredentialError
 from opscenter_connector.plain import clean
-from opscenter_connector.policing import effective
+from opscenter_connector.policing import effective, inforce
+from opscenter_connector.policing.inforce import InForce
 from opscenter_connector.sheets import sheet, stdout
 from opscenter_connector.wording import counted, seconds
 
+OTHER = (
+    "What this command finds in files, flags and variables says something else: that would hold "
+    "after a start of the connector with them."
+)
+UNTOLD = (
+    "That is what files, flags and variables say here; the connector that runs has not written "
+    "down what it goes by. Start it again to see."
+)
 STATE_STYLE = {"active": "green", "offline": "dim", "failed": "red", "starting": "yellow"}
 
 
@@ -31,6 +40,7 @@ class Standing:
     """What was found out."""
 
     runs_here: bool
+    policy_runs: bool = False  # the policy is the running connector's, not only the files'
     servers: list[dict[str, Any]]
     tunnel: dict[str, Any]
     problem: str = ""
@@ -41,7 +51,8 @@ def main(config: Config, given: Mapping[str, Any]) -> int:
     """Ask both; exit code 1 if the gateway does not answer, 3 if it does not take the key."""
     if config.key_problem:
         raise CredentialError(config.key_problem)
-    found, layer = asyncio.run(_find_all(config))
+    found, policy = asyncio.run(_find_all(config))
+    other = found.policy_runs and not policy.is_of(effective.of(config.settings))
     if "json" in given:
         said = {
             "runs_here": found.runs_here,
@@ -50,21 +61,27 @@ def main(config: Config, given: Mapping[str, Any]) -> int:
             "problem": found.problem,
             "servers": found.servers,
             "tunnel": found.tunnel,
-            "policy": effective.as_json(config.settings, layer),
+            "policy": policy.policy,
+            "policy_runs": found.policy_runs,
+            "policy_changes_at_start": other,
         }
         sys.stdout.write(json.dumps(said, indent=2) + "\n")
     else:
         _show(config, found)
-        _show_policy(config, layer)
+        _show_policy(found, policy, other=other)
     return found.exit_code
 
 
-async def _find_all(config: Config) -> tuple[Standing, str]:
-    """Both sides, and what would hold commands here."""
-    found, layer = await asyncio.gather(
-        _find(config), builtinserver.layer_of(config.settings.local)
-    )
-    return found, layer
+async def _find_all(config: Config) -> tuple[Standing, InForce]:
+    """Both sides, and the policy of the connector that runs, or of one that would."""
+    found, policy = await asyncio.gather(_find(config), _policy(config))
+    runs = inforce.read(config.settings.state_dir) if found.runs_here else None
+    return (replace(found, policy_runs=True), runs) if runs is not None else (found, policy)
+
+
+async def _policy(config: Config) -> InForce:
+    settings = config.settings
+    return inforce.of(settings, await builtinserver.layer_of(settings.local))
 
 
 async def _find(config: Config) -> Standing:
@@ -113,18 +130,22 @@ def _show(config: Config, found: Standing) -> None:
         console.print("ops-connector doctor says what to do.", style="dim")
 
 
-def _show_policy(config: Config, layer: str) -> None:
+def _show_policy(found: Standing, policy: InForce, *, other: bool) -> None:
     """What is allowed here, asked about and denied."""
-    console, settings = stdout(), config.settings
-    table = sheet("server", "tool", "policy of this machine")
-    for line in effective.lines(settings, layer):
-        table.add_row(Text(line.server), Text(clean(line.tool)), Text(line.decision))
+    console = stdout()
+    whose = "policy of the running connector" if found.policy_runs else "policy of this machine"
+    table = sheet("server", "tool", whose)
+    for line in policy.lines:
+        table.add_row(Text(clean(line.server)), Text(clean(line.tool)), Text(line.decision))
     if table.row_count:
         console.print(table)
-    for note in effective.notes(settings):
+    for note in policy.notes:
         console.print(note, style="dim")
-    version = effective.version(effective.of(settings), layer)
-    console.print(f"policy version {version}", style="dim")
+    console.print(f"policy version {policy.version[: effective.SHORT]}", style="dim")
+    if found.runs_here and not found.policy_runs:
+        console.print(UNTOLD, style="yellow")
+    elif other:
+        console.print(OTHER, style="yellow")
 
 
 def _gateway(config: Config, found: Standing) -> Text:

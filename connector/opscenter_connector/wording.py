@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from opscenter_connector import happenings as h
-from opscenter_connector.plain import clean
+from opscenter_connector.plain import MOST, clean
 
 LEVELS = ("debug", "info", "warning", "error")
 
+TWO_PATHS = 10_000  # characters; half of where something lies is of no use
 # What `outcome: interrupted` means to a person, everywhere the same.
 UNKNOWN = "outcome unknown: it had begun, and nobody saw how it ended; it is not run again"
 
@@ -25,7 +26,8 @@ class Line:
 def line(happening: h.Happening) -> Line:
     """The line for `happening`, fit for a terminal."""
     said = _SAY[type(happening)](happening)
-    return Line(level=said.level, text=clean(said.text), mark=said.mark)
+    most = TWO_PATHS if isinstance(happening, h.Quarantined) else MOST
+    return Line(level=said.level, text=clean(said.text, most), mark=said.mark)
 
 
 def event(happening: h.Happening) -> str:
@@ -123,6 +125,24 @@ def _sandbox_found(it: h.SandboxFound) -> Line:
         return Line(level="warning", text=text, mark="!")
     text = f"{it.layer} holds commands: {counted(it.held, 'attempt')} to get out failed"
     return Line(level="info", text=f"{text}; no better sandbox{why}" if why else text, mark="+")
+
+
+def _quarantined(it: h.Quarantined) -> Line:
+    more = f"; and {it.more} more, which the result of the call names" if it.more else ""
+    if not it.place:
+        text = (
+            f"{it.path} was left by a command, programs of yours obey it, and it could not be "
+            f"moved away: look at it before you work there{more}"
+        )
+        return Line(level="error", text=text, mark="!")
+    if it.place == it.path:
+        text = f"a command had changed or moved {it.path}: it is as it was{more}"
+        return Line(level="warning", text=text, mark="!")
+    text = (
+        f"quarantine: a command left {it.path}, which programs of yours obey; "
+        f"it is in {it.place} now{more}"
+    )
+    return Line(level="warning", text=text, mark="!")
 
 
 def _refused(it: h.Refused) -> Line:
@@ -237,6 +257,7 @@ _SAY: dict[type[Any], Callable[[Any], Line]] = {
     h.ServerSaid: _server_said,
     h.ServerBabbled: _server_babbled,
     h.SandboxFound: _sandbox_found,
+    h.Quarantined: _quarantined,
     h.Refused: _refused,
     h.CallStarted: _call_started,
     h.CallProgress: _call_progress,

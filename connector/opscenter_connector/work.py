@@ -127,7 +127,7 @@ class Work:
         if held.cancelled:
             return self._end(held, CANCELLED)
         if held.refusal or self.stopping:
-            return self._end(held, not_begun(held.refusal or "the connector is stopping"))
+            return self._end(held, held.refused)
         held.run, held.began = next(self._numbers), True
         remaining_s = said.remaining_ms / 1000
         return [Run(call=held.call, number=held.run, remaining_s=remaining_s)]

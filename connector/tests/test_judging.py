@@ -69,6 +69,7 @@ async def test_it_refuses_what_policy_denies_and_says_why(gateway: Gateway, star
     ended = await gateway.ended(call)
     assert ended.error is not None
     assert "a rule for echo.count says so; the call was not begun" in ended.error["message"]
+    assert ended.error["data"] == {"opscenter/decision": "deny"}  # for the gateway's audit
     assert connector.ran("count a") == 0
     assert (await connector.heard(happenings.CallRefused)).tool == "count"
     assert '"by":"deny"' in connector.journal

@@ -192,12 +192,12 @@ async def test_it_refuses_what_may_not_be_written(tools: Tools, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({}, "'path' is a required property"),
-        ({"path": 7}, "path must be of type string"),
+        ({}, "read_file needs the argument path: A path in an allowed folder"),
+        ({"path": 7}, "path must be text"),
         ({"path": "a", "Offset": 1}, "has no argument 'Offset'; there are path, offset, limit"),
-        ({"path": "a", "offset": 0}, "offset must be of minimum 1"),
-        ({"path": "a", "limit": 1.5}, "limit must be of type integer"),
-        ({"path": ["a"]}, "path must be of type string"),
+        ({"path": "a", "offset": 0}, "offset must be 1 or more"),
+        ({"path": "a", "limit": 1.5}, "limit must be a whole number"),
+        ({"path": ["a"]}, "path must be text"),
     ],
 )
 async def test_it_says_what_is_wrong_about_the_arguments(

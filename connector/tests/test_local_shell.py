@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,15 @@ import anyio.lowlevel
 import pytest
 
 from opscenter_connector import sandbox
-from opscenter_connector.builtinserver import BuiltinServer
-from opscenter_connector.frames import Announced
-from opscenter_connector.happenings import Happening, SandboxFound
+from opscenter_connector.happenings import SandboxFound
 from opscenter_connector.local import commanding
 from opscenter_connector.local.builtin import TOOLS, Builtin
 from opscenter_connector.local.roots import Roots
 from opscenter_connector.sandbox import Layer, SandboxError, Standing
 from opscenter_connector.settings import LocalSpec
 from tests import allowed
-from tests.allowed import WITHIN_S, Tools
-from tests.watched import ignored
+from tests.allowed import Tools
+from tests.serving import names, serving
 
 root, outside = allowed.root, allowed.outside
 AT_ONCE_S = 1.0  # after its bound a command is gone
@@ -99,14 +97,14 @@ async def test_a_call_that_nobody_waits_for_any_more_is_ended(tools: Tools) -> N
         ({"command": "true", "cwd": "nowhere"}, "there is no"),
         ({"command": "true", "cwd": "file"}, "is no folder"),
         ({"command": "true", "cwd": "link"}, "leads out"),
-        ({"command": "true", "timeout": 601}, "maximum 600"),
-        ({"command": "true", "timeout": 0}, "timeout"),
+        ({"command": "true", "timeout": 601}, "timeout must be 600 or less"),
+        ({"command": "true", "timeout": 0}, "timeout must be more than 0"),
         ({"command": "true", "run_in_background": True}, "nothing runs in the background"),
         ({"command": "a\0b"}, "NUL"),
         ({"command": "echo \ud800"}, "is no text"),
-        ({"command": ""}, "minLength 1"),
-        ({"command": ["ls"]}, "type string"),
-        ({"cwd": "."}, "'command' is a required"),
+        ({"command": ""}, "command must not be empty"),
+        ({"command": ["ls"]}, "command must be text"),
+        ({"cwd": "."}, "bash needs the argument command: The command line or script."),
         ({"command": "rm -rf / --no-preserve-root"}, "it removes everything"),
     ],
 )
@@ -129,60 +127,6 @@ async def test_odd_output_and_long_commands_are_taken(tools: Tools) -> None:
     assert "bytes of output were left out" in result["content"][-1]["text"]
 
 
-async def test_what_a_command_plants_is_moved_away_and_told(tmp_path: Path, root: Path) -> None:
-    spec = LocalSpec(allowed_paths=(root,), quarantine=tmp_path / "state" / "quarantine")
-    async with serving(spec) as server:
-        if server.layer == "none":
-            pytest.skip("no sandbox holds here")
-        params = {"name": "bash", "arguments": {"command": "echo x > .envrc"}}
-        result = await server.call(params, ignored, start_within_s=WITHIN_S)
-    assert ".envrc" in result["structuredContent"]["quarantined"][0]
-    assert "moved away" in result["content"][-1]["text"]
-    assert not (root / ".envrc").exists()
-
-
-class serving:  # noqa: N801 - it is used as a function
-    """The built-in server, as the connector keeps it."""
-
-    def __init__(self, spec: LocalSpec) -> None:
-        self.announced: list[Announced] = []
-        self._news = asyncio.Event()
-        self.told: list[Happening] = []
-        self.server = BuiltinServer(spec, self._announce, self.told.append)
-        self._task: asyncio.Task[None]
-
-    def _announce(self, announced: Announced) -> None:
-        self.announced.append(announced)
-        self._news.set()
-
-    async def until(self, fits: Callable[[Announced], bool]) -> Announced:
-        with anyio.fail_after(WITHIN_S):
-            while not (fitting := [one for one in self.announced if fits(one)]):
-                self._news.clear()
-                await self._news.wait()
-        return fitting[-1]
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self.server.run())
-
-    async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def __aenter__(self) -> BuiltinServer:
-        self.start()
-        with anyio.fail_after(WITHIN_S):
-            await self.server.ready(WITHIN_S)
-        return self.server
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-
-def names(server: BuiltinServer) -> set[str]:
-    return {str(tool["name"]) for tool in server.announced.tools}
-
-
 async def test_it_offers_what_the_person_allows(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +137,7 @@ async def test_it_offers_what_the_person_allows(
         assert names(server) == every
         (found,) = [one for one in watched.told if isinstance(one, SandboxFound)]
         assert found.layer == server.layer
-        assert server.announced.title.endswith(f"sandbox: {server.layer}")
+        assert server.announced.title.endswith(f"(sandbox: {server.layer})")
         assert all(str(root) in tool["description"] for tool in server.announced.tools)
     async with serving(replace(spec, read_only=True)) as server:
         assert names(server) == {"read_file", "glob", "grep", "list_directory"}

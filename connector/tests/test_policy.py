@@ -56,7 +56,10 @@ def test_it_denies_a_command_that_starts_elsewhere() -> None:
         "/data/x/commondir",
         ".cLauDe/settings.json",
         ".mcp.json",
-        "connector.toml",
+        "mise.toml",
+        "a/.cargo/config.toml",
+        ".hg/hgrc",
+        ".idea/workspace.xml",
         ".g\u200bit/config",
         "\uff0egit/config",
         ".git./config",
@@ -68,6 +71,22 @@ def test_it_asks_before_it_writes_what_other_programs_obey(path: str) -> None:
     assert decided(call("read_file", path=path)) is ALLOW
     no = Policy(roots=ROOTS, protected=DENY)
     assert decided(call("write_file", path=path, content="x"), no) is DENY
+
+
+@pytest.mark.parametrize(
+    "path", ["connector.toml", "a/Connector.TOML", "/data/connector.toml.", "con\u200bnector.toml"]
+)
+def test_it_asks_nobody_about_what_no_tool_writes_at_all(path: str) -> None:
+    allowed = Policy(roots=ROOTS, protected=ALLOW)
+    for rules in (Policy(roots=ROOTS), allowed, with_rule(tool="write_file")):
+        assert decided(call("write_file", path=path, content="x"), rules) is DENY
+        assert decided(call("edit_file", path=path), rules) is DENY
+        assert decided(call("read_file", path=path), rules) is ALLOW
+
+
+@pytest.mark.parametrize("path", ["Makefile", "package.json", "tests/test_a.py", ".hg/x"])
+def test_it_asks_nobody_about_what_is_written_to_be_run(path: str) -> None:
+    assert decided(call("write_file", path=path, content="x")) is ALLOW
 
 
 def test_it_runs_commands_only_in_a_sandbox_and_asks_without() -> None:

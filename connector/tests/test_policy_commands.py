@@ -1,6 +1,7 @@
 """What can be said of a command by reading it (A04)."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -77,11 +78,33 @@ def test_what_is_not_simple_is_never_allowed_by_its_text(allowed: str) -> None:
         ("git -c alias.x=!true x", ASK),
         ("sh -c x", ASK),
         ("$X push", ASK),
-        ("timeout 5 git push", ASK),
+        ("timeout 5 git push", DENY),
         ("g\\it push", DENY),
+        ("if rm x; then true; fi", ASK),
+        ("while rm x; do true; done", ASK),
+        ("! git push", DENY),
+        ("git -C . push", DENY),
+        ("git --git-dir=x --no-pager push", DENY),
+        ("git -c a=b push", DENY),
+        ("GIT push", DENY),
+        ("env -i /usr/bin/git push", DENY),
+        ("find . -exec git push +", DENY),
+        ("python3.11 x.py", ASK),
+        ("perl5.36 -e x", ASK),
+        ("/usr/bin/python3.11 -c x", ASK),
+        ("npx x", ASK),
+        ("docker run x", ASK),
+        ("git\u00a0push", DENY),
+        ("make\u00a0test", ASK),
+        (["git", "push"], DENY),
+        (["git", "status"], ASK),
+        (["/bin/rm", 7, "x"], ASK),
+        ({"git": "push"}, ASK),
+        (None, ASK),
+        (7, ASK),
     ],
 )
-def test_how_a_command_begins_only_makes_it_stricter(command: str, decision: Decision) -> None:
+def test_how_a_command_begins_only_makes_it_stricter(command: Any, decision: Decision) -> None:
     rules = with_rule(deny_commands=("git push",), ask_commands=("rm",))
     assert decided(call("run", "shell", command=command), rules) is decision
     denied = with_rule(decision=DENY, ask_commands=("make",))

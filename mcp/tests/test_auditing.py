@@ -1,5 +1,6 @@
 """Every call that ended has its row, in a chain that shows what was done to it."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from django.db.models import Q
 
 from accounts.tests import people
 from accounts.tests.people import Person
-from mcp import auditing, calls
+from mcp import auditing, calls, denied
 from mcp.calls import Decider, Question
 from mcp.models import AuditedCall, Connector, ToolCall
 from mcp.reaper import Reaper
@@ -79,6 +80,61 @@ def test_it_believes_only_the_connectors_own_server_about_the_sandbox(laptop: Co
     assert (said["sandbox"], said["exit"]) == (None, None)
 
 
+def test_it_keeps_of_a_large_call_that_was_denied_its_beginning(laptop: Connector) -> None:
+    arguments = {"command": f"make {'x' * 900_000}", "deep": {"a": 1}, "n": 3.5}
+    params = json.dumps({"name": "bash", "arguments": arguments})
+    calls.deny(new_call(laptop, params=params), "no")
+    assert len(ToolCall.objects.get().params) < denied.MAX_BYTES
+    auditing.write()
+    said = told(AuditedCall.objects.get())
+    assert said["preview"].startswith('{"command": "make xxx')
+    assert said["params_sha256"] == hashlib.sha256(params.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("params", ["[" * 20_000, "7" * 20_000, '"' + "x" * 20_000 + '"'])
+def test_it_keeps_whatever_was_denied_short(params: str) -> None:
+    assert len(denied.stored(params)) < 1000
+    assert denied.stored("{}") == "{}"
+
+
+DENIED = '{"code":-32000,"message":"no","data":{"opscenter/decision":"deny"}}'
+
+
+def test_it_tells_that_the_machines_own_policy_denied_it(laptop: Connector) -> None:
+    holder, call = begun(laptop)
+    calls.finish(holder, call.id, call.fence, Outcome.ERROR, DENIED)
+    auditing.write()
+    said = told(AuditedCall.objects.get())
+    assert (said["machine_decision"], said["organization_decision"]) == ("deny", "")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "result"),
+    [
+        (Outcome.DONE, DENIED),
+        (Outcome.ERROR, '{"code":1,"message":"x","data":{"opscenter/decision":["deny"]}}'),
+        (Outcome.ERROR, '{"code":1,"message":"x","data":{"opscenter/decision":"allow"}}'),
+        (Outcome.ERROR, '{"code":1,"message":"x","data":[7]}'),
+        (Outcome.ERROR, '{"code":1,"message":"x"}'),
+    ],
+)
+def test_it_takes_nothing_else_for_a_decision(
+    laptop: Connector, outcome: Outcome, result: str
+) -> None:
+    holder, call = begun(laptop)
+    calls.finish(holder, call.id, call.fence, outcome, result)
+    auditing.write()
+    assert told(AuditedCall.objects.get())["machine_decision"] is None
+
+
+def test_a_server_without_a_machine_says_nothing_of_one(laptop: Connector) -> None:
+    holder, call = begun(laptop)
+    calls.finish(holder, call.id, call.fence, Outcome.ERROR, DENIED)
+    Connector.objects.update(kind=Connector.Kind.GATEWAY)
+    auditing.write()
+    assert told(AuditedCall.objects.get())["machine_decision"] is None
+
+
 @pytest.mark.parametrize(
     "result",
     [
@@ -108,7 +164,9 @@ def test_it_names_who_approved_when_and_where(laptop: Connector) -> None:
     )
     calls.decide(decider, Q(call_id=call.id), digest="a" * 64, approve=False)
     auditing.write()
-    (answer,) = told(AuditedCall.objects.get())["approvals"]
+    said = told(AuditedCall.objects.get())
+    assert said["machine_decision"] == "ask"
+    (answer,) = said["approvals"]
     assert answer.pop("at")
     assert answer == {
         "asked_by": "machine",

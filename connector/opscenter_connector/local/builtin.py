@@ -1,16 +1,14 @@
 """The built-in server itself: checks what it is asked, does it, and answers whatever happens."""
 
-import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
 
 from opscenter_connector.local import (
+    checking,
     editing,
     globbing,
     grepping,
@@ -35,13 +33,6 @@ TOOLS: tuple[Tool, ...] = (
     listing.TOOL,
 )
 
-NO_BACKGROUND = (
-    "nothing runs in the background here: all that a command starts ends with it. Leave the "
-    "argument away, and give the command a timeout that is long enough"
-)
-BACKGROUND = {"background": NO_BACKGROUND, "run_in_background": NO_BACKGROUND}
-MAX_SAID = 300  # characters of what was wrong about an argument: a value may be a megabyte
-
 
 class Builtin:
     """The tools of the server `local`, for these folders. `layer` is what holds commands."""
@@ -51,9 +42,7 @@ class Builtin:
         self.layer = layer
         self._tools = {tool.name: tool for tool in tools}
         self.definitions = [self._defined(tool) for tool in tools]
-        self._checks = {
-            tool.name: Draft202012Validator(tool.definition["inputSchema"]) for tool in tools
-        }
+        self._checks = {tool.name: checking.check_of(tool) for tool in tools}
 
     async def call(self, name: str, arguments: Mapping[str, Any], *, within_s: float) -> Answer:
         """The result, as MCP has it. What the tool cannot do is a result that says so."""
@@ -66,8 +55,10 @@ class Builtin:
             tool = self._tools[name]
         except KeyError:
             there = ", ".join(self._tools)
-            return refusal(f"there is no tool {name[:MAX_SAID]!r} here; there are {there}")
-        if wrong := self._wrong(tool, arguments):
+            return refusal(
+                f"there is no tool {name[: checking.MAX_SAID]!r} here; there are {there}"
+            )
+        if wrong := checking.wrong(tool, self._checks[name], arguments):
             return refusal(wrong)
         errand = Errand(roots=self.roots, until_s=time.monotonic() + within_s)
         try:
@@ -83,19 +74,6 @@ class Builtin:
         described = f"{tool.description} Allowed folders: {folders}."
         return tool.definition | {"description": described}
 
-    def _wrong(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
-        if not isinstance(arguments, Mapping):
-            return f"the arguments of {tool.name} must be an object"
-        unknown = sorted(arguments.keys() - tool.arguments.keys())
-        if unknown:
-            if reason := BACKGROUND.get(unknown[0]):
-                return reason
-            there = ", ".join(tool.arguments)
-            named = unknown[0][:MAX_SAID]
-            return f"{tool.name} has no argument {named!r}; there are {there}"
-        error = best_match(self._checks[tool.name].iter_errors(arguments))
-        return "" if error is None else f"{tool.name}: {_worded(error)}"
-
 
 async def _done(tool: Tool, errand: Errand, arguments: Mapping[str, Any]) -> Answer:
     """One in a thread that only reads is left to itself when nobody waits; others are awaited."""
@@ -109,13 +87,3 @@ async def _done(tool: Tool, errand: Errand, arguments: Mapping[str, Any]) -> Ans
         )
     finally:
         errand.called_back.set()
-
-
-def _worded(error: ValidationError) -> str:
-    where = ".".join(str(step) for step in error.absolute_path)
-    if error.validator == "required":
-        return str(error.message)
-    with contextlib.suppress(KeyError, TypeError):
-        if error.validator in {"type", "minimum", "maximum", "minLength", "maxLength"}:
-            return f"{where} must be of {error.validator} {error.validator_value}"
-    return f"{where}: {error.message}"[:MAX_SAID]

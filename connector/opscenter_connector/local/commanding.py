@@ -1,6 +1,6 @@
 """The tool `bash`: a command, held by the sandbox, to the end of the last process it started."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from opscenter_connector.local.defining import (
 )
 from opscenter_connector.local.errand import Errand
 from opscenter_connector.local.mistakes import ToolError
-from opscenter_connector.sandbox import Ended, Layer, Outcome, SandboxError, Standing
+from opscenter_connector.sandbox import Ended, Layer, Outcome, SandboxError, Standing, Swept
 
 DEFAULT_S = 30  # as the earlier connector's
 MAX_S = 600  # the tunnel's longest deadline
@@ -35,8 +35,19 @@ WHY = {
 }
 
 
-def tool(standing: Standing, objection: Callable[[str], str | None]) -> Tool:
-    """The tool, for what holds commands here. `objection` says what is plainly destructive."""
+def _nobody(_: Sequence[Swept]) -> None:
+    """It stands in the result."""
+
+
+def tool(
+    standing: Standing,
+    objection: Callable[[str], str | None],
+    swept: Callable[[Sequence[Swept]], None] = _nobody,
+) -> Tool:
+    """The tool, for what holds commands here. `objection` says what is plainly destructive.
+
+    `swept` is told, on the loop, what a command left and where it was put.
+    """
 
     async def wait(errand: Errand, arguments: Arguments) -> Answer:
         """Run it."""
@@ -52,7 +63,12 @@ def tool(standing: Standing, objection: Callable[[str], str | None]) -> Tool:
             raise ToolError("there is no time left for a command. Call again")
         try:
             outcome = await sandbox.run(
-                standing, list(errand.roots.paths), command, cwd=cwd, within_s=within_s
+                standing,
+                list(errand.roots.paths),
+                command,
+                cwd=cwd,
+                within_s=within_s,
+                told=swept,
             )
         except SandboxError as error:
             raise ToolError(f"the command was not run: {error}") from None
@@ -103,6 +119,7 @@ def told(outcome: Outcome) -> Answer:
         "ended": outcome.ended.value,
         "duration_s": round(outcome.duration_s, 3),
         "quarantined": list(outcome.quarantined) or None,
+        "places": list(outcome.places) or None,
         "planted": list(outcome.planted) or None,
         "left_out_bytes": outcome.left_out_bytes or None,
     }
@@ -123,10 +140,10 @@ def _notes(outcome: Outcome) -> list[str]:
     if outcome.left_out_bytes:
         notes.append(f"{outcome.left_out_bytes:,} bytes of output were left out in the middle")
     if outcome.quarantined:
-        moved = ", ".join(outcome.quarantined)
+        moved = ", ".join(map(_moved, outcome.quarantined, outcome.places))
         notes.append(
-            f"moved away, because programs of the person's obey such files: {moved}. Ask the "
-            "person if one is needed"
+            f"moved away or put back, because programs of the person's obey such files: {moved}. "
+            "Ask the person if one is needed"
         )
     if outcome.planted:
         left = ", ".join(outcome.planted)
@@ -135,6 +152,10 @@ def _notes(outcome: Outcome) -> list[str]:
             f"not be moved: {left}. Tell the person, who should look at them before anything else"
         )
     return notes
+
+
+def _moved(path: str, place: str) -> str:
+    return f"{path} (as it was)" if path == place else f"{path} (now {place})"
 
 
 FIELDS = {
@@ -147,6 +168,7 @@ FIELDS = {
     ),
     "duration_s": {"type": "number", "description": "How long it took."},
     "quarantined": listed("New files that were moved out of the folder.", {"type": "string"}),
+    "places": listed("Where they are now: under their own path if put back.", {"type": "string"}),
     "planted": listed("New files that should have been, and could not be.", {"type": "string"}),
     "left_out_bytes": whole("Of the output, in the middle."),
 }

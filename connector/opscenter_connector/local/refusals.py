@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from opscenter_connector.local import networks
+
 # Of the system, on Linux and macOS: neither they nor anything in them.
 SYSTEM = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin"),
@@ -30,6 +32,11 @@ def refused(path: Path, own: Iterable[Path]) -> str:
     for reason in (_of_system(path), _of_home(path, _homes()), _of_connector(path, own)):
         if reason:
             return reason
+    if kind := networks.kind_of(path):
+        return (
+            f"it lies on another machine or behind a program ({kind}), where links, locks and "
+            "renames do not keep what is said here; work in a copy on a disk of this machine"
+        )
     if path.stat().st_mode & stat.S_IWOTH:
         return f"every user of this machine may write in it: chmod o-w {path}"
     return ""

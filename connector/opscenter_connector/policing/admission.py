@@ -18,7 +18,11 @@ TOO_MANY = "too many calls wait for a person already"
 
 
 class NotLetError(Exception):
-    """What let it begin holds no more. The text says why."""
+    """What let it begin holds no more. The text says why, `decision` what holds instead."""
+
+    def __init__(self, text: str, decision: str) -> None:
+        super().__init__(text)
+        self.decision = decision
 
 
 class Desk(Protocol):
@@ -96,7 +100,8 @@ class Admission:
         definition = self._servers.definition(call.server, call.tool)
         verdict = self._gate.verdict(call, definition)
         if definition is None or verdict.decision is not Decision.ALLOW:
-            raise NotLetError(f"this machine would not let it begin any more: {verdict.reason}")
+            reason = f"this machine would not let it begin any more: {verdict.reason}"
+            raise NotLetError(reason, verdict.decision.value)
         self._gate.begins(call, definition)
 
     def announced(self, server: frames.Announced) -> None:

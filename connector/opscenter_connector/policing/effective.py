@@ -49,7 +49,12 @@ def of(settings: Settings) -> Policy:
 
 
 def version(policy: Policy, layer: str) -> str:
-    return version_of(policy, layer)[:SHORT]
+    return full_version(policy, layer)[:SHORT]
+
+
+def full_version(policy: Policy, layer: str) -> str:
+    """What approvals are bound to."""
+    return version_of(policy, layer)
 
 
 def lines(settings: Settings, layer: str) -> list[Line]:

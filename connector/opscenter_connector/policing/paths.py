@@ -17,6 +17,7 @@ USUAL = frozenset(
     destination src dst target uri
     """.split()  # noqa: SIM905 - shorter than a list
 )
+OWN = "connector.toml"
 MAX_DEPTH = 20  # of arguments; deeper ones are taken for paths elsewhere
 
 
@@ -94,6 +95,11 @@ def protected(path: Any) -> str:
         if names.anywhere(_plain(part)) or _plain(part) in names.READ_ONLY_AT_TOP:
             return ascii(part)[1:-1]
     return ""
+
+
+def is_own(path: Any) -> bool:
+    """Whether it is what a connector reads its policy from, which the tools never write."""
+    return isinstance(path, str) and _plain(posixpath.basename(posixpath.normpath(path))) == OWN
 
 
 def _plain(name: str) -> str:

@@ -1,5 +1,6 @@
 """The boundary around an agent's commands: what holds them, how one is run, what came of it."""
 
+from opscenter_connector.sandbox.claiming import claimed
 from opscenter_connector.sandbox.layers import (
     Canary,
     Ended,
@@ -8,8 +9,10 @@ from opscenter_connector.sandbox.layers import (
     Outcome,
     SandboxError,
     Standing,
+    Swept,
 )
 from opscenter_connector.sandbox.objections import objection
+from opscenter_connector.sandbox.recovering import recover
 from opscenter_connector.sandbox.running import run
 from opscenter_connector.sandbox.surveying import survey
 
@@ -21,7 +24,10 @@ __all__ = [
     "Outcome",
     "SandboxError",
     "Standing",
+    "Swept",
+    "claimed",
     "objection",
+    "recover",
     "run",
     "survey",
 ]

@@ -13,6 +13,7 @@ from opscenter_connector.sandbox import gitfiles, mounts, pins, protected, walki
 from opscenter_connector.sandbox.gitfiles import WorkTree
 from opscenter_connector.sandbox.layers import Root
 from opscenter_connector.sandbox.mounts import Mount
+from opscenter_connector.sandbox.noting import Known, Left, Noted
 from opscenter_connector.sandbox.pins import Pins
 from opscenter_connector.sandbox.quarantine import Sweep
 from opscenter_connector.sandbox.tree import Entry, Tree, entry_of
@@ -39,12 +40,15 @@ class Guard:
         self._expected: dict[str, Entry | None] = {}  # what links and settings lead to
         self._closed: set[str] = set()  # by the person
         self._guarded = Guarded(mounts=(), work_trees=())
+        self._noted = Noted(root)
 
-    def begin(self, *, pin: bool) -> Guarded:
-        """A command is about to run. Raises SandboxError."""
+    def begin(self, *, pin: bool, notes: Path | None) -> Guarded:
+        """A command is about to run; in `notes` is told what was there. Raises SandboxError."""
         with self._lock:
             if not self._running:
                 self._remember(pin=pin)
+            if notes is not None:
+                self._noted.begin(notes, self._known)
             self._running += 1
             return self._guarded
 
@@ -57,6 +61,31 @@ class Guard:
             sweep.found += self._moved_back(sweep.root)
             self._pins.compare(sweep, self._moved())
             self._put_links_back(sweep.root)
+            if not self._running:
+                self._noted.end()
+
+    def recover(self, sweep: Sweep, notes: Path) -> None:
+        """Put right what commands left that were running when this program was killed.
+
+        Only what came while they ran: the rest is the person's own, most likely.
+        """
+        with self._lock:
+            left = self._noted.left(notes)
+            if left is None or self._running:
+                return
+            self._before, self._expected = left.known.before, left.known.expected
+            self._closed = set(left.known.closed)
+            self._look_everywhere(sweep.root)
+            self._put_away(sweep, left)
+            sweep.found += self._moved_back(sweep.root)
+            self._put_links_back(sweep.root)
+            self._noted.end()
+
+    @property
+    def _known(self) -> Known:
+        return Known(
+            before=self._before, expected=self._expected, closed=tuple(sorted(self._closed))
+        )
 
     def _look_everywhere(self, root: int) -> None:
         """Also into folders that a command has closed: who knows a name in them comes in."""
@@ -122,7 +151,7 @@ class Guard:
             if inside != ".":
                 yield inside
 
-    def _put_away(self, sweep: Sweep) -> None:
+    def _put_away(self, sweep: Sweep, left: Left | None = None) -> None:
         now = self._tree.guarded
         now |= {p: e for p in self._expected if (e := self._entry(p)) is not None}
         known = {*self._before.values(), *self._expected.values()}
@@ -130,8 +159,19 @@ class Guard:
         for path, entry in sorted(now.items(), key=lambda item: item[0].count("/")):
             if entry in known or any(path.startswith(f"{above}/") for above in gone):
                 continue
+            if left is not None and not self._is_of(left, path, entry):
+                continue
             if sweep.away(path):
                 gone.add(path)
+
+    def _is_of(self, left: Left, path: str, entry: Entry) -> bool:
+        """Whether it came, or was changed, while those commands ran."""
+        # Numbers of devices that are not the folder's own may be others after a start.
+        with suppress(OSError):
+            status = os.lstat(f"{self._top}/{path}")
+            is_here = entry.device == self._noted.root.device
+            return is_here and left.since_ns <= status.st_ctime_ns <= left.until_ns
+        return False
 
     def _moved(self) -> dict[str, str]:
         """Protected entries that are elsewhere, with the folder around them."""

@@ -11,7 +11,7 @@ import anyio
 
 from opscenter_connector.sandbox import guard, places
 from opscenter_connector.sandbox.guard import Guard, Guarded
-from opscenter_connector.sandbox.layers import Layer, Root, Standing
+from opscenter_connector.sandbox.layers import Layer, Root, Standing, Swept
 from opscenter_connector.sandbox.quarantine import Sweep
 
 T = TypeVar("T")
@@ -22,8 +22,7 @@ class Guarding:
 
     def __init__(self, standing: Standing, roots: Sequence[Root]) -> None:
         self.guarded: list[Guarded] = []
-        self.quarantined: list[str] = []
-        self.left: list[str] = []  # what should be there, and could not be moved
+        self.swept: list[Swept] = []
         self._standing = standing
         self._roots = roots
         self._begun: list[Guard] = []
@@ -52,7 +51,7 @@ class Guarding:
         pin = self._standing.layer is not Layer.NONE  # there a person has approved the command
         for root in self._roots:
             one = guard.of(root)
-            self.guarded.append(one.begin(pin=pin))
+            self.guarded.append(one.begin(pin=pin, notes=self._standing.notes))
             self._begun.append(one)
 
     def _end(self) -> None:
@@ -61,8 +60,17 @@ class Guarding:
             for one, folder, root in begun:
                 sweep = Sweep(folder, self._standing.quarantine)
                 one.end(sweep)
-                self.quarantined += [os.path.join(root.path, path) for path in sweep.found]
-                self.left += [os.path.join(root.path, path) for path in sweep.left]
+                self.swept += swept(root, sweep)
+
+
+def swept(root: Root, sweep: Sweep) -> list[Swept]:
+    """By full paths."""
+    # What was put back as it was has no other place than its own.
+    gone = [(path, sweep.places.get(path, path)) for path in sweep.found]
+    return [
+        Swept(path=os.path.join(root.path, path), place=os.path.join(root.path, place))
+        for path, place in gone
+    ] + [Swept(path=os.path.join(root.path, path), place="") for path in sweep.left]
 
 
 async def _on_a_thread(work: Callable[[], T]) -> T:

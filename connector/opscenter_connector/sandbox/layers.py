@@ -62,6 +62,11 @@ class Standing:
     roots: tuple[Root, ...] = ()
     quarantine: Path | None = None  # where what a command planted is moved
 
+    @property
+    def notes(self) -> Path | None:
+        """Beside it: where it is told what was in the folders before a command."""
+        return self.quarantine and self.quarantine.with_name("commands")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -80,6 +85,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """Something under a protected name that a command left behind, and what became of it."""
+
+    path: str
+    place: str  # where it is now: its own path where it is as it was; "": it could not be moved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of one command."""
 
@@ -88,6 +101,7 @@ class Outcome:
     returncode: int | None  # as of a shell: 128 and more for a signal
     ended: Ended
     quarantined: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()  # of those, in their order: where they are now
     planted: tuple[str, ...] = ()  # what should be in quarantine, and could not be moved there
     duration_s: float = 0.0
     layer: Layer = Layer.NONE

@@ -1,7 +1,8 @@
 """Names that make a person's programs run something: no command may plant or change them (pure).
 
 An editor, a shell, a package manager or git obeys such a file as soon as somebody stands in its
-folder. A list is never whole: what a Makefile or a test says is run by whoever runs it.
+folder. A list is never whole. What is written to be run is not in it: changing a Makefile, a
+package.json or a test is an agent's work, and a person runs it when they say so.
 """
 
 # Wherever they are in a folder; compared without case, for file systems that do so.
@@ -17,6 +18,8 @@ ANYWHERE = frozenset(
         "lefthook.yml",
         ".envrc",
         ".mise.toml",
+        "mise.toml",
+        "mise.local.toml",
         ".tool-versions",
         ".vscode",
         ".idea",
@@ -36,6 +39,8 @@ ANYWHERE = frozenset(
         ".agents",
         ".gemini",
         ".aider.conf.yml",
+        ".cargo",  # config.toml in it names programs that cargo runs
+        "hgrc",  # in .hg: hooks
         ".npmrc",
         ".yarnrc",
         ".yarnrc.yml",

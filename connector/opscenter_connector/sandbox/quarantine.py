@@ -19,6 +19,7 @@ class Sweep:
     def __init__(self, root: int, into: Path | None) -> None:
         self.root = root
         self.found: list[str] = []  # moved away, or put back
+        self.places: dict[str, str] = {}  # where those moved away are now
         self.left: list[str] = []  # what could not be moved, and is still there
         self._into = into
 
@@ -26,21 +27,24 @@ class Sweep:
         """Whether it is not there any more. Links on the way are not followed."""
         try:
             with walking.changing(self.root, path) as (at, name):
-                _move(at, path, name, self._into)
+                place = _move(at, path, name, self._into)
         except OSError as error:
             if error.errno not in GONE:
                 self.left.append(path)
             return error.errno in GONE
         self.found.append(path)
+        self.places[path] = place
         return True
 
 
-def _move(at: int, path: str, name: str, into: Path | None) -> None:
+def _move(at: int, path: str, name: str, into: Path | None) -> str:
+    """Where it is now; beside, by the path of the folder."""
     if into is not None:
         new = f"{time.time_ns()}-{path.replace('/', '-')[-MAX_NAME:]}"
         with suppress(OSError):  # most often another file system, which has no way for a rename
             into.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.rename(name, into / new, src_dir_fd=at)
-            return
+            return str(into / new)
     beside = f"{name[:MAX_NAME]}.{MARK}-{time.time_ns()}"
     os.rename(name, beside, src_dir_fd=at, dst_dir_fd=at)
+    return os.path.join(os.path.dirname(path), beside)

@@ -25,6 +25,8 @@ from opscenter_connector.sandbox import (
     SandboxError,
     Standing,
     machine,
+    places,
+    recover,
     run,
     survey,
 )
@@ -236,6 +238,13 @@ def _time(given: dict[str, Any]) -> dict[str, Any]:
     return {"took_ms": [took * 1000 for took in asyncio.run(all_())]}
 
 
+def _recover(given: dict[str, Any]) -> dict[str, Any]:
+    """What the connector does at its start."""
+    root = places.root(Path(given["root"]))
+    standing = Standing(layer=Layer.NONE, quarantine=Path(given["quarantine"]), roots=(root,))
+    return {"swept": [asdict(one) for one in recover(standing)]}
+
+
 def _bare(given: dict[str, Any]) -> dict[str, Any]:
     """Without any sandbox: what others do."""
     home = str(Path(given["cwd"]).parent / "home")
@@ -267,6 +276,7 @@ OPS = {
     "pair": _pair,
     "cancel": _cancel,
     "time": _time,
+    "recover": _recover,
 }
 
 

@@ -45,12 +45,36 @@ def test_a_nursery_that_is_killed_is_born_again(layer: str, here: Arena, person:
         assert other.run(layer, here.workspace, "echo 2")["stdout"] == "2\n"
 
 
-def begin(other: Person, layer: str, here: Arena) -> None:
-    """A command with a daemon of its own, which nobody waits for."""
-    command = (
+def test_what_a_command_left_before_a_kill_is_put_away_at_the_next_start(
+    layer: str, here: Arena, person: Person
+) -> None:
+    planting = "mkdir -p sub/.vscode; echo x > .envrc; touch planted"
+    with ordinary(person.uid) as other:
+        begin(other, layer, here, f"{planting}; sleep 60")
+        until((here.workspace / "planted").exists)
+        other.process.kill()
+        other.process.wait()
+    asked = {"op": "recover", "root": str(here.workspace), "quarantine": str(here.top / "away")}
+    with ordinary(person.uid) as other:
+        found = other.ask(**asked)["swept"]
+        assert {one["path"] for one in found} == {
+            str(here.workspace / name) for name in (".envrc", "sub/.vscode")
+        }
+        assert not (here.workspace / ".envrc").exists()
+        assert all(Path(one["place"]).parent == here.top / "away" for one in found)
+        (here.workspace / ".envrc").write_text("the person's own, by now")
+        assert other.ask(**asked)["swept"] == []  # it is spoken of once
+        assert other.run(layer, here.workspace, "true")["quarantined"] == []
+    assert (here.workspace / ".envrc").exists()
+
+
+def begin(other: Person, layer: str, here: Arena, command: str = "") -> None:
+    """A command that nobody waits for, with a daemon of its own unless it is another."""
+    command = command or (
         f"setsid -f bash -c 'exec -a {here.tag}_deep sleep 60'; exec -a {here.tag}_top sleep 60"
     )
     question = {
+        "quarantine": str(here.top / "away"),
         "op": "run",
         "layer": layer,
         "roots": [str(here.workspace)],
