@@ -7,13 +7,20 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from accounts import sealed
 from accounts.models import Organization
 from proxy.addresses import literal_off_limits
-from proxy.validators import certificates, extra_headers, finite, http_address, variable_name
+from proxy.validators import (
+    agent_aliases,
+    certificates,
+    extra_headers,
+    finite,
+    http_address,
+    variable_name,
+)
 
 TOKENS = [MinValueValidator(1), MaxValueValidator(100_000_000)]
 THERE_ALREADY = "There is such a route already."
@@ -27,7 +34,14 @@ class Upstream(models.Model):
         ANTHROPIC = "anthropic", "Anthropic (bytes go through untouched)"
         COMPATIBLE = "compatible", "Messages API served by others (LiteLLM, vLLM, Ollama)"
         OPENAI = "openai", "OpenAI Chat Completions (translated)"
+        BRIGADE = "brigade", "Unicorn Brigade (agents, translated)"
         DEMO = "demo", "Demo (built in, no model)"
+
+    class Dialect(models.TextChoices):
+        TASKS = "tasks", "Tasks (/api/tasks)"
+        OPENAI = "openai", "OpenAI-compatible (/api/v1/chat/completions)"
+        CHAT = "chat", "Chat with one agent (/api/v1/agents/…/chat)"
+        A2A = "a2a", "A2A (/api/v1/a2a/agents/…/invoke)"
 
     class CredentialHeader(models.TextChoices):
         X_API_KEY = "x-api-key", "x-api-key: …"
@@ -116,6 +130,22 @@ class Upstream(models.Model):
         help_text="This upstream reports usage to Lago itself, as LiteLLM's callback does: its "
         "requests are not sent again.",
     )
+    dialect = models.CharField(
+        max_length=10,
+        choices=Dialect,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of a Brigade. Empty: it is found out and remembered for a while.",
+    )
+    aliases = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        blank=True,
+        validators=[agent_aliases],
+        help_text="Of a Brigade: names of ours to its agents; * is everything else. This goes before "
+        "what is built in.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -125,7 +155,11 @@ class Upstream(models.Model):
             ),
             models.CheckConstraint(
                 name="a_known_upstream_kind",
-                condition=Q(kind__in=["anthropic", "compatible", "openai", "demo"]),
+                condition=Q(kind__in=["anthropic", "compatible", "openai", "brigade", "demo"]),
+            ),
+            models.CheckConstraint(
+                name="a_known_dialect",
+                condition=Q(dialect__in=["", "tasks", "openai", "chat", "a2a"]),
             ),
             models.CheckConstraint(
                 name="one_credential_at_most",

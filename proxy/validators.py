@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from proxy import aliases
+
 
 def http_address(value: str) -> None:
     """Refuse what is no address of a server that /v1/messages can be appended to."""
@@ -65,6 +67,12 @@ def extra_headers(value: Any) -> None:
             raise ValidationError(f"{name} is set by the gateway itself.")
         if not isinstance(content, str) or not _VALUE.fullmatch(content):
             raise ValidationError(f"The value of {name} must be plain text in one line.")
+
+
+def agent_aliases(value: Any) -> None:
+    """Refuse what is no table from names to Brigade's agents."""
+    if problem := aliases.problem(value):
+        raise ValidationError(problem)
 
 
 def finite(value: float) -> None:

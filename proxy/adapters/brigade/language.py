@@ -1,0 +1,83 @@
+"""Brigade as one of the upstream languages, in whichever dialect it speaks."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+from multidict import CIMultiDict
+
+from proxy.adapters import refusals
+from proxy.adapters.anthropic import add_own_headers
+from proxy.adapters.brigade import chat
+from proxy.adapters.brigade.dialect import Speak
+from proxy.adapters.brigade.lines import LineDecoder
+from proxy.adapters.brigade.telling import Setting
+from proxy.adapters.ids import new_id
+from proxy.adapters.language import Asked, Call
+from proxy.adapters.openai import limits
+from proxy.adapters.openai.language import OpenAILanguage
+from proxy.adapters.openai.options import stop_sequences
+from proxy.aliases import agent_of
+from proxy.routing import Target
+from proxy.wire.estimate import input_tokens
+from proxy.wire.signature import Signer
+
+OPENAI = "openai"
+OPENAI_PATH = "/api/v1/chat/completions"
+SPOKEN: Mapping[str, Speak] = {chat.NAME: chat.spoken}
+
+
+class BrigadeLanguage:
+    """Brigade, in and out. The target says the dialect: its upstream's row, or who asked it."""
+
+    lasting = limits.LASTING
+    rebuilds = True
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self._openai = OpenAILanguage(signer)
+
+    def asked(self, call: Call, target: Target, conceded: frozenset[str]) -> Asked:
+        """The request in the target's dialect. Raises BodyError for what it cannot say."""
+        agent = agent_of(target.model, target.upstream.aliases)
+        if target.upstream.dialect == OPENAI:
+            asked = self._openai.asked(call, replace(target, model=agent), conceded)
+            return replace(asked, path=OPENAI_PATH, headers=_headers(call, target))
+        return self._spoken(call, target, agent)
+
+    def _spoken(self, call: Call, target: Target, agent: str) -> Asked:
+        request, speak = call.request, SPOKEN[target.upstream.dialect]
+        body = request.body.decoded()
+        spoken = speak(body, agent, call)
+        setting = Setting(
+            model=request.model,
+            input_tokens=input_tokens(body),
+            stop_sequences=stop_sequences(body),
+            signer=self._signer,
+            new_id=new_id,
+        )
+        return Asked(
+            path=spoken.path,
+            headers=_headers(call, target),
+            body=msgspec.json.encode(spoken.body),
+            stream=request.stream,
+            message=lambda answer: spoken.message(answer, setting),
+            refusal=lambda status, answer: _refusal(target, status, answer),
+            decoder=LineDecoder(spoken.reader(setting)) if request.stream else None,
+        )
+
+    def concession(self, said: str, conceded: frozenset[str]) -> str:
+        """What the OpenAI-compatible dialect may do without; the others have nothing to give up."""
+        return limits.concession(said, conceded)
+
+
+def _headers(call: Call, target: Target) -> CIMultiDict[str]:
+    headers: CIMultiDict[str] = CIMultiDict()
+    add_own_headers(headers, call, target, target.upstream.credential_header)
+    return headers
+
+
+def _refusal(target: Target, status: int, answer: bytes) -> tuple[int, bytes]:
+    meant, said = refusals.refusal(status, answer, window=target.upstream.context_window)
+    # An agent or a dialect that is not there is no fault of the client's: another may have it.
+    return (502, said) if meant == 404 else (meant, said)
