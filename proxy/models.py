@@ -143,8 +143,7 @@ class Upstream(models.Model):
         db_default=Value({}, models.JSONField()),
         blank=True,
         validators=[agent_aliases],
-        help_text="Of a Brigade: names of ours to its agents; * is everything else. This goes before "
-        "what is built in.",
+        help_text="Of a Brigade: names of ours to its agents, before what is built in.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -12,7 +12,7 @@ import msgspec
 
 from accounts.principal import Principal
 from billing.ledger import RecordId, State
-from proxy import errors, failover, receipts, table, upstream
+from proxy import dialects, errors, failover, receipts, table, upstream
 from proxy.adapters.language import Asked, Call, Language, hops_of
 from proxy.answer import Answer, UpstreamDroppedError, UpstreamRefusalError
 from proxy.breaker import MOST_REST_S, Place, retry_after_s
@@ -56,6 +56,8 @@ async def relay(
         headers=headers,
         request=request,
         organization_id=caller.organization_id,
+        user_id=caller.user_id,
+        request_id=request_id,
         hops=hops,
     )
     session = receipts.session_of(headers)
@@ -89,7 +91,12 @@ async def _ask(
 ) -> Answered:
     """One attempt. Raises UpstreamError, BodyError or, for a refusal that may be better elsewhere,
     UpstreamRefusalError."""
+    is_brigade = target.upstream.kind == "brigade"
+    if is_brigade:
+        target = await dialects.settled(target)
     answer, asked = await _answer(call, target, within_s)
+    if is_brigade:
+        dialects.heard(target, answer)
     receipt.status, receipt.upstream_request_id = answer.status, answer.request_id
     if answer.source is None:
         if answer.status in failover.BY_STATUS:  # also where the upstream itself said another

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from proxy.answer import Decoder
@@ -14,6 +14,26 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 # Two gateways that lead to each other would ask for ever: each says how many came before it.
 HOPS = "x-opscenter-hops"
 MOST_HOPS = 4
+NO_REQUEST = UUID(int=0)  # where tokens are only counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedTool:
+    """A tool of the user's machine that an upstream may run by itself."""
+
+    server: str
+    name: str
+    description: str
+    input_schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """The way back to the user's machine: where to ask, what to show, and what may be run."""
+
+    url: str
+    token: str = field(repr=False)
+    tools: tuple[HandedTool, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +45,11 @@ class Call:
     headers: RawHeaders
     request: MessagesRequest
     organization_id: UUID
+    user_id: int = 0
+    request_id: UUID = NO_REQUEST  # of version 7 (RFC 9562), which tells when it came
     counting: bool = False
     hops: int = 0  # gateways like this one that it has come through
+    handed: Handed | None = None
 
 
 def hops_of(headers: RawHeaders) -> int:

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 blank=True,
                 db_default=models.Value({}, models.JSONField()),
                 default=dict,
-                help_text="Of a Brigade: names of ours to its agents; * is everything else. This goes before what is built in.",
+                help_text="Of a Brigade: names of ours to its agents, before what is built in.",
                 validators=[proxy.validators.agent_aliases],
             ),
         ),

@@ -93,8 +93,8 @@ class Telling:
             reason, sequence = "stop_sequence", self._stops.matched
         elif self.calls:
             reason = "tool_use"
-        elif not reason and isinstance(stopped_at, str) and stopped_at:
-            reason, sequence = "stop_sequence", stopped_at
+        elif not reason and stopped_at in self._setting.stop_sequences:
+            reason, sequence = "stop_sequence", str(stopped_at)
         ours = usage.estimated(self._setting.input_tokens, self.chars)
         counts: dict[str, Any] = ours | self._usage
         if ours.keys() - self._usage.keys():
