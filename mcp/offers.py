@@ -12,6 +12,7 @@ from mcp.models import Connector, McpServer, McpTool
 from mcp.registry import is_online
 
 SEE = "GET /api/mcp/servers/me lists what there is."
+_TOLD = ("id", "connector_id", "name", "connector__name", "can_work", "state", "error")
 
 
 class RefusedError(Exception):
@@ -61,24 +62,19 @@ def offered(principal: Principal) -> list[Offered]:
     return [_offered(by_id[tool.server_id], tool) for tool in tools]
 
 
-def find(principal: Principal, server_name: str, tool_name: str) -> Target:
+def of_server(principal: Principal, server_name: str, machine: str = "") -> list[Offered]:
+    """All tools of one server, on the machine of this name if one is said. Raises RefusedError."""
+    server_id, *_ = _ready(principal, server_name, machine)
+    server = McpServer.objects.select_related("connector").filter(id=server_id).first()
+    if server is None:  # it went away between the two looks
+        raise _unknown(server_name, machine)
+    tools = McpTool.objects.filter(server_id=server_id).order_by("position")
+    return [_offered(server, tool) for tool in tools]
+
+
+def find(principal: Principal, server_name: str, tool_name: str, machine: str = "") -> Target:
     """Where a call of the tool would run now. Raises RefusedError."""
-    named = _server_of(
-        organization_id=principal.organization_id,
-        user_id=principal.user_id,
-        name=server_name[: definitions.TITLE_CHARS],
-    )
-    if not named:
-        text = f"You have no server {server_name[:100]!r}; {SEE}"
-        raise RefusedError("no_such_server", text)
-    server_id, connector_id, name, machine, can_work, state, error = named[0]
-    if not can_work:
-        text = f"The machine {machine!r} with the server {name} is offline."
-        raise RefusedError("offline", text)
-    if state != McpServer.State.READY:
-        how = "has failed" if state == McpServer.State.FAILED else "still starts"
-        why = f": {error}" if error else "."
-        raise RefusedError("not_ready", f"The server {name} {how}{why}")
+    server_id, connector_id, name = _ready(principal, server_name, machine)
     tools = _tool_of(server_id=server_id, name=tool_name[: definitions.TITLE_CHARS])
     if not tools:
         text = f"The server {name} has no tool {tool_name[:100]!r}; {SEE}"
@@ -93,11 +89,45 @@ def find(principal: Principal, server_name: str, tool_name: str) -> Target:
     )
 
 
+def _ready(principal: Principal, server_name: str, machine: str) -> tuple[UUID, UUID, str]:
+    """The server that a call would go to now. Raises RefusedError."""
+    whose = {"organization_id": principal.organization_id, "user_id": principal.user_id}
+    name = server_name[: definitions.TITLE_CHARS]
+    if machine:
+        named = _server_on(**whose, name=name, machine=machine[: definitions.TITLE_CHARS])
+    else:
+        named = _server_of(**whose, name=name)
+    if not named:
+        raise _unknown(server_name, machine)
+    server_id, connector_id, name, machine, can_work, state, error = named[0]
+    if not can_work:
+        text = f"The machine {machine!r} with the server {name} is offline."
+        raise RefusedError("offline", text)
+    if state != McpServer.State.READY:
+        how = "has failed" if state == McpServer.State.FAILED else "still starts"
+        why = f": {error}" if error else "."
+        raise RefusedError("not_ready", f"The server {name} {how}{why}")
+    return server_id, connector_id, name
+
+
+def _unknown(server_name: str, machine: str) -> RefusedError:
+    where = f" on a machine {machine[:100]!r}" if machine else ""
+    return RefusedError("no_such_server", f"You have no server {server_name[:100]!r}{where}; {SEE}")
+
+
 @prepared.select
 def _server_of(*, organization_id: UUID, user_id: int, name: str) -> QuerySet[Any, Any]:
     """Of the servers of this name the one that a call goes to."""
-    told = ("id", "connector_id", "name", "connector__name", "can_work", "state", "error")
-    return _servers(organization_id, user_id).filter(name=name).values_list(*told)[:1]
+    return _servers(organization_id, user_id).filter(name=name).values_list(*_TOLD)[:1]
+
+
+@prepared.select
+def _server_on(
+    *, organization_id: UUID, user_id: int, name: str, machine: str
+) -> QuerySet[Any, Any]:
+    """The same on the machines of one name."""
+    servers = _servers(organization_id, user_id).filter(name=name, connector__name=machine)
+    return servers.values_list(*_TOLD)[:1]
 
 
 @prepared.select

@@ -27,6 +27,7 @@ class Wanted:
     request_id: str
     tool_use_id: str
     deadline_s: float
+    machine: str = ""  # its name; empty: whichever has the server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,12 @@ class Put:
 
 
 def wanted(
-    server: str, tool: str, arguments: Mapping[str, Any], ids: tuple[str, str], deadline_s: float
+    server: str,
+    tool: str,
+    arguments: Mapping[str, Any],
+    ids: tuple[str, str],
+    deadline_s: float,
+    machine: str = "",
 ) -> Wanted:
     """What is to be run. Raises RefusedError."""
     params = _params(tool, arguments)
@@ -59,6 +65,7 @@ def wanted(
         request_id=ids[0],
         tool_use_id=ids[1],
         deadline_s=deadline_s,
+        machine=machine,
     )
 
 
@@ -92,7 +99,7 @@ async def put_in(principal: Principal, what: Wanted, waiter: UUID | None) -> Put
 
 @off_loop
 def _put(principal: Principal, what: Wanted, waiter: UUID | None) -> Put:
-    found = offers.find(principal, what.server, what.tool)
+    found = offers.find(principal, what.server, what.tool, what.machine)
     new = _new(principal, what, found, waiter)
     try:
         call_id, is_new = calls.enqueue_or_find(new)

@@ -45,6 +45,11 @@ async def offered(principal: Principal) -> list[Offered]:
     return await _all_offered(principal)
 
 
+async def offered_by(principal: Principal, server: str, machine: str = "") -> list[Offered]:
+    """Every tool of one server. Raises RefusedError, accounts.reads.DatabaseAwayError."""
+    return await _offered_by(principal, server, machine)
+
+
 async def run(
     principal: Principal,
     *,
@@ -54,13 +59,15 @@ async def run(
     request_id: str,
     tool_use_id: str,
     deadline_s: float = calls.DEADLINE_S,
+    machine: str = "",
     told: Told | None = None,
 ) -> Ended:
-    """Run a tool on the user's machine and wait for its end.
+    """Run a tool on the user's machine, the one of this name if any is said, and wait for its end.
 
     Whoever cancels this cancels the call. Raises RefusedError, accounts.reads.DatabaseAwayError.
     """
-    wanted = putting.wanted(server, tool, arguments, (request_id, tool_use_id), deadline_s)
+    ids = (request_id, tool_use_id)
+    wanted = putting.wanted(server, tool, arguments, ids, deadline_s, machine)
     going_in = asyncio.ensure_future(putting.put_in(principal, wanted, workers.OWN_ID))
     try:
         put = await asyncio.shield(going_in)  # the row may be there though we never hear of it
@@ -168,4 +175,5 @@ def _read(principal: Principal, call_id: UUID) -> ToolCall | None:
 
 
 _all_offered = off_loop(offers.offered)
+_offered_by = off_loop(offers.of_server)
 _cancel = off_loop(calls.cancel)

@@ -125,6 +125,11 @@ class EventStream:
             "error", msgspec.json.encode(errors.envelope(kind, errors.text_of(error)))
         )
 
+    @property
+    def cost_nano(self) -> int:
+        """What it has cost, once it is closed."""
+        return self._receipt.cost_nano
+
     async def aclose(self) -> None:
         """The end, whichever it was: stop the upstream, settle the receipt. Safe to call again."""
         meter = self._receipt.meter

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from accounts import tags
 from accounts.principal import Principal
@@ -25,6 +25,14 @@ _TAGS = tags.HEADER.encode()
 _ATTRIBUTION = frozenset({SESSION, _AGENT, _PARENT_AGENT})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Which part of a larger answer a request is."""
+
+    parent_id: ledger.RecordId | None = None  # the first request for it
+    agent: str = ""
+
+
 class Receipt:
     """What one request uses: opened by `opened`, closed by the first of its ends only."""
 
@@ -36,6 +44,7 @@ class Receipt:
         "_prices",
         "_start",
         "attempts",
+        "cost_nano",
         "headers",
         "id",
         "meter",
@@ -52,6 +61,7 @@ class Receipt:
         self._first = target
         self.target = target  # which one is asked just now
         self.attempts = 0
+        self.cost_nano = 0  # once it is closed
         self.meter = Meter()
         self.status: int | None = None
         self.upstream_request_id = ""
@@ -91,6 +101,16 @@ class Receipt:
         meter = self.meter
         if meter.error is not None and not error_type:
             error_type = str(meter.error.get("type", ""))
+        settled = tokens.settled(
+            meter.usage,
+            expected_input=self._admission.expected_input_tokens,
+            seen_output=meter.seen_tokens,
+            is_whole=meter.is_whole,
+            has_final=meter.has_final,
+            was_left=state == State.INTERRUPTED and self.attempts > 0,
+        )
+        charge = _charge(self._prices, self._admission, self.target, meter.model)
+        self.cost_nano = charge.price.cost(settled.counts) if charge else 0
         ledger.close(
             self._admission,
             ledger.Closing(
@@ -110,16 +130,9 @@ class Receipt:
                 served_model=meter.model,
                 upstream_request_id=self.upstream_request_id,
                 usage=meter.usage,
-                settled=tokens.settled(
-                    meter.usage,
-                    expected_input=self._admission.expected_input_tokens,
-                    seen_output=meter.seen_tokens,
-                    is_whole=meter.is_whole,
-                    has_final=meter.has_final,
-                    was_left=state == State.INTERRUPTED and self.attempts > 0,
-                ),
+                settled=settled,
                 tool_calls=meter.tool_calls,
-                charge=_charge(self._prices, self._admission, self.target, meter.model),
+                charge=charge,
                 metered=_is_metered(self.target),
             ),
         )
@@ -165,6 +178,7 @@ async def opened(
     caller: Principal,
     targets: Sequence[Target],
     headers: Iterable[tuple[bytes, bytes]],
+    step: Step | None = None,
 ) -> Receipt:
     """Find room in the caller's limits and write the request into the ledger first of all.
 
@@ -176,6 +190,8 @@ async def opened(
     need = Need(input_tokens=estimate.expected_input(request.body), max_tokens=request.max_tokens)
     target = targets[0]
     admission = _admission(request_id, request, caller, target, headers)
+    if step is not None:
+        admission = replace(admission, parent_id=step.parent_id, agent=step.agent)
     admission = replace(admission, expected_input_tokens=need.input_tokens)
     charges = [charge for one in targets if (charge := _charge(prices, admission, one))]
     admission = limits.prepared(admission, caller.subject, agreed, need, charges)

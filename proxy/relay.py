@@ -19,7 +19,7 @@ from proxy.breaker import MOST_REST_S, Place, retry_after_s
 from proxy.concessions import concessions
 from proxy.eventstream import EventStream, said
 from proxy.languages import BY_KIND
-from proxy.receipts import Receipt
+from proxy.receipts import Receipt, Step
 from proxy.routing import Asking, Target
 from proxy.wire.body import MessagesRequest
 from proxy.wire.signature import MARK
@@ -41,6 +41,7 @@ async def relay(
     query: str,
     headers: Iterable[tuple[bytes, bytes]],
     said: dict[str, str],
+    step: Step | None = None,
 ) -> Answered:
     """Ask the upstreams that answer for the request's model, one after the other; give back what
     the first says that answers.
@@ -56,7 +57,7 @@ async def relay(
         headers=headers,
         request=request,
         organization_id=caller.organization_id,
-        user_id=caller.user_id,
+        caller=caller,
         request_id=request_id,
         hops=hops,
     )
@@ -67,7 +68,7 @@ async def relay(
         session=session or request_id.hex,
     )
     targets = await table.choose(asking)
-    receipt = await receipts.opened(request_id, request, caller, targets, headers)
+    receipt = await receipts.opened(request_id, request, caller, targets, headers, step)
     said.update(receipt.headers)
     try:
         ask = partial(_ask, call, receipt)

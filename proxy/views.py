@@ -8,23 +8,23 @@ from django.http.response import HttpResponseBase
 
 from accounts.principal import Principal
 from billing import terms
-from proxy import catalog, counting, health, relay, routing, table
+from proxy import answering, catalog, counting, health, routing, table
 from proxy.answer import Answer
+from proxy.answering import Stream
 from proxy.edge import Edge, json_response
 from proxy.errors import RefusedError
-from proxy.eventstream import EventStream
 from proxy.wire.body import MessagesRequest
 
 
 class EventStreamResponse(StreamingHttpResponse):
     """Server-sent events, each block handed to the server as it is."""
 
-    def __init__(self, stream: EventStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no", **stream.answer.headers}
         super().__init__(stream, content_type=stream.answer.content_type, headers=headers)
         self.stream = stream
 
-    def __aiter__(self) -> EventStream:  # Django would wrap it in two generators
+    def __aiter__(self) -> Stream:  # Django would wrap it in two generators
         return self.stream
 
 
@@ -49,7 +49,7 @@ class MessagesView(RelayedEdge):
         messages = MessagesRequest.parse(request.body)
         if self.force_stream:
             messages = messages.streaming()
-        answered = await relay.relay(
+        answered = await answering.answered(
             self.request_id,
             messages,
             self.caller,
@@ -57,9 +57,7 @@ class MessagesView(RelayedEdge):
             headers=self.raw_headers,
             said=self.said,
         )
-        return (
-            EventStreamResponse(answered) if isinstance(answered, EventStream) else _whole(answered)
-        )
+        return _whole(answered) if isinstance(answered, Answer) else EventStreamResponse(answered)
 
 
 class MessagesStreamView(MessagesView):

@@ -10,8 +10,8 @@ from accounts.tests import people
 from accounts.tests.people import Person
 from mcp import auditing, calls, questions
 from mcp.calls import Decided, Decider, Question, UndecidedError
-from mcp.models import Approval, AuditedCall, Connector
-from mcp.states import Answer, Asker, Outcome, Source, State
+from mcp.models import Approval, AuditedCall, Connector, ToolCall
+from mcp.states import Answer, Asker, Outcome, Source, State, Verdict
 from mcp.tests import test_races
 from mcp.tests.queues import DONE, begun, claimed, connector_of, row
 from mcp.tests.test_races import Both
@@ -93,8 +93,11 @@ def test_it_writes_one_chain_however_many_write(laptop: Connector, both: Both) -
     for _ in range(test_races.ROUNDS):
         for _ in range(3):
             holder, call = begun(laptop)
-            calls.finish(holder, call.id, call.fence, Outcome.DONE, DONE)
-        assert sum(both(*[auditing.write] * 4)) == 3
+            verdict = calls.finish(holder, call.id, call.fence, Outcome.DONE, DONE)
+            assert verdict is Verdict.ACCEPTED
+        written = both(*[auditing.write] * 4)
+        left = list(ToolCall.objects.values_list("state", "finished_at", "audited"))
+        assert sum(written) == 3, f"{written} of {left}"
     numbers = [each.number for each in AuditedCall.objects.order_by("number")]
     assert numbers == list(range(1, 3 * test_races.ROUNDS + 1))
     assert auditing.first_broken(laptop.organization_id) is None

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
+from accounts.principal import Principal
 from proxy.answer import Decoder
 from proxy.routing import NoRouteError, Target
 from proxy.wire.body import MessagesRequest
@@ -18,22 +19,22 @@ NO_REQUEST = UUID(int=0)  # where tokens are only counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandedTool:
-    """A tool of the user's machine that an upstream may run by itself."""
+class MachineTool:
+    """A tool of a request that is not its client's: the gateway runs it on the user's machine."""
 
-    server: str
-    name: str
-    description: str
-    input_schema: Mapping[str, Any]
+    name: str  # in the request's `tools`
+    server: str  # as the request calls it
+    tool: str  # on the machine, where its server has this name and the machine that one, if any
+    served: str
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """The way back to the user's machine: where to ask, what to show, and what may be run."""
+    """The way back to the user's machine: where to ask, and what to show there."""
 
     url: str
     token: str = field(repr=False)
-    tools: tuple[HandedTool, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +46,11 @@ class Call:
     headers: RawHeaders
     request: MessagesRequest
     organization_id: UUID
-    user_id: int = 0
+    caller: Principal | None = None
     request_id: UUID = NO_REQUEST  # of version 7 (RFC 9562), which tells when it came
     counting: bool = False
     hops: int = 0  # gateways like this one that it has come through
+    machine: tuple[MachineTool, ...] = ()
     handed: Handed | None = None
 
 

@@ -16,7 +16,7 @@ from tests.real.tunnel_chaos_callers import Seen
 Row = Mapping[str, Any]
 OPEN = "SELECT count(*) AS n FROM mcp_toolcall WHERE finished_at IS NULL"
 ROWS = """
-    SELECT id::text, request_id AS word, state, outcome, starts, has_effects, result
+    SELECT id::text, request_id AS word, state, outcome, fence, starts, has_effects, result
     FROM mcp_toolcall
 """
 
@@ -64,13 +64,15 @@ def check_results(rows: Mapping[str, Row], ended: Iterable[Event]) -> None:
         row = by_id[line["id"]]
         if not row["has_effects"]:  # it may have run again, and ended so
             is_there = row["state"] in {"succeeded", "failed"}
+        elif line["fence"] < row["fence"]:  # not begun by then, or it had not been handed out again
+            is_there = line["outcome"] == "error"
         elif line["outcome"] == "done":
             is_there = row["state"] == "succeeded" and json.loads(row["result"]) == line["body"]
         else:
             is_there = row["outcome"] == line["outcome"]
         if not is_there:
             lost.append((line, dict(row)))
-    assert lost == []
+    assert lost == [], lost
 
 
 def check_callers(rows: Mapping[str, Row], seen: Sequence[Seen]) -> None:

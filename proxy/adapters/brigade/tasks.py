@@ -38,7 +38,7 @@ _TEXTS = frozenset({"text", "content"})  # sources of documents that are nothing
 def spoken(body: Mapping[str, Any], agent: str, call: Call) -> Spoken:
     """The request as a task. Raises BodyError for what it has no place for."""
     conversation.refuse_what_none_can(body, NAME)
-    if body.get("mcp_servers") and call.handed is None:
+    if body.get("mcp_servers"):
         cannot("mcp_servers", NAME)
     stream = call.request.stream
     sent = _task(body, agent, call) | ({"stream": True} if stream else {})
@@ -62,11 +62,11 @@ def _task(body: Mapping[str, Any], agent: str, call: Call) -> dict[str, Any]:
     task = {
         "task_id": f"task_{call.request_id.hex[-16:]}",
         "task_type": _TASK_TYPES.get(ours, "general"),
-        "user_id": str(call.user_id),
+        "user_id": str(call.caller.user_id) if call.caller else "",
         "context": context | {name: body[name] for name in _SAMPLING if body.get(name) is not None},
         "agents": [agent],
-        "tools": tools.declared(body, handed, NAME),
-        "mcp_servers": tools.servers(handed),
+        "tools": tools.declared(body, call, NAME),
+        "mcp_servers": tools.servers(call),
         # Neither who the user is nor any credential but the token below: Brigade has its own.
         "user_config": {},
         "llm_config": {"model": model, "supports_streaming": True},

@@ -1,0 +1,164 @@
+"""The tools that the gateway runs for one request: how a model knows them, and how they are run."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from accounts.principal import Principal
+from mcp import tools
+from mcp.tools import RefusedError
+from proxy.toolsets import MAX_TOOLS, Server, Wanted
+from proxy.wire import ownblocks, toolresults
+from proxy.wire.body import BodyError
+from proxy.wire.rootschema import plain_root
+from proxy.wire.weave import Named, Use
+
+ID_CHARS = 64  # of a call's id in the queue
+NO_JSON = "The arguments were not a JSON object. Call the tool again with valid JSON."
+
+Block = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool as a model is shown it, and where it is."""
+
+    named: Named
+    server: Server
+    shown: Block  # an entry of `tools`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of a call, in text for the client and in blocks for the model."""
+
+    use: Use
+    text: str
+    is_error: bool
+    images: Sequence[Block] = ()
+
+    @property
+    def block(self) -> Block:
+        """The `tool_result` that the model is told."""
+        text: list[Block] = [{"type": "text", "text": self.text}] if self.text else []
+        found = {
+            "type": "tool_result",
+            "tool_use_id": self.use.id,
+            "content": [*text, *self.images],
+        }
+        return found | {"is_error": True} if self.is_error else found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolbox:
+    """All of them, by the name that the model knows."""
+
+    tools: Mapping[str, Tool]
+    listings: Mapping[str, Sequence[Block]] = field(default_factory=dict)  # by server
+    missing: Sequence[str] = ()  # why tools that the operator promised are not there
+
+    @property
+    def names(self) -> Mapping[str, Named]:
+        """What each of them is to the client."""
+        return {name: tool.named for name, tool in self.tools.items()}
+
+    def name_of(self, server: str, tool: str) -> str:
+        """The name that the model knows, also of a tool that is no longer here."""
+        named = Named(server=server, tool=tool)
+        known = (name for name, one in self.tools.items() if one.named == named)
+        return next(known, None) or ownblocks.composed_name(server, tool)
+
+    async def run(self, principal: Principal, use: Use, request_id: str) -> Result:
+        """Run one call. Whoever cancels this stops it. Every failure is a result of it."""
+        if use.given is None:
+            return Result(use=use, text=NO_JSON, is_error=True)
+        tool = self.tools[use.name]
+        try:
+            ended = await tools.run(
+                principal,
+                server=tool.server.served,
+                tool=tool.named.tool,
+                arguments=use.given,
+                request_id=request_id,
+                tool_use_id=ownblocks.short_id(use.id, ID_CHARS),
+                machine=tool.server.connector,
+            )
+        except RefusedError as refused:
+            return Result(use=use, text=str(refused), is_error=True)
+        return Result(
+            use=use,
+            text=toolresults.text_of(ended.result),
+            is_error=ended.is_error or ended.result.get("isError") is True,
+            images=toolresults.images_of(ended.result),
+        )
+
+
+async def opened(
+    principal: Principal, wanted: Sequence[Wanted], taken: Collection[str] = ()
+) -> Toolbox:
+    """Ask each server what it has. `taken` are the names of the client's own tools.
+
+    Raises BodyError where a server that the request names is not there; one that the operator has
+    set is only missing. Raises accounts.reads.DatabaseAwayError.
+    """
+    found: dict[str, Tool] = {}
+    listings: dict[str, Sequence[Block]] = {}
+    missing = []
+    for one in wanted:
+        try:
+            listed = await _listed(principal, one)
+        except RefusedError as refused:
+            if one.server.where:
+                raise BodyError(f"{one.server.where}: {refused}") from refused
+            missing.append(str(refused))
+            continue
+        if one.pinned is None:
+            listings[one.server.name] = listed
+        for entry in _shown(one, listed):
+            name = ownblocks.composed_name(one.server.name, entry["name"], {*taken, *found})
+            if name in taken or name in found:
+                raise BodyError(f"tools: two tools would be named {name!r} (tool_name_conflict)")
+            named = Named(server=one.server.name, tool=entry["name"])
+            found[name] = Tool(named=named, server=one.server, shown=entry | {"name": name})
+    if len(found) > MAX_TOOLS:
+        raise BodyError(f"tools: the toolsets hold {len(found)} tools, {MAX_TOOLS} at most")
+    return Toolbox(tools=found, listings=listings, missing=missing)
+
+
+async def _listed(principal: Principal, wanted: Wanted) -> Sequence[Block]:
+    """The definitions of a server's tools, or those that are pinned."""
+    if wanted.pinned is not None:
+        return [dict(one) for one in wanted.pinned]
+    offered = await tools.offered_by(principal, wanted.server.served, wanted.server.connector)
+    return [
+        {"name": one.tool, "description": one.description, "input_schema": one.input_schema}
+        for one in offered
+    ]
+
+
+def _shown(wanted: Wanted, listed: Sequence[Block]) -> list[Block]:
+    """What the model is shown of them."""
+    shown = []
+    for one in listed:
+        setting = wanted.setting(one["name"])
+        if not setting.enabled:
+            continue
+        description = one.get("description")
+        shown.append(
+            {
+                "name": one["name"],
+                "description": description if isinstance(description, str) else "",
+                "input_schema": plain_root(one["input_schema"]),
+                **({"defer_loading": True} if setting.defer_loading else {}),
+            }
+        )
+    if shown and wanted.cache_control is not None:
+        shown[-1]["cache_control"] = wanted.cache_control
+    return shown
+
+
+def entries(toolbox: Toolbox, others: Sequence[msgspec.Raw]) -> list[Any]:
+    """The `tools` of a request: the client's own first, for an upstream's cache."""
+    return [*others, *(tool.shown for tool in toolbox.tools.values())]
