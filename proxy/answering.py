@@ -51,6 +51,7 @@ async def answered(
             headers=plan.headers,
             said=said if parent is None else {},
             step=Step(parent_id=parent, agent=plan.agent),
+            machine=plan.toolbox.of_machines,
         )
 
     first = await ask(plan.request, request_id, None)

@@ -7,7 +7,7 @@ what it takes, and what a real one does is unknown.
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -43,9 +43,9 @@ class Brigade(Upstream):
         self.dialects = dialects
         self.health = health
         self.agents = set(AGENTS)
-        self.turns: deque[Turn | Answer] = deque()
+        self.turns: deque[Turn | Answer | Callable[[Request], Answer]] = deque()
 
-    def say(self, *turns: Turn | Answer) -> None:
+    def say(self, *turns: Turn | Answer | Callable[[Request], Answer]) -> None:
         """Queue what is answered next, in whichever dialect it is asked."""
         self.turns.extend(turns)
 
@@ -113,6 +113,8 @@ class Brigade(Upstream):
         turn = self.turns.popleft() if self.turns else None
         if isinstance(turn, Answer):
             return turn
+        if callable(turn):
+            return turn(request)
         turn = turn or Turn(blocks=({"type": "text", "text": "At your service."},))
         return SAID[dialect](turn, request)
 
@@ -143,13 +145,9 @@ def _chat_fault(body: dict[str, Any]) -> str:
         return "message: Field required"
     if not isinstance(body.get("stream"), bool):
         return "stream: a boolean"
-    for one in body.get("history", ()):
-        if set(one) != {"role", "content"} or one["role"] not in {"user", "assistant"}:
-            return "history: role and content"
-        if not isinstance(one["content"], str):
-            return "history: content is a string"
     unknown = set(body) - {"message", "stream", "history"}
-    return f"unknown: {sorted(unknown)}" if unknown else ""
+    fault = f"unknown: {sorted(unknown)}" if unknown else ""
+    return fault or _texts_fault(body.get("history", ()))
 
 
 def _chat(turn: Turn, request: Request) -> Answer:
@@ -167,10 +165,113 @@ def _chat(turn: Turn, request: Request) -> Answer:
     )
 
 
-FAULTS = {"chat": _chat_fault}
+def _texts_fault(history: Any) -> str:
+    for one in history:
+        if set(one) != {"role", "content"} or one["role"] not in {"user", "assistant"}:
+            return "history: role and content"
+        if not isinstance(one["content"], str):
+            return "history: content is a string"
+    return ""
+
+
+def _a2a_fault(body: dict[str, Any]) -> str:
+    if not isinstance(body.get("task"), str) or not body["task"]:
+        return "task: Field required"
+    if not isinstance(body.get("context", ""), str):
+        return "context: a string"
+    unknown = set(body) - {"task", "context", "conversation_history"}
+    return _texts_fault(body.get("conversation_history", ())) or (
+        f"unknown: {sorted(unknown)}" if unknown else ""
+    )
+
+
+def _a2a(turn: Turn, request: Request) -> Answer:
+    said = {"status": "completed", "result": {"content": text_of(turn)}, "error": None}
+    return as_json(said | {"model_used": "qwen", "duration_seconds": 1.5, "output_data": {}})
+
+
+_TASK = {
+    "task_id": str,
+    "task_type": str,
+    "user_id": str,
+    "context": dict,
+    "agents": list,
+    "tools": list,
+    "mcp_servers": list,
+    "user_config": dict,
+    "llm_config": dict,
+    "metadata": dict,
+}
+_TASK_TYPES = {"code_generation", "code_review", "debugging", "system_design", "documentation"}
+_BLOCKS = {
+    "text": {"type", "text"},
+    "tool_call": {"type", "id", "name", "input"},
+    "tool_result": {"type", "tool_use_id", "content"},
+}
+
+
+def _task_fault(body: dict[str, Any]) -> str:
+    for name, kind in _TASK.items():
+        if not isinstance(body.get(name), kind):
+            return f"{name}: Field required"
+    if set(body) - set(_TASK) - {"execution_server", "stream", "callback"}:
+        return f"unknown: {sorted(set(body) - set(_TASK))}"
+    if body["task_type"] not in _TASK_TYPES | {"general"}:
+        return "task_type: unknown"
+    if set(body["metadata"]) != {"anthropic_request_id", "timestamp", "stream"}:
+        return "metadata: three fields"
+    if not isinstance(body["context"].get("system_prompt"), str):
+        return "context.system_prompt: Field required"
+    for tool in body["tools"]:
+        if set(tool) - {"server"} != {"name", "description", "parameters", "required", "type"}:
+            return "tools: fields"
+    return _history_fault(body["context"]["conversation_history"])
+
+
+def _history_fault(history: list[dict[str, Any]]) -> str:
+    for turn in history:
+        if set(turn) != {"role", "content", "timestamp"}:
+            return "conversation_history: fields"
+        for block in turn["content"]:
+            if set(block) != _BLOCKS.get(block["type"]):
+                return f"conversation_history: {block}"
+    return ""
+
+
+def task_of(turn: Turn, status: str = "completed") -> dict[str, Any]:
+    """A finished task."""
+    calls = [b for b in turn.blocks if b["type"] == "tool_use"]
+    told = [{"id": f"c{n}", "name": b["name"], "input": b["input"]} for n, b in enumerate(calls)]
+    return {
+        "task_id": "task_0123456789abcdef",
+        "status": "max_tokens" if turn.stop_reason == "max_tokens" else status,
+        "result": {"content": text_of(turn), "tool_calls": told, "stop_sequence": None},
+        "usage": {"input_tokens": 25, "output_tokens": 15},
+    }
+
+
+def _task(turn: Turn, request: Request) -> Answer:
+    if not request.json.get("stream"):
+        return as_json(task_of(turn))
+    if any(block["type"] == "tool_use" for block in turn.blocks):
+        return lines(task_of(turn))
+    text = text_of(turn)
+    middle = len(text) // 2
+    return lines(
+        {"type": "content_block_start", "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "text": text[:middle]},
+        {"type": "content_block_delta", "delta": {"text": text[middle:]}},
+        {"type": "message_stop", "usage": {"input_tokens": 25, "output_tokens": 15}},
+        DONE,
+    )
+
+
+FAULTS = {"chat": _chat_fault, "a2a": _a2a_fault, "tasks": _task_fault}
 SAID = {
     "openai": lambda turn, request: openai_turns.rendered(turn, request.json),
     "chat": _chat,
+    "a2a": _a2a,
+    "tasks": _task,
 }
 
 

@@ -48,6 +48,7 @@ class Call:
     organization_id: UUID
     caller: Principal | None = None
     request_id: UUID = NO_REQUEST  # of version 7 (RFC 9562), which tells when it came
+    root_id: UUID | None = None  # of the client's own request, where this is a further turn of it
     counting: bool = False
     hops: int = 0  # gateways like this one that it has come through
     machine: tuple[MachineTool, ...] = ()
