@@ -202,6 +202,7 @@ _TASK = {
     "llm_config": dict,
     "metadata": dict,
 }
+_TOOL = {"name", "description", "parameters", "required", "type"}
 _TASK_TYPES = {"code_generation", "code_review", "debugging", "system_design", "documentation"}
 _BLOCKS = {
     "text": {"type", "text"},
@@ -211,20 +212,18 @@ _BLOCKS = {
 
 
 def _task_fault(body: dict[str, Any]) -> str:
-    for name, kind in _TASK.items():
-        if not isinstance(body.get(name), kind):
-            return f"{name}: Field required"
-    if set(body) - set(_TASK) - {"execution_server", "stream", "callback"}:
-        return f"unknown: {sorted(set(body) - set(_TASK))}"
+    if missing := [n for n, kind in _TASK.items() if not isinstance(body.get(n), kind)]:
+        return f"{missing[0]}: Field required"
+    if unknown := set(body) - set(_TASK) - {"execution_server", "stream", "callback"}:
+        return f"unknown: {sorted(unknown)}"
     if body["task_type"] not in _TASK_TYPES | {"general"}:
         return "task_type: unknown"
     if set(body["metadata"]) != {"anthropic_request_id", "timestamp", "stream"}:
         return "metadata: three fields"
     if not isinstance(body["context"].get("system_prompt"), str):
         return "context.system_prompt: Field required"
-    for tool in body["tools"]:
-        if set(tool) - {"server"} != {"name", "description", "parameters", "required", "type"}:
-            return "tools: fields"
+    if any(set(tool) - {"server"} != _TOOL for tool in body["tools"]):
+        return "tools: fields"
     return _history_fault(body["context"]["conversation_history"])
 
 
