@@ -1,7 +1,7 @@
 """Which of its dialects a Brigade speaks, found out by asking and remembered for a while."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from accounts.memory import Memory
@@ -16,10 +16,14 @@ from proxy.answer import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
+from proxy.connections import Look
 from proxy.routing import Target, UpstreamConfig
+
+Looking = Callable[[UpstreamConfig, str], Awaitable[Look | None]]
 
 PROBE_S = 3.0  # all dialects are looked for at once; a server that is there says so within this
 REMEMBERED_S = 600.0  # a Brigade learns a dialect with an upgrade, and a wrong guess is told by 404
+NOTHING = b"{}"
 MOST = 1000  # Brigades; more is somebody playing
 
 
@@ -62,7 +66,17 @@ def heard(target: Target, answer: Answer) -> None:
         _memory.forget(_Place.of(target.upstream))
 
 
-async def probed(upstream: UpstreamConfig) -> Found:
+async def looked(upstream: UpstreamConfig, path: str) -> Look | None:
+    """What is found at one path by a request that says nothing."""
+    headers = {
+        "content-type": "application/json",
+        **upstream.headers,
+        **shown_credential(upstream.credential_header, upstream.credential),
+    }
+    return await connections.look(upstream, path, body=NOTHING, headers=headers)
+
+
+async def probed(upstream: UpstreamConfig, look: Looking = looked) -> Found:
     """Ask for all dialects side by side, with requests that say nothing and cost nothing.
 
     Raises TimeoutError when that takes longer than PROBE_S.
@@ -75,18 +89,8 @@ async def probed(upstream: UpstreamConfig) -> Found:
         chat.NAME: chat.path(agent),
         a2a.NAME: a2a.path(agent),
     }
-    headers = {
-        "content-type": "application/json",
-        **upstream.headers,
-        **shown_credential(upstream.credential_header, upstream.credential),
-    }
     async with asyncio.timeout(PROBE_S):
-        looks = await asyncio.gather(
-            *(
-                connections.look(upstream, path, body=b"{}", headers=headers)
-                for path in paths.values()
-            )
-        )
+        looks = await asyncio.gather(*(look(upstream, path) for path in paths.values()))
     found = dict(zip(paths, looks, strict=True))
     return Found(
         statuses={name: look.status if look else 0 for name, look in found.items()},
@@ -94,7 +98,7 @@ async def probed(upstream: UpstreamConfig) -> Found:
     )
 
 
-def _is_there(look: connections.Look) -> bool:
+def _is_there(look: Look) -> bool:
     # Where the path is, it is the agent that may be unknown; Brigade says so.
     if look.status in ABSENT:
         return _is_about_agent(look.body)

@@ -50,7 +50,12 @@ class BrigadeLanguage:
         agent = agent_of(target.model, target.upstream.aliases)
         if target.upstream.dialect == OPENAI:
             asked = self._openai.asked(call, replace(target, model=agent), conceded)
-            return replace(asked, path=OPENAI_PATH, headers=_headers(call, target))
+            return replace(
+                asked,
+                path=OPENAI_PATH,
+                headers=_headers(call, target),
+                refusal=lambda status, answer: _elsewhere(status, *asked.refusal(status, answer)),
+            )
         return self._spoken(call, target, agent)
 
     def _spoken(self, call: Call, target: Target, agent: str) -> Asked:
@@ -99,5 +104,10 @@ def _headers(call: Call, target: Target) -> CIMultiDict[str]:
 
 def _refusal(target: Target, status: int, answer: bytes) -> tuple[int, bytes]:
     meant, said = refusals.refusal(status, answer, window=target.upstream.context_window)
+    # What it does not take is what we have made of the request.
+    return (502, said) if meant == 422 else _elsewhere(status, meant, said)
+
+
+def _elsewhere(status: int, meant: int, said: bytes) -> tuple[int, bytes]:
     # An agent or a dialect that is not there is no fault of the client's: another may have it.
     return (502, said) if status in ABSENT else (meant, said)
