@@ -38,6 +38,11 @@ NOT_OURS = (
     f"Unknown API key: a key of this gateway starts with {keys.PREFIX}"
     f" and is {keys.KEY_CHARS} characters long; check that it was copied whole"
 )
+TASK_PREFIX = "task-uc-"  # a token of work that an agent elsewhere does
+OF_A_TASK = (
+    "This is the token of a task. It runs that task's tools by POST /api/mcp/execute,"
+    " as `Authorization: Bearer`, and opens nothing else"
+)
 UNKNOWN = "Unknown API key: check that it was copied whole, or create a new one"
 
 
@@ -151,6 +156,8 @@ def _credential(header: str) -> str:
 async def _owner(credential: str, *, known_only: bool) -> Principal:
     key_id = keys.id_of(credential)
     if key_id is None:
+        if credential.startswith(TASK_PREFIX):
+            raise CredentialError(OF_A_TASK)
         raise WrongError(NOT_OURS)
     digest = keys.digest(credential)
     if known_only and not keys.is_known(key_id, digest):
@@ -172,6 +179,16 @@ def judge(known: keys.KnownKey, digest: bytes, *, now: datetime) -> Principal:
     if not known.is_opened_by(digest):
         raise WrongError(UNKNOWN)
     if reason := _closed(known, digest != known.digest, now):
+        raise ClosedError(f"This API key {reason}")
+    return known.principal
+
+
+async def still_open(key_id: str) -> Principal:
+    """The owner of a key that was shown before. Raises ClosedError where it opens nothing now."""
+    known = await keys.find(key_id)
+    if known is None:
+        raise ClosedError("This API key was deleted")
+    if reason := _closed(known, False, timezone.now()):
         raise ClosedError(f"This API key {reason}")
     return known.principal
 

@@ -14,8 +14,10 @@ _CLASSES = (
     "cache_read_input_tokens",
     "cache_creation_input_tokens",
 )
+# Ours, in the `usage` of an answer whose upstream counts nothing: the counts are estimates.
+ESTIMATED = "opscenter_estimated"
 # What is looked at in a `usage` object.
-KNOWN = frozenset({*_CLASSES, "cache_creation", "server_tool_use"})
+KNOWN = frozenset({*_CLASSES, "cache_creation", "server_tool_use", ESTIMATED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ def settled(
     found = {
         "clamped": bool(bad),
         "partial": not is_whole,
-        "uncounted": is_whole and not (has_input and has_final),
+        "uncounted": is_whole and not (has_input and has_final and not usage.get(ESTIMATED)),
     }
     flags = tuple(flag for flag, is_so in found.items() if is_so)
     return Settled(counts=counts, estimated=bool(flags), flags=flags)

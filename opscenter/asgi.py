@@ -19,7 +19,7 @@ from django.conf import settings  # noqa: E402  (they are read now)
 from billing import writer  # noqa: E402  (needs Django)
 from mcp.routing import websockets  # noqa: E402  (needs Django)
 from mcp.views import carried  # noqa: E402  (needs Django)
-from opscenter import beside  # noqa: E402  (needs Django)
+from opscenter import beside, callers  # noqa: E402  (needs Django)
 from opscenter.intake import Receive, Scope, Send  # noqa: E402  (needs Django)
 from opscenter.lean import (  # noqa: E402  (needs Django)
     LeanHandler,
@@ -29,11 +29,10 @@ from opscenter.lean import (  # noqa: E402  (needs Django)
 from proxy import connections  # noqa: E402  (needs Django)
 
 messages = LeanHandler("proxy.urls", settings.BODY_MAX_BYTES)
-tunnel = LeanHandler("mcp.lean_urls", carried.MAX_BYTES, tunnel_refusal)
+tunnel = LeanHandler("mcp.lean_urls", carried.MAX_BYTES, tunnel_refusal, callers.of_tunnel)
 
 # Who polls or runs a tool waits nearly all the time: on Django's own handler each holds a thread.
 POLLS = frozenset({"/api/mcp/poll", "/api/mcp/submit"})
-EXECUTE = "/api/mcp/execute"
 CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
 
@@ -56,7 +55,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 def _carries_calls(scope: Scope) -> bool:
     path = scope["path"].removesuffix("/")
     # People who are signed in may run tools too: their session is the middleware's affair.
-    by_key = path == EXECUTE and any(name in CREDENTIALS for name, _ in scope["headers"])
+    by_key = path == callers.EXECUTE and any(name in CREDENTIALS for name, _ in scope["headers"])
     return path in POLLS or by_key
 
 

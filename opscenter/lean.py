@@ -20,7 +20,8 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import get_resolver
 
-from accounts.auth import CredentialError
+from accounts.auth import CredentialError, ScopeError
+from accounts.principal import Principal
 from accounts.reads import DatabaseAwayError
 from billing import ledger
 from mcp.views import refusals
@@ -41,6 +42,7 @@ STRANGER_BYTES = 64 * 1024
 
 
 Refuse = Callable[[Exception, ledger.RecordId], HttpResponse]
+Identify = Callable[[Scope], Awaitable[Principal]]
 
 
 class LeanHandler(ASGIHandler):
@@ -49,9 +51,16 @@ class LeanHandler(ASGIHandler):
     What reaches no view is answered by `refuse`, in the shape of the views' own refusals.
     """
 
-    def __init__(self, urls: str, most_bytes: int, refuse: Refuse = edge.refusal) -> None:
+    def __init__(
+        self,
+        urls: str,
+        most_bytes: int,
+        refuse: Refuse = edge.refusal,
+        identify: Identify = edge.caller_of,
+    ) -> None:
         super().__init__()
-        self._urls, self._most_bytes, self._refusal = urls, most_bytes, refuse
+        self._urls, self._most_bytes = urls, most_bytes
+        self._refusal, self._identify = refuse, identify
 
     def load_middleware(self, is_async: bool = False) -> None:
         """No middleware: what these views need, their own edges do."""
@@ -60,7 +69,7 @@ class LeanHandler(ASGIHandler):
         """One request. A client that leaves cancels it, wherever it is."""
         answer = Sending(send, self._refusal)
         try:
-            body = await _body(scope, receive, self._most_bytes)
+            body = await _body(scope, receive, self._most_bytes, self._identify)
         except ClientLeftError:
             return
         except Exception as error:  # before any view: it is answered as the views would
@@ -122,11 +131,13 @@ class Sending:
             await self({"type": "http.response.body", "body": last})
 
 
-async def _body(scope: Scope, receive: Receive, most_bytes: int) -> bytes:
+async def _body(
+    scope: Scope, receive: Receive, most_bytes: int, identify: Identify = edge.caller_of
+) -> bytes:
     """The body, once we know whose it is: a stranger cannot make us hold megabytes."""
     try:
-        scope["caller"] = await edge.caller_of(scope)
-    except (CredentialError, DatabaseAwayError) as error:
+        scope["caller"] = await identify(scope)
+    except (CredentialError, ScopeError, DatabaseAwayError) as error:
         scope["caller"] = error  # for the view: some are open to all
         try:
             return await read_body(scope, receive, limit=STRANGER_BYTES)

@@ -17,6 +17,7 @@ from unfold.decorators import action
 
 from accounts.trailed import TrailedAdmin, actor
 from proxy import credentials, probe, table
+from proxy.aliases import DEFAULTS
 from proxy.explain import NOBODY
 from proxy.forms import Question, RouteFormSet, UpstreamForm
 from proxy.models import OwnCredential, Route, Upstream
@@ -55,7 +56,7 @@ class UpstreamAdmin(TrailedAdmin):
     inlines = [Routes]
     actions = ["test_selected"]
     actions_detail = ["test_this"]
-    readonly_fields = ["credential_state"]
+    readonly_fields = ["credential_state", "known_aliases"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Upstream]:
         upstreams: QuerySet[Upstream] = super().get_queryset(request)
@@ -75,6 +76,10 @@ class UpstreamAdmin(TrailedAdmin):
             (None, {"fields": ["name", "kind", "base_url", "enabled"]}),
             ("Credential", {"fields": ["credential_state", *credential] if obj else credential}),
             ("Limits, times and headers", {"classes": ["collapse"], "fields": limits}),
+            (
+                "Brigade",
+                {"classes": ["collapse"], "fields": ["dialect", "aliases", "known_aliases"]},
+            ),
             ("TLS and networks", {"classes": ["collapse"], "fields": networks}),
             ("Billing", {"classes": ["collapse"], "fields": ["meters_itself"]}),
         ]
@@ -90,6 +95,10 @@ class UpstreamAdmin(TrailedAdmin):
     @admin.display(description="credential at present")
     def credential_state(self, upstream: Upstream) -> str:
         return credentials.problem(upstream) or credentials.state(upstream)
+
+    @admin.display(description="known without being entered")
+    def known_aliases(self, upstream: Upstream) -> str:
+        return ", ".join(f"{name} → {agent}" for name, agent in DEFAULTS.items())
 
     @admin.display(description="routes", ordering="routes_there")
     def route_count(self, upstream: Any) -> int:

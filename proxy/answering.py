@@ -85,4 +85,5 @@ class _Asker:
                 agent=part.agent,
                 requested_model=self._plan.model,
             ),
+            machine=part.toolbox.of_machines,
         )

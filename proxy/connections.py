@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 from weakref import WeakSet
@@ -19,6 +21,7 @@ from proxy.addresses import literal_off_limits
 from proxy.routing import UpstreamConfig
 
 MOST_INFORMATIONAL = 20  # 100 Continue, 103 Early Hints and their like before one answer
+LOOK_BYTES = 4096  # of an answer that is only looked at
 COUNTING = 100  # connections that count tokens at once; they wait for no message
 
 # Whether the connection of this task's request had served another one before.
@@ -112,21 +115,45 @@ def session(upstream: UpstreamConfig, *, counting: bool, fresh: bool) -> aiohttp
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was found at one of an upstream's paths: a status, and what the body begins with."""
+
+    status: int
+    body: bytes
+
+
 async def answers(upstream: UpstreamConfig) -> bool:
     """Whether something answers at its address, whatever it says. The demo always does."""
-    if not upstream.base_url:
-        return True
+    return not upstream.base_url or await look(upstream, "") is not None
+
+
+async def look(
+    upstream: UpstreamConfig,
+    path: str,
+    *,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Look | None:
+    """What answers at one path, to a GET or to a POST of `body`; None where nothing does."""
     try:
-        response = await session(upstream, counting=True, fresh=True).get(
-            upstream.base_url,
+        response = await session(upstream, counting=True, fresh=True).request(
+            "GET" if body is None else "POST",
+            upstream.base_url + path,
+            data=body,
+            headers=headers,
             allow_redirects=False,
             ssl=tls(upstream),
             timeout=timeouts(upstream.connect_s),
         )
+        try:
+            # A few bytes are enough: a body may have no end. Of a GET the status is.
+            begun = b"" if body is None else await response.content.read(LOOK_BYTES)
+        finally:
+            response.close()
     except (aiohttp.ClientError, OSError, ValueError):
-        return False
-    response.close()  # the status is enough: a body may have no end
-    return True
+        return None
+    return Look(status=response.status, body=begun)
 
 
 def tls(upstream: UpstreamConfig) -> ssl.SSLContext | bool:

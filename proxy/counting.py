@@ -44,7 +44,7 @@ async def counted(
     targets, now = await table.choose(asking), time.monotonic()
     well = (each for each in targets if not table.breakers.unwell(each.upstream, now))
     target = next(well, targets[0])
-    if target.upstream.kind == "openai":
+    if target.upstream.kind in {"openai", "brigade"}:
         return await _estimated(request)
     call = Call(
         path=PATH,

@@ -14,6 +14,7 @@ from proxy.models import Route
 from proxy.routing import UpstreamConfig
 
 PROBE_S = 2.0  # a neighbour that needs longer to say a word is not well
+HEALTH = "/health"  # of a Brigade
 AGE_S = 5.0  # many may ask at once; the neighbours are asked this often
 
 
@@ -25,12 +26,13 @@ async def state() -> dict[str, Any]:
 
 async def _look(_: None) -> dict[str, Any]:
     database = await _database()
-    upstreams, public = await _upstreams() if database == "ok" else ({}, set())
-    brigade = await _is_well(f"{settings.BRIGADE_URL}/health") if settings.BRIGADE_URL else False
-    well = database == "ok" and all(upstreams.values()) and (brigade or not settings.BRIGADE_URL)
+    upstreams, public, brigades = await _upstreams() if database == "ok" else ({}, set(), set())
+    promised = await _is_brigade_well() if settings.BRIGADE_URL else False
+    well = database == "ok" and all(upstreams.values()) and (promised or not settings.BRIGADE_URL)
+    routed = any(upstreams[name] for name in brigades & public)
     return {
         "status": "healthy" if well else "degraded",
-        "brigade_connected": brigade,
+        "brigade_connected": promised or routed,
         "database": database,
         # What one organization has for itself is nobody else's business; its state counts.
         "upstreams": {name: _said(there) for name, there in upstreams.items() if name in public},
@@ -54,13 +56,15 @@ async def _database() -> str:
 _any_route = off_loop(Route.objects.exists)
 
 
-async def _upstreams() -> tuple[dict[str, bool], set[str]]:
-    """Every upstream that a route leads to, and whether it answers; and those that all may know."""
+async def _upstreams() -> tuple[dict[str, bool], set[str], set[str]]:
+    """Every upstream that a route leads to, and whether it answers; those that all may know; and
+    those that are Brigades."""
     rules = [rule for rule in await table.rules() if rule.is_open]
     configs = {rule.upstream.name: rule.upstream for rule in rules}
     found = await asyncio.gather(*map(_is_there, configs.values()))
     public = {rule.upstream.name for rule in rules if rule.organization_id is None}
-    return dict(zip(configs, found, strict=True)), public
+    brigades = {name for name, config in configs.items() if config.kind == "brigade"}
+    return dict(zip(configs, found, strict=True)), public, brigades
 
 
 def _said(is_there: bool) -> str:
@@ -70,13 +74,31 @@ def _said(is_there: bool) -> str:
 async def _is_there(upstream: UpstreamConfig) -> bool:
     try:
         async with asyncio.timeout(PROBE_S):
+            if upstream.kind == "brigade":
+                return await _is_brigade_there(upstream)
             return await connections.answers(upstream)
     except TimeoutError:
         return False
 
 
-async def _is_well(address: str) -> bool:
-    """Whether something answers at `address` with a good status."""
+async def _is_brigade_there(upstream: UpstreamConfig) -> bool:
+    """Whether a Brigade says that it is well; builds without /health say it by answering at all."""
+    found = await connections.look(upstream, HEALTH)
+    if found is not None and found.status == 404:
+        found = await connections.look(upstream, "/")
+    return found is not None and 200 <= found.status < 300
+
+
+async def _is_brigade_well() -> bool:
+    """The same of the one that the settings name."""
+    status = await _status_of(f"{settings.BRIGADE_URL}{HEALTH}")
+    if status == 404:
+        status = await _status_of(f"{settings.BRIGADE_URL}/")
+    return 200 <= status < 300
+
+
+async def _status_of(address: str) -> int:
+    """With which status something answers at `address`; 0 where nothing does."""
     try:
         # The status is enough: a body may have no end, and httpx's time is for each read.
         async with (
@@ -84,6 +106,6 @@ async def _is_well(address: str) -> bool:
             httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as client,
             client.stream("GET", address) as response,
         ):
-            return response.is_success
+            return response.status_code
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError):
-        return False
+        return 0

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from django.conf import settings
 
 from proxy.adapters.anthropic import AnthropicLanguage
+from proxy.adapters.brigade.language import BrigadeLanguage
 from proxy.adapters.compatible import CompatibleLanguage
 from proxy.adapters.language import Language
 from proxy.adapters.openai.language import OpenAILanguage
@@ -16,5 +17,6 @@ BY_KIND: Mapping[str, Language] = {
     "anthropic": AnthropicLanguage(),
     "compatible": CompatibleLanguage(),
     "openai": OpenAILanguage(signer),
+    "brigade": BrigadeLanguage(signer),
     "demo": AnthropicLanguage(),
 }

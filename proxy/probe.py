@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy import probe_client
+from proxy import dialects, probe_client
 from proxy.adapters.openai.language import PATH as CHAT_COMPLETIONS
+from proxy.connections import Look
 from proxy.probe_client import NoReplyError, Reply
 from proxy.routing import UpstreamConfig
 
@@ -52,7 +53,8 @@ async def tested(config: UpstreamConfig) -> Finding:
     started = time.monotonic()
     try:
         async with asyncio.timeout(TOTAL_S):
-            finding = await _judged(config)
+            is_brigade = config.kind == "brigade"
+            finding = await (_brigade(config) if is_brigade else _judged(config))
     except TimeoutError:
         finding = _away(f"It did not answer within {TOTAL_S:.0f} seconds.")
     except NoReplyError as error:
@@ -64,6 +66,36 @@ async def tested(config: UpstreamConfig) -> Finding:
         )
         finding = replace(finding, detail=f"{finding.detail} {unset}".strip())
     return replace(finding, ms=round((time.monotonic() - started) * 1000))
+
+
+async def _brigade(config: UpstreamConfig) -> Finding:
+    """Which dialects it speaks, and whether the fixed one is among them."""
+    unanswered: list[NoReplyError] = []
+
+    async def look(upstream: UpstreamConfig, path: str) -> Look | None:
+        try:
+            reply = await probe_client.ask(upstream, "POST", path, dialects.NOTHING)
+        except NoReplyError as error:
+            unanswered.append(error)
+            return None
+        return Look(status=reply.status, body=reply.body)
+
+    found = await dialects.probed(config, look)
+    statuses = found.statuses.values()
+    if not any(statuses):
+        raise unanswered[0]
+    if refused := next((one for one in statuses if one in {401, 403}), 0):
+        return _refused(config, refused)
+    if not found.there:
+        text = "Something is there, but it speaks none of Brigade's dialects."
+        return Finding(ok=False, reachable=True, text=text)
+    speaks = f"It is there and speaks {', '.join(found.there)}"
+    accepted = "accepted" if config.credential else "none"
+    if config.dialect and config.dialect not in found.there:
+        text = f"{speaks}, but not {config.dialect}, which is set: leave the dialect empty."
+        return Finding(ok=False, reachable=True, text=text, credential=accepted)
+    text = f"{speaks}; it is asked in {config.dialect or found.there[0]}."
+    return Finding(ok=True, reachable=True, text=text, credential=accepted)
 
 
 def _away(text: str, detail: str = "") -> Finding:

@@ -12,8 +12,8 @@ import msgspec
 
 from accounts.principal import Principal
 from billing.ledger import RecordId, State
-from proxy import errors, failover, receipts, table, upstream
-from proxy.adapters.language import Asked, Call, Language, hops_of
+from proxy import brigades, errors, failover, receipts, table, upstream
+from proxy.adapters.language import Asked, Call, Language, MachineTool, hops_of
 from proxy.answer import Answer, UpstreamDroppedError, UpstreamRefusalError
 from proxy.breaker import MOST_REST_S, Place, retry_after_s
 from proxy.concessions import concessions
@@ -41,6 +41,7 @@ async def relay(
     headers: Iterable[tuple[bytes, bytes]],
     said: dict[str, str],
     step: Step | None = None,
+    machine: tuple[MachineTool, ...] = (),
 ) -> Answered:
     """Ask the upstreams that answer for the request's model, one after the other; give back what
     the first says that answers.
@@ -56,6 +57,10 @@ async def relay(
         headers=headers,
         request=request,
         organization_id=caller.organization_id,
+        caller=caller,
+        request_id=request_id,
+        root_id=step.parent_id if step else None,
+        machine=machine,
         hops=hops,
     )
     session = receipts.session_of(headers)
@@ -89,7 +94,10 @@ async def _ask(
 ) -> Answered:
     """One attempt. Raises UpstreamError, BodyError or, for a refusal that may be better elsewhere,
     UpstreamRefusalError."""
-    answer, asked = await _answer(call, target, within_s)
+    if target.upstream.kind == "brigade":
+        answer, asked = await brigades.answer(call, target, within_s, _answer)
+    else:
+        answer, asked = await _answer(call, target, within_s)
     receipt.status, receipt.upstream_request_id = answer.status, answer.request_id
     if answer.source is None:
         if answer.status in failover.BY_STATUS:  # also where the upstream itself said another

@@ -40,6 +40,8 @@ class UpstreamConfig:
     tls_ca: str = field(default="", repr=False)
     private_networks: bool = False
     meters_itself: bool = False
+    dialect: str = ""  # of Brigade's; empty: to be found out
+    aliases: Mapping[str, str] = field(default_factory=dict)  # names to Brigade's agents
     enabled: bool = True
 
 

@@ -102,6 +102,8 @@ def config_of(row: Upstream) -> UpstreamConfig:
         tls_ca=row.tls_ca,
         private_networks=row.private_networks,
         meters_itself=row.meters_itself,
+        dialect=row.dialect,
+        aliases=row.aliases,
         enabled=row.enabled,
     )
 

@@ -12,6 +12,7 @@ from accounts.reads import DatabaseAwayError
 from mcp import tools, visiting
 from mcp.direct import NotRegisteredError
 from mcp.tools import RefusedError
+from proxy.adapters.language import MachineTool
 from proxy.toolsets import MAX_TOOLS, Server, Wanted
 from proxy.wire import ownblocks, toolresults
 from proxy.wire.body import BodyError
@@ -70,6 +71,21 @@ class Toolbox:
     def names(self) -> Mapping[str, Named]:
         """What each of them is to the client."""
         return {name: tool.named for name, tool in self.tools.items()}
+
+    @property
+    def of_machines(self) -> tuple[MachineTool, ...]:
+        """Those on the user's machines, for an upstream that may run them by itself."""
+        return tuple(
+            MachineTool(
+                name=name,
+                server=tool.named.server,
+                tool=tool.named.tool,
+                served=tool.server.served,
+                machine=tool.server.connector,
+            )
+            for name, tool in self.tools.items()
+            if tool.server.is_tunnel
+        )
 
     def name_of(self, server: str, tool: str) -> str:
         """The name that the model knows, also of a tool that is no longer here."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from proxy import declared
+from proxy import aliases, declared
 from proxy.intent import TASK_TYPES
 
 
@@ -68,6 +68,12 @@ def extra_headers(value: Any) -> None:
             raise ValidationError(f"{name} is set by the gateway itself.")
         if not isinstance(content, str) or not _VALUE.fullmatch(content):
             raise ValidationError(f"The value of {name} must be plain text in one line.")
+
+
+def agent_aliases(value: Any) -> None:
+    """Refuse what is no table from names to Brigade's agents."""
+    if problem := aliases.problem(value):
+        raise ValidationError(problem)
 
 
 def finite(value: float) -> None:

@@ -5,7 +5,7 @@ import enum
 import itertools
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -48,6 +48,13 @@ class Endless:
     chunk: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Bytes that are only known when it is their turn."""
+
+    say: Callable[[], Awaitable[bytes]]
+
+
 class End(enum.Enum):
     """How an answer stops without being finished."""
 
@@ -55,7 +62,7 @@ class End(enum.Enum):
     HANG = "send nothing more and keep the connection"
 
 
-Step = bytes | Pause | Gate | Endless | End
+Step = bytes | Later | Pause | Gate | Endless | End
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

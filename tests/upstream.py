@@ -21,6 +21,7 @@ from tests.answers import (
     End,
     Endless,
     Gate,
+    Later,
     Pause,
     Step,
     as_json,
@@ -252,6 +253,8 @@ class Upstream:
                 await response.prepare(http)
                 request.bytes_sent += len(step)
                 await response.write(step)
+            case Later():
+                await self._take(await step.say(), http, response, request)
             case Gate():
                 await step.passed()
             case Pause():

@@ -5,6 +5,7 @@ from mcp.models.audited import AuditedCall
 from mcp.models.calls import ToolCall, ToolCallEvent
 from mcp.models.machines import Connector, McpServer, McpTool
 from mcp.models.policies import OrganizationPolicy, PolicyRule, PolicyVersion
+from mcp.models.tasks import Task
 
 __all__ = [
     "Approval",
@@ -15,6 +16,7 @@ __all__ = [
     "OrganizationPolicy",
     "PolicyRule",
     "PolicyVersion",
+    "Task",
     "ToolCall",
     "ToolCallEvent",
 ]

@@ -15,9 +15,10 @@ from accounts.described import described
 from accounts.principal import Principal
 from accounts.rest import BodyTooLargeError
 from billing import ledger
-from mcp import calls, tools
+from mcp import calls, tasks, tools
 from mcp.serializers import Execution, Id
 from mcp.shown import EXECUTED
+from mcp.tasks import NotGrantedError, Work
 from mcp.tools import Ended, RefusedError
 from mcp.views.edge import TunnelEdge
 from mcp.views.pages import NOT_YOURS, TAG, ConflictError, TunnelPage, TunnelParser
@@ -39,6 +40,7 @@ class NotNowError(APIException):
 
 
 _EXECUTION = Execution()  # once: to copy its fields takes longer than to ask them
+_NOT_OF_A_TASK = "A task's token says this already: leave it out."
 _STATUS = {"queue_full": 429, "offline": 503, "not_ready": 503}
 _NOT_THERE = {"no_such_server": "server", "no_such_tool": "tool"}
 _WRONG = {"bad_arguments": "arguments", "bad_deadline": "timeout_s", "bad_ids": "request_id"}
@@ -68,6 +70,9 @@ class ExecuteByKey(TunnelEdge):
 
     async def post(self, request: HttpRequest) -> HttpResponse:
         body = TunnelParser().parse(BytesIO(request.body))
+        work: Work | None = getattr(request, "scope", {}).get("task")
+        if work is not None:
+            return await run_for(work, body, request.META)
         wanted = asked(body, request.META)
         if wanted["organization"] not in (None, self.caller.organization_id):
             raise ValidationError({"organization": [NOT_YOURS]})
@@ -89,6 +94,36 @@ def asked(body: Any, headers: Mapping[str, Any]) -> dict[str, Any]:
     elif wanted["request_id"] is None:
         wanted |= {"request_id": f"req_{ledger.new_id().hex}", "tool_use_id": "execute"}
     return wanted
+
+
+async def run_for(work: Work, body: Any, headers: Mapping[str, Any]) -> HttpResponse:
+    """Run one of a task's own tools, as long as the task lasts. The ids are the gateway's."""
+    wanted: dict[str, Any] = dict(_EXECUTION.run_validation(body))
+    for name in ("request_id", "tool_use_id", "organization"):
+        if wanted[name] is not None:
+            raise ValidationError({name: [_NOT_OF_A_TASK]})
+    if not wanted["wait"]:
+        raise ValidationError({"wait": ["A task waits for its tools: leave it out."]})
+    key = headers.get(KEY_HEADER, "")
+    if key:
+        key = Id().run_validation(key)
+    try:
+        tool = work.granted(wanted["server"], wanted["tool"])
+    except NotGrantedError as error:
+        raise PermissionDenied(str(error)) from error
+    call = {
+        "server": tool.served,
+        "tool": tool.tool,
+        "machine": tool.machine,
+        "arguments": wanted["arguments"],
+        "deadline_s": wanted["timeout_s"],
+        "request_id": work.request_id,
+        "tool_use_id": work.use_id(key),
+    }
+    try:
+        return _json(_shown(await tasks.while_open(work, tools.run(work.principal, **call))))
+    except RefusedError as error:
+        raise _in_rest(error) from error
 
 
 async def run(caller: Principal, wanted: Mapping[str, Any]) -> HttpResponse:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+from accounts.principal import Principal
 from proxy.answer import Decoder
 from proxy.routing import NoRouteError, Target
 from proxy.wire.body import MessagesRequest
@@ -14,6 +15,26 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 # Two gateways that lead to each other would ask for ever: each says how many came before it.
 HOPS = "x-opscenter-hops"
 MOST_HOPS = 4
+NO_REQUEST = UUID(int=0)  # where tokens are only counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineTool:
+    """A tool of a request that is not its client's: the gateway runs it on the user's machine."""
+
+    name: str  # in the request's `tools`
+    server: str  # as the request calls it
+    tool: str  # on the machine, where its server has this name and the machine that one, if any
+    served: str
+    machine: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """The way back to the user's machine: where to ask, and what to show there."""
+
+    url: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +46,13 @@ class Call:
     headers: RawHeaders
     request: MessagesRequest
     organization_id: UUID
+    caller: Principal | None = None
+    request_id: UUID = NO_REQUEST  # of version 7 (RFC 9562), which tells when it came
+    root_id: UUID | None = None  # of the client's own request, where this is a further turn of it
     counting: bool = False
     hops: int = 0  # gateways like this one that it has come through
+    machine: tuple[MachineTool, ...] = ()
+    handed: Handed | None = None
 
 
 def hops_of(headers: RawHeaders) -> int:

@@ -97,8 +97,8 @@ def _filled(upstream: Upstream, wish: Wish) -> Iterator[str]:
         setattr(upstream, name, value)
     if "credential_header" not in wish.fields and (upstream.pk is None or "kind" in wish.fields):
         header = Upstream.CredentialHeader
-        is_anthropic = upstream.kind == Kind.ANTHROPIC
-        upstream.credential_header = header.X_API_KEY if is_anthropic else header.BEARER
+        by_key = upstream.kind in {Kind.ANTHROPIC, Kind.BRIGADE}
+        upstream.credential_header = header.X_API_KEY if by_key else header.BEARER
 
 
 def _guessed(url: str) -> tuple[str, str]:
@@ -191,7 +191,7 @@ def _missing(upstream: Upstream) -> Iterator[str]:
         )
 
 
-_OPTIONS = {"name": "NAME", "base_url": "URL", "__all__": "NAME"}
+_OPTIONS = {"name": "NAME", "base_url": "URL", "aliases": "--alias", "__all__": "NAME"}
 _NAME = ["It has 1 to 50 letters, digits, dashes and underscores."]  # Django's speaks of slugs
 
 

@@ -14,6 +14,7 @@ from accounts import sealed
 from accounts.models import Organization
 from proxy.addresses import literal_off_limits
 from proxy.validators import (
+    agent_aliases,
     certificates,
     extra_headers,
     finite,
@@ -34,7 +35,14 @@ class Upstream(models.Model):
         ANTHROPIC = "anthropic", "Anthropic (bytes go through untouched)"
         COMPATIBLE = "compatible", "Messages API served by others (LiteLLM, vLLM, Ollama)"
         OPENAI = "openai", "OpenAI Chat Completions (translated)"
+        BRIGADE = "brigade", "Unicorn Brigade (agents, translated)"
         DEMO = "demo", "Demo (built in, no model)"
+
+    class Dialect(models.TextChoices):
+        TASKS = "tasks", "Tasks (/api/tasks)"
+        OPENAI = "openai", "OpenAI-compatible (/api/v1/chat/completions)"
+        CHAT = "chat", "Chat with one agent (/api/v1/agents/…/chat)"
+        A2A = "a2a", "A2A (/api/v1/a2a/agents/…/invoke)"
 
     class CredentialHeader(models.TextChoices):
         X_API_KEY = "x-api-key", "x-api-key: …"
@@ -123,6 +131,21 @@ class Upstream(models.Model):
         help_text="This upstream reports usage to Lago itself, as LiteLLM's callback does: its "
         "requests are not sent again.",
     )
+    dialect = models.CharField(
+        max_length=10,
+        choices=Dialect,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of a Brigade. Empty: it is found out and remembered for a while.",
+    )
+    aliases = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        blank=True,
+        validators=[agent_aliases],
+        help_text="Of a Brigade: names of ours to its agents, before what is built in.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -132,7 +155,11 @@ class Upstream(models.Model):
             ),
             models.CheckConstraint(
                 name="a_known_upstream_kind",
-                condition=Q(kind__in=["anthropic", "compatible", "openai", "demo"]),
+                condition=Q(kind__in=["anthropic", "compatible", "openai", "brigade", "demo"]),
+            ),
+            models.CheckConstraint(
+                name="a_known_dialect",
+                condition=Q(dialect__in=["", "tasks", "openai", "chat", "a2a"]),
             ),
             models.CheckConstraint(
                 name="one_credential_at_most",

@@ -114,6 +114,14 @@ def _add_arguments(parser: CommandParser) -> None:
         help="it reports usage to Lago itself: send none of its requests",
     )
     parser.add_argument("--no-tls-verify", dest="tls_verify", action="store_const", const=False)
+    parser.add_argument("--dialect", choices=Upstream.Dialect.values, help="of a Brigade")
+    parser.add_argument(
+        "--alias",
+        dest="aliases",
+        action="append",
+        metavar="NAME=AGENT",
+        help="of a Brigade: our name of one of its agents; may be repeated, and replaces the table",
+    )
     parser.add_argument("--replace", action="store_true", help="update one that is there already")
 
 
@@ -138,6 +146,7 @@ FIELDS = (
     "private_networks",
     "tls_verify",
     "meters_itself",
+    "dialect",
 )
 
 
@@ -149,8 +158,19 @@ def _wish(options: dict[str, Any]) -> Wish:
         routes=tuple(options["route"]),
         position=options["position"],
         weight=options["weight"],
-        fields={name: options[name] for name in FIELDS if options[name] is not None},
+        fields={name: options[name] for name in FIELDS if options[name] is not None}
+        | ({"aliases": _aliases(options["aliases"])} if options["aliases"] else {}),
     )
+
+
+def _aliases(given: list[str]) -> dict[str, str]:
+    found = {}
+    for raw in given:
+        name, equals, agent = raw.rpartition("=")
+        if not equals:
+            raise CommandError(f"--alias: {raw!r} is not NAME=AGENT.")
+        found[name] = agent
+    return found
 
 
 def _from_stdin() -> str:

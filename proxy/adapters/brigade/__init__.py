@@ -1,0 +1,1 @@
+"""Unicorn Brigade's own languages."""
