@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from django.conf import settings
 
 from accounts.principal import Principal
 from proxy import agents, routing, table, toolbox, toolsets, wishes
@@ -116,6 +117,8 @@ def _declared(
     wanted = toolsets.wanted(request.body)
     if any(one.server.is_tunnel for one in wanted):
         return wanted
+    if not settings.MCP_HTTP:
+        return []  # nobody here may call them; what is asked judges
     kinds = {rule.upstream.kind for rule in _rules(request, snapshot, caller)}
     return [] if kinds == {"anthropic"} else wanted
 

@@ -24,7 +24,7 @@ from tests.brigade import DONE, Brigade, detail, lines
 from tests.conftest import lead_to
 from tests.connector import ready
 from tests.gateway import Gateway
-from tests.test_machine_tools import BODY, ask, events_of, laptop
+from tests.machine_work import BODY, ask, events_of, laptop
 from tests.tunnel import until
 from tests.turns import text_turn, tool_turn
 from tests.upstream import Request, Upstream

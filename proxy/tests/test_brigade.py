@@ -104,7 +104,7 @@ def test_what_was_said_before_an_error_is_given_out_first() -> None:
 
 
 def task(**more: Any) -> bytes:
-    result = {"content": "Done.", "tool_calls": [], "stop_sequence": None}
+    result: dict[str, Any] = {"content": "Done.", "tool_calls": [], "stop_sequence": None}
     usage = {"input_tokens": 3, "output_tokens": 4}
     base = {"task_id": "t", "status": "completed", "result": result, "usage": usage}
     return json.dumps(base | more).encode()
