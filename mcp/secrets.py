@@ -1,7 +1,9 @@
 """What in a text looks like a secret, and the text without it (pure).
 
 No list of patterns knows all secrets. Too much is hidden rather than too little: a word that is
-missing costs whoever reads the audit a question, one that is there may cost an account.
+missing costs whoever reads an audit or a log a question, one that is there may cost an account.
+
+The gateway and the connector have the same text of this file, for neither installs the other.
 """
 
 import re
@@ -39,7 +41,7 @@ _PATTERNS = (
     # After a flag, or as in .netrc.
     re.compile(r"(?P<kept>\b(?:pass(?:word|wd|phrase)|token|secret|api[-_]?key)[ \t]+)\S+", _FLAGS),
     re.compile(r"(?P<kept>\b(?:bearer|basic)\s+)\S+", _FLAGS),
-    re.compile(r"(?P<kept>://)[^/\s@]+(?=@)", _FLAGS),  # who, and with which password
+    re.compile(r"(?P<kept>:/{1,2})[^/\s@]+(?=@)", _FLAGS),  # who, with which password
     re.compile(r"(?P<kept>\s(?:-u|--(?:proxy-)?user)[= ]?)\S+:\S+", _FLAGS),
     re.compile(
         r"(?P<kept>\b(?:mysql\w*|mariadb\w*|mongo\w*|sshpass|redis-cli|login)\b[^|;&\n]{0,200}?"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from opscenter_connector import happenings, wording
+from opscenter_connector import happenings, secrets, wording
 from opscenter_connector.happenings import Happening
 from opscenter_connector.plain import clean
 
@@ -133,7 +133,7 @@ class Teller:
 
     def _write(self, entry: Entry) -> None:
         if wording.LEVELS.index(entry.line.level) >= self._least:
-            self._sink.show(_without(self._secret, entry) if self._secret else entry)
+            self._sink.show(_without(self._secret, entry))
 
 
 _Told = Happening | Entry | Callable[[], None]
@@ -174,8 +174,12 @@ class Repeats:
 
 
 def _without(secret: str, entry: Entry) -> Entry:
+    """Nor with what looks like one: a tool's refusal quotes what it was asked."""
+
     def clear(value: Any) -> Any:
-        return value.replace(secret, HIDDEN) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return secrets.hidden(value.replace(secret, HIDDEN) if secret else value)
 
     line = dataclasses.replace(entry.line, text=clear(entry.line.text))
     fields = {name: clear(value) for name, value in entry.fields.items()}

@@ -132,10 +132,13 @@ def test_a_program_that_runs_others_is_allowed_word_for_word() -> None:
     assert not said(rule, command="python -m pytest x.py")
 
 
-def test_gateway_and_connector_read_commands_alike() -> None:
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("commands.py", "policing/commands.py"), ("secrets.py", "secrets.py")]
+)
+def test_gateway_and_connector_read_alike(ours: str, theirs: str) -> None:
     root = Path(__file__).parents[2]
-    theirs = root / "connector/opscenter_connector/policing/commands.py"
-    assert (root / "mcp/commands.py").read_text() == theirs.read_text()
+    connectors = root / "connector" / "opscenter_connector" / theirs
+    assert (root / "mcp" / ours).read_text() == connectors.read_text()
 
 
 @pytest.mark.parametrize(
