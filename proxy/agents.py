@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 from uuid import UUID
 
-from proxy import intent, wishes
+from proxy import cues, intent, wishes
 from proxy.intent import Inference
 from proxy.wire.body import MessagesRequest
 from proxy.wishes import Wish
@@ -232,7 +232,7 @@ def for_task(inference: Inference, snapshot: Roster, organization_id: UUID) -> C
     """The first crew or agent for a type of task; where there is none, for anything."""
     agents = open_to(snapshot.agents, organization_id)
     crews = open_to(snapshot.crews, organization_id)
-    for task_type in (inference.task_type, intent.GENERAL):
+    for task_type in (inference.task_type, cues.GENERAL):
         crew = next((crew for crew in crews if task_type in crew.task_types), None)
         agent = next((agent for agent in agents if task_type in agent.task_types), None)
         found = _together(crew, inference.why) if crew else None

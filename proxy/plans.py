@@ -1,14 +1,16 @@
 """What a request needs besides one upstream's answer: tools that the gateway runs, an agent."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from django.conf import settings
 
 from accounts.principal import Principal
-from proxy import agents, routing, table, toolbox, toolsets, wishes
+from proxy import agents, receipts, routing, table, toolbox, toolsets, wishes
 from proxy.agents import AgentConfig, Bounds, Kind, Toolset
 from proxy.routing import Asking, RouteRule
 from proxy.toolbox import Toolbox
@@ -18,6 +20,7 @@ from proxy.wire.body import BodyError, JSONObject, MessagesRequest
 from proxy.wire.turn import Manner
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
+MOST_SUBJECTS = 10_000  # sessions, a hundred bytes each
 _BETA = b"anthropic-beta"
 _MCP_BETA = "mcp-client-"
 _LISTING_BETA = "mcp-client-2026-09-15"  # from then on a server's tools are listed in the answer
@@ -60,13 +63,29 @@ class Plan:
         return [*listed, *({"type": "text", "text": f"({why})"} for why in missing)]
 
 
+# What each session was about when an agent was last chosen for it; of one process, for a guess.
+_subjects: OrderedDict[tuple[UUID, str], str] = OrderedDict()
+
+
+def _note(subject: tuple[UUID, str], task_type: str) -> None:
+    _subjects[subject] = task_type
+    _subjects.move_to_end(subject)
+    if len(_subjects) > MOST_SUBJECTS:
+        _subjects.popitem(last=False)
+
+
 async def planned(request: MessagesRequest, caller: Principal, headers: RawHeaders) -> Plan | None:
     """The plan of a request; None for one that is only relayed, as nearly all are.
 
     Raises BodyError, agents.NoAgentError, accounts.reads.DatabaseAwayError.
     """
     snapshot = await table.current()
-    chosen = agents.chosen(request, headers, snapshot, caller.organization_id)
+    session = receipts.session_of(headers)
+    subject = (caller.organization_id, session)
+    sticky = _subjects.get(subject, "") if session else ""
+    chosen = agents.chosen(request, headers, snapshot, caller.organization_id, sticky)
+    if session and chosen is not None and chosen.task_type:
+        _note(subject, chosen.task_type)
     declared = _declared(request, snapshot, caller)
     wanted = declared if chosen else declared + _of_route(request, snapshot, caller)
     if chosen is None and not wanted and not rewind.holds_own(request.body):

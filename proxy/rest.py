@@ -105,6 +105,18 @@ def _shown(own: OwnCredential) -> dict[str, Any]:
 class OwnPage(KeyPage):
     """What the pages about organizations' own credentials share."""
 
+    def organization_of(self, wanted: UUID | None) -> UUID:
+        """A key's own; a person's own; any, where staff ask."""
+        if self.user().is_staff and self.principal() is None:
+            if wanted and not Organization.objects.filter(id=wanted).exists():
+                raise ValidationError({"organization": ["There is none with this id."]})
+            return wanted or NOBODY
+        mine = self.memberships().order_by("created_at", "id")
+        membership = mine.filter(organization=wanted).first() if wanted else mine.first()
+        if membership is None:
+            raise ValidationError({"organization": ["You are not a member of it, or of any."]})
+        return membership.organization_id
+
     def mine(self) -> QuerySet[Organization]:
         """The caller's organizations."""
         return Organization.objects.filter(pk__in=self.memberships().values("organization"))
@@ -246,18 +258,6 @@ class Explanation(OwnPage):
         asked = Asked(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         wanted = asked.validated_data
-        organization = self._organization(wanted["organization"])
+        organization = self.organization_of(wanted["organization"])
         told = async_to_sync(table.explain)(wanted["model"], organization, wanted["session"])
         return Response(told)
-
-    def _organization(self, wanted: UUID | None) -> UUID:
-        """A key's own; a person's own; any, where staff ask."""
-        if self.user().is_staff and self.principal() is None:
-            if wanted and not Organization.objects.filter(id=wanted).exists():
-                raise ValidationError({"organization": ["There is none with this id."]})
-            return wanted or NOBODY
-        mine = self.memberships().order_by("created_at", "id")
-        membership = mine.filter(organization=wanted).first() if wanted else mine.first()
-        if membership is None:
-            raise ValidationError({"organization": ["You are not a member of it, or of any."]})
-        return membership.organization_id

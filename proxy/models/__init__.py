@@ -1,6 +1,7 @@
 """The proxy's tables."""
 
 from proxy.models.agents import Agent, Crew, CrewMember
-from proxy.models.routes import OwnCredential, Route, Upstream
+from proxy.models.own import OwnCredential
+from proxy.models.routes import Route, Upstream
 
 __all__ = ["Agent", "Crew", "CrewMember", "OwnCredential", "Route", "Upstream"]

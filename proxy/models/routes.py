@@ -274,29 +274,3 @@ class Route(models.Model):
         """Say what nobody would notice before a request fails."""
         if "*" in self.target_model:
             raise ValidationError({"target_model": "A * stands for nothing here: enter one name."})
-
-
-class OwnCredential(models.Model):
-    """An organization's own credential for an upstream, used instead of the operator's."""
-
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="own_credentials")
-    upstream = models.ForeignKey(Upstream, models.CASCADE, related_name="own_credentials")
-    credential_sealed = models.TextField(editable=False)
-    fingerprint = models.CharField(max_length=8, editable=False)  # tells one from another
-    updated_at = models.DateTimeField(auto_now=True)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["organization", "upstream"], name="one_own_credential_each"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.organization} at {self.upstream}"
-
-    def store(self, credential: str) -> None:
-        """Keep `credential` encrypted. Raises sealed.SealedError."""
-        self.credential_sealed = sealed.seal(credential)
-        self.fingerprint = sealed.fingerprint(credential)

@@ -1,0 +1,104 @@
+"""The REST page that says which agents would answer, and why."""
+
+from typing import Any
+
+import msgspec
+from asgiref.sync import async_to_sync
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.described import described, shape
+from accounts.principal import MESSAGES
+from accounts.rest import HasScope
+from accounts.serializers import Text
+from proxy import agents, intent, table, wishes
+from proxy.agents import AgentConfig, Chosen, NoAgentError
+from proxy.rest import OwnPage, Where
+from proxy.wire.body import JSONObject, MessagesRequest
+
+MOST_CHARS = 100_000  # of what is judged; more is no question
+
+PREVIEW = shape(
+    "BrigadePreview",
+    task_type=serializers.CharField(),
+    confidence=serializers.FloatField(),
+    words=serializers.ListField(child=serializers.CharField()),
+    why=serializers.CharField(),
+    kind=serializers.CharField(),
+    crew=serializers.CharField(allow_null=True),
+    agents=serializers.ListField(
+        child=shape(
+            "BrigadeAgent",
+            slug=serializers.CharField(),
+            name=serializers.CharField(),
+            model=serializers.CharField(),
+            toolsets=serializers.ListField(child=serializers.CharField()),
+        )
+    ),
+)
+
+
+class Previewed(Where):
+    """What is to be judged."""
+
+    prompt = Text(max_length=MOST_CHARS)
+    task_type = serializers.ChoiceField(
+        choices=intent.TASK_TYPES, required=False, help_text="Instead of what is inferred"
+    )
+
+
+class Preview(OwnPage):
+    """Say which agents would answer a prompt, without asking any."""
+
+    permission_classes = [HasScope(MESSAGES)]
+
+    @described(
+        "brigade_preview",
+        tag="Agents",
+        summary="Say which agents would answer a prompt, and why",
+        body=Previewed,
+        gives=PREVIEW,
+    )
+    def post(self, request: Request) -> Response:
+        asked = Previewed(data=request.data)
+        asked.is_valid(raise_exception=True)
+        wanted = asked.validated_data
+        wish = {"task_type": wanted["task_type"]} if wanted.get("task_type") else None
+        message = MessagesRequest(
+            body=_body(wanted["prompt"], wish), model=wishes.AUTO, stream=False
+        )
+        organization = self.organization_of(wanted["organization"])
+        try:
+            chosen = agents.chosen(message, [], async_to_sync(table.current)(), organization)
+        except NoAgentError as error:
+            raise ValidationError({"prompt": [str(error)]}) from error
+        assert chosen is not None  # noqa: S101  (the model means whoever suits)
+        return Response(_told(chosen))
+
+
+def _body(prompt: str, wish: dict[str, str] | None) -> JSONObject:
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": prompt}]}
+    return JSONObject.parse(msgspec.json.encode(body | ({wishes.FIELD: wish} if wish else {})))
+
+
+def _told(chosen: Chosen) -> dict[str, Any]:
+    return {
+        "task_type": chosen.task_type,
+        "confidence": chosen.confidence,
+        "words": list(chosen.words),
+        "why": chosen.why,
+        "kind": chosen.kind,
+        "crew": chosen.crew.slug if chosen.crew else None,
+        "agents": [_agent(one) for one in chosen.agents],
+    }
+
+
+def _agent(agent: AgentConfig) -> dict[str, Any]:
+    return {
+        "slug": agent.slug,
+        "name": agent.name,
+        "model": agent.model,
+        "toolsets": [toolset.url for toolset in agent.toolsets],
+    }
