@@ -161,7 +161,6 @@ def test_an_agent_that_is_not_there_is_another_upstreams_to_answer(
     ("model", "agent"),
     [
         ("code_writer", "cpt-fullstack"),
-        ("claude-code-writer", "cpt-fullstack"),
         ("sgt-scribe", "sgt-scribe"),
         ("claude-opus-5-5", "the-general"),
         ("ours", "prof-datasci"),
