@@ -80,9 +80,8 @@ def test_it_approves_or_expires(
     for _ in range(test_races.ROUNDS):
         call_id = asked(laptop)
         answer, _ = both(partial(decide, laptop, call_id, True), calls.reap)
-        if row(call_id).state == State.APPROVAL:  # both were early, or the answer was late
-            while not calls.reap().unanswered:
-                pass
+        while row(call_id).state == State.APPROVAL:  # both were early, or the answer was late
+            calls.reap()
         approved = Approval.objects.get(call_id=call_id).state == Answer.APPROVED
         assert (answer is Answer.APPROVED) is approved
         assert (row(call_id).state == State.QUEUED) is approved
@@ -95,9 +94,9 @@ def test_it_writes_one_chain_however_many_write(laptop: Connector, both: Both) -
             holder, call = begun(laptop)
             verdict = calls.finish(holder, call.id, call.fence, Outcome.DONE, DONE)
             assert verdict is Verdict.ACCEPTED
-        written = both(*[auditing.write] * 4)
-        left = list(ToolCall.objects.values_list("state", "finished_at", "audited"))
-        assert sum(written) == 3, f"{written} of {left}"
+        # Not how many each of them wrote: a gateway that other tests have started may be faster.
+        both(*[auditing.write] * 4)
+        assert not ToolCall.objects.filter(audited=False).exists()
     numbers = [each.number for each in AuditedCall.objects.order_by("number")]
     assert numbers == list(range(1, 3 * test_races.ROUNDS + 1))
     assert auditing.first_broken(laptop.organization_id) is None
