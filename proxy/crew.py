@@ -23,11 +23,10 @@ from proxy.wire.weave import Weaver
 log = logging.getLogger(__name__)
 Blocks = AsyncGenerator[bytes, None]
 
-APPROVED = "APPROVED"
+ACCEPTED = "ACCEPTED"
 _REVIEW = (
-    "Review the work above. If nothing has to change, answer with the one word"
-    f" {APPROVED} in the first line. Else say what has to change and why. You cannot change it"
-    " yourself."
+    f"Review the work above. End with a line that says {ACCEPTED} if nothing has to change; else"
+    " with CHANGES NEEDED and what has to change, the worst first. You cannot change it yourself."
 )
 _REVISE = "{name} has reviewed your work:\n\n{said}\n\nChange what has to be changed."
 _SYNTHESISE = (
@@ -78,7 +77,7 @@ class _Chain:
             async for block in blocks:
                 yield block
         said = _text(review)
-        if not _is_done(review) or said.lstrip().upper().startswith(APPROVED):
+        if not _is_done(review) or _is_accepted(said):
             return
         revising = _revising(self.plan.parts[0], self.work, reviewer, said)
         self.work = Conversation(revising, self.asking, self.weaver)
@@ -114,6 +113,11 @@ def _is_done(conversation: Conversation) -> bool:
     if conversation.has_client_use:
         return False
     return conversation.ending.get("stop_reason") in {"end_turn", "stop_sequence"}
+
+
+def _is_accepted(said: str) -> bool:
+    """Whether a line of a review says so, however it is set off."""
+    return any(line.strip(" *`#_.").upper() == ACCEPTED for line in said.splitlines())
 
 
 def _reviewing(reviewer: Part, work: Conversation) -> Part:

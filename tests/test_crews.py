@@ -61,8 +61,8 @@ async def test_it_has_the_work_reviewed_and_done_again(
         text_turn("def f(): return 1"),
         text_turn("It must return 2."),
         text_turn("def f(): return 2"),
-        text_turn("APPROVED"),
-        text_turn("APPROVED"),
+        text_turn("It is right.\n\n**ACCEPTED**"),
+        text_turn("It is right.\n\n**ACCEPTED**"),
     )
     answer = (await ask(gateway, "", **plain("claude-crew-team"))).json()
     assert texts(answer) == [
@@ -72,7 +72,7 @@ async def test_it_has_the_work_reviewed_and_done_again(
         "[Writer]",
         "def f(): return 2",
         "[Tester]",
-        "APPROVED",
+        "It is right.\n\n**ACCEPTED**",
     ]
     assert (answer["stop_reason"], answer["usage"]["input_tokens"]) == ("end_turn", 100)
     who = [instructed(request) for request in upstream.sent_to(MESSAGES)]
@@ -99,7 +99,11 @@ async def test_it_leaves_the_clients_tools_to_the_first(
     asked = plain("claude-crew-team") | {"tools": [EDIT]}
     first = (await ask(gateway, "", **asked)).json()
     assert (first["stop_reason"], first["content"][0]["name"]) == ("tool_use", "edit")
-    upstream.script(text_turn("Edited."), tool_turn(("edit", {"b": 2})), text_turn("APPROVED"))
+    upstream.script(
+        text_turn("Edited."),
+        tool_turn(("edit", {"b": 2})),
+        text_turn("It is right.\n\n**ACCEPTED**"),
+    )
     result = {"type": "tool_result", "tool_use_id": first["content"][0]["id"], "content": "ok"}
     again = [
         {"role": "user", "content": "Go."},
