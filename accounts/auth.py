@@ -103,7 +103,10 @@ def require(principal: Principal, scope: str) -> None:
     """Refuse a key that was not made for `scope`."""
     if scope not in principal.scopes:
         has = ", ".join(sorted(principal.scopes)) or "none"
-        raise ScopeError(f"This API key lacks the scope {scope}; its scopes are: {has}")
+        raise ScopeError(
+            f"This API key lacks the scope {scope}; its scopes are: {has}."
+            " Make one that has it: API keys in the admin, or POST /api/v1/api-keys."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
