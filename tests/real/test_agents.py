@@ -13,7 +13,7 @@ from proxy.models import Agent
 from tests.gateway import Gateway
 from tests.legality import history_fault
 from tests.real import machine, peers, programs, tunnel
-from tests.real.conftest import TOOLS, Claude, need
+from tests.real.conftest import TOOLS, Claude, RunScript, need
 from tests.real.machine import Machine, Owner
 from tests.real.programs import Finished
 from tests.real.tunnel import Caller
@@ -147,3 +147,42 @@ def test_it_shows_the_blocks_to_programs(
     assert (use["server_name"], use["name"]) == ("files", "list_directory")
     assert use["input"] == {"path": str(laptop.folder)}
     assert any("[files] list_directory" in block.get("text", "") for block in blocks)
+
+
+SDK = Path(__file__).parent / "sdk"
+
+
+@pytest.mark.parametrize("laptop", ["websocket"], indirect=True)
+@pytest.mark.parametrize("language", ["python", "node"])
+def test_the_sdks_read_the_same_answer(
+    language: str,
+    gateway: Gateway,
+    upstream: Upstream,
+    laptop: Laptop,
+    request: pytest.FixtureRequest,
+) -> None:
+    run: RunScript = request.getfixturevalue(f"{language}_sdk")
+    wanted = str(laptop.folder / "wants.txt")
+
+    def says(asked: Request) -> Turn:
+        read = tool_turn(("files_read_text_file", {"path": wanted}), text="I look.")
+        return text_turn(SAID) if results_in(asked) else read
+
+    upstream.answer_by(says)
+    script = SDK / ("machine_tools.py" if language == "python" else "machine_tools.mjs")
+    environment = {"ANTHROPIC_BASE_URL": gateway.url, "ANTHROPIC_API_KEY": gateway.key}
+    done = run(script, environment=environment)
+    assert done.code == 0, done.stderr
+    streamed, whole, by_agent = [json.loads(line) for line in done.stdout.splitlines()]
+    for answer in (streamed, whole, by_agent):
+        blocks = [block for block in answer["content"] if block["type"].startswith("mcp_")]
+        use, result = blocks
+        assert (use["type"], use["name"], use["input"]) == (
+            "mcp_tool_use",
+            "read_text_file",
+            {"path": wanted},
+        )
+        assert (result["tool_use_id"], result["content"][0]["text"]) == (use["id"], "bread\n")
+        assert (answer["content"][-1]["text"], answer["stop_reason"]) == (SAID, "end_turn")
+    assert streamed["usage"]["input_tokens"] == whole["usage"]["input_tokens"] == 50
+    assert len(checked(upstream)) == 6
