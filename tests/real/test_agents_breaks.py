@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp.models import ToolCall
-from mcp.states import State
+from accounts.tests.people import Person
+from mcp.models import PolicyVersion, ToolCall
+from mcp.states import Decision, State
 from tests.gateway import Gateway, eventually
 from tests.legality import history_fault, pairs_fault
 from tests.real import machine, tunnel
@@ -91,3 +92,41 @@ def test_it_goes_on_when_the_machine_was_killed_in_the_middle(
     assert content[-1]["text"] == WORD
     call = ToolCall.objects.get()
     assert (call.state, call.starts) == (State.SUCCEEDED, 2)  # it has no effects, so it began anew
+
+
+def test_it_waits_for_the_person_who_is_asked_in_the_middle(
+    gateway: Gateway, upstream: Upstream, laptop: Machine, alice: Person
+) -> None:
+    PolicyVersion.objects.create(organization=alice.organization, version=1, otherwise=Decision.ASK)
+    upstream.answer_by(says)
+    with ThreadPoolExecutor(1) as pool, closing(Approver(gateway)) as person:
+        asking = asked(pool, gateway)
+        shown = eventually(person.first, ANSWER_S)
+        assert (shown["server"], shown["tool"]) == ("effects", "look")
+        assert not asking.done()
+        person.approve(shown)
+        content = checked(asking.result(ANSWER_S), upstream)
+    assert content[-1]["text"] == WORD
+    assert ToolCall.objects.get().state == State.SUCCEEDED
+
+
+class Approver:
+    """A program that answers what waits for a person."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._client = httpx.Client(
+            base_url=gateway.url, headers=gateway.headers, timeout=ANSWER_S, trust_env=False
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def first(self) -> dict[str, Any] | None:
+        """The oldest question, if there is any."""
+        found = self._client.get("/api/mcp/approvals").json()["results"]
+        return found[0] if found else None
+
+    def approve(self, shown: dict[str, Any]) -> None:
+        said = {"approve": True, "digest": shown["digest"]}
+        answer = self._client.post(f"/api/mcp/approvals/{shown['id']}", json=said)
+        assert answer.status_code == 200, answer.text
