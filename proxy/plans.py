@@ -130,16 +130,14 @@ async def _part(
 def _declared(
     request: MessagesRequest, snapshot: table.Snapshot, caller: Principal
 ) -> list[Wanted]:
-    """What the request names; nothing where Anthropic's own connector reaches it all."""
+    """What the request names; nothing where it is all the upstream's affair, to judge as well."""
     if "mcp_servers" not in request.body.spans:
         return []
-    wanted = toolsets.wanted(request.body)
-    if any(one.server.is_tunnel for one in wanted):
-        return wanted
-    if not settings.MCP_HTTP:
-        return []  # nobody here may call them; what is asked judges
-    kinds = {rule.upstream.kind for rule in _rules(request, snapshot, caller)}
-    return [] if kinds == {"anthropic"} else wanted
+    if b'"tunnel:' not in request.body.part("mcp_servers"):
+        kinds = {rule.upstream.kind for rule in _rules(request, snapshot, caller)}
+        if kinds == {"anthropic"} or not settings.MCP_HTTP:
+            return []
+    return toolsets.wanted(request.body)
 
 
 def _rules(

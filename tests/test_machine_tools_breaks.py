@@ -40,7 +40,10 @@ HTTPS = {"type": "url", "url": "https://example.com/mcp", "name": "files"}
         ({"tools": [*TOOLSETS, *TOOLSETS]}, "tools.1.mcp_server_name: 'files' has a toolset"),
         ({"mcp_servers": SERVERS * 2}, "mcp_servers.1.name: 'files' stands twice"),
         ({"mcp_servers": [{**SERVERS[0], "url": "tunnel://"}]}, "mcp_servers.0.url: say tunnel://"),
-        ({"mcp_servers": [{**SERVERS[0], "url": "ftp://a/"}]}, "mcp_servers.0.url: must begin"),
+        (
+            {"mcp_servers": [{**SERVERS[0], "url": "ftp://a/"}, {**SERVERS[0], "name": "b"}]},
+            "mcp_servers.0.url: must begin",
+        ),
         ({"mcp_servers": [{**SERVERS[0], "url": "tunnel://mail"}]}, "You have no server 'mail'"),
         (
             {"mcp_servers": [{**SERVERS[0], "url": "tunnel://desk/files"}]},
@@ -64,6 +67,12 @@ async def test_it_names_what_is_wrong_with_a_request(
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
     assert why in answer.json()["error"]["message"]
     assert upstream.requests == []
+
+
+async def test_it_leaves_other_servers_to_anthropic(gateway: Gateway, upstream: Upstream) -> None:
+    answer = await ask(gateway, mcp_servers=[HTTPS], tools=[])
+    assert answer.status_code == 200
+    assert upstream.sent_to(MESSAGES)[0].json["mcp_servers"] == [HTTPS]
 
 
 async def test_it_says_that_the_machine_is_offline(gateway: Gateway, upstream: Upstream) -> None:
