@@ -25,8 +25,8 @@ def tell(message: Any) -> None:
     sys.stdout.write(f"{json.dumps(message.to_dict())}\n")
 
 
-with client.beta.messages.stream(**ASK, **TOOLS) as stream:
-    tell(stream.get_final_message())
+with client.beta.messages.stream(**ASK, **TOOLS) as by_beta:
+    tell(by_beta.get_final_message())
 tell(client.beta.messages.create(**ASK, **TOOLS))
-with client.messages.stream(**ASK | AGENT) as stream:
-    tell(stream.get_final_message())
+with client.messages.stream(**ASK | AGENT) as by_agent:
+    tell(by_agent.get_final_message())
