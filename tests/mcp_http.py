@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -176,9 +175,14 @@ class Talk(BaseHTTPRequestHandler):
     def hang(self) -> None:
         """Say nothing until the client leaves."""
         self.connection.settimeout(STOP_S)
-        with suppress(OSError):
-            if self.connection.recv(1) == b"":
-                self.server.left.set()
+        try:
+            has_left = self.connection.recv(1) == b""
+        except ConnectionResetError:  # it left without reading all that it was sent
+            has_left = True
+        except OSError:
+            has_left = False
+        if has_left:
+            self.server.left.set()
         self.close_connection = True
 
     def cut(self) -> None:
