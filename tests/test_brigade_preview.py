@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from accounts.tests.people import Person
-from proxy.models import Agent
+from proxy.models import Agent, Crew
 from tests.gateway import Gateway
 
 URL = "/api/v1/brigade/preview"
@@ -12,6 +12,7 @@ URL = "/api/v1/brigade/preview"
 
 @pytest.fixture
 def reviewer(transactional_db: None) -> Agent:
+    Crew.objects.all().delete()  # the first ones keep their agents from being deleted
     Agent.objects.all().delete()
     return Agent.objects.create(
         slug="critic",
