@@ -27,6 +27,8 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
     "Gateway": [
         ("Upstreams", "dns", "proxy.upstream"),
         ("Routes", "alt_route", "proxy.route"),
+        ("Agents", "smart_toy", "proxy.agent"),
+        ("Crews", "groups", "proxy.crew"),
         ("Own credentials", "lock", "proxy.owncredential"),
         ("Workers", "memory", "billing.worker"),
     ],
