@@ -85,12 +85,8 @@ PING_S = env.seconds("OPSCENTER_PING_S", 15)  # proxies cut silence at about 100
 DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
 # Keys and routes live in memory this long, so a revocation holds on every worker within 5 s.
 MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
-# Agents that name no model ask for this one. A small model may be asked what a request is about.
+# Agents that name no model ask for this one.
 AGENT_MODEL = env.text("OPSCENTER_AGENT_MODEL", "claude-sonnet-5-5")
-INTENT_MODEL = env.text("OPSCENTER_INTENT_MODEL")  # none: the rules alone decide
-INTENT_S = env.seconds(
-    "OPSCENTER_INTENT_S", 3
-)  # a person waits; the rules' answer is there already
 # A machine that is silent for so long loses its calls. Short finds dead ones, long forgives lines.
 MCP_LEASE_S = env.seconds("OPSCENTER_MCP_LEASE_S", 15)
 MCP_APPROVAL_S = env.seconds("OPSCENTER_MCP_APPROVAL_S", 300)

@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                     "instructions",
                     models.TextField(
                         blank=True,
-                        help_text="What it is told before the request's own system prompt.",
+                        help_text="What it is told after the request's own system prompt.",
                         max_length=100000,
                     ),
                 ),
@@ -209,7 +209,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("single", "Single (one agent answers)"),
-                            ("chain", "Chain (each goes on from the one before)"),
+                            ("chain", "Chain (the first works, the others review)"),
                             ("fan_out", "Fan-out (all at once, one puts it together)"),
                         ],
                         max_length=10,
@@ -219,7 +219,7 @@ class Migration(migrations.Migration):
                     "rounds",
                     models.PositiveSmallIntegerField(
                         default=1,
-                        help_text="Of a chain: how often it is gone through, if its last agent is not content.",
+                        help_text="Of a chain: how often its reviewers may ask for changes.",
                         validators=[
                             django.core.validators.MinValueValidator(1),
                             django.core.validators.MaxValueValidator(5),

@@ -36,7 +36,7 @@ class Agent(models.Model):
     instructions = models.TextField(
         blank=True,
         max_length=INSTRUCTION_CHARS,
-        help_text="What it is told before the request's own system prompt.",
+        help_text="What it is told after the request's own system prompt.",
     )
     model = models.CharField(
         max_length=256,
@@ -136,7 +136,7 @@ class Crew(models.Model):
 
     class Kind(models.TextChoices):
         SINGLE = "single", "Single (one agent answers)"
-        CHAIN = "chain", "Chain (each goes on from the one before)"
+        CHAIN = "chain", "Chain (the first works, the others review)"
         FAN_OUT = "fan_out", "Fan-out (all at once, one puts it together)"
 
     slug = models.SlugField(max_length=wishes.SLUG_CHARS, help_text=f"{SLUG_HELP} claude-crew-slug")
@@ -149,7 +149,7 @@ class Crew(models.Model):
     rounds = models.PositiveSmallIntegerField(
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(MOST_ROUNDS)],
-        help_text="Of a chain: how often it is gone through, if its last agent is not content.",
+        help_text="Of a chain: how often its reviewers may ask for changes.",
     )
     synthesizer = models.ForeignKey(
         Agent,
