@@ -1,7 +1,6 @@
 """`python -m bench.intent`: how often the type of a task is found, and how long that takes."""
 
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -105,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
