@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -53,8 +54,7 @@ class McpHttp(ThreadingHTTPServer):
         self.refuses_discover = 400  # how a legacy server meets the modern era; 200: politely
         self.credential = ""
         self.tools: list[Json] = [tool("echo"), tool("other")]
-        self.page = 100  # tools in one
-        self.streams = False  # whether lists come as events too
+        self.page, self.streams = 100, False  # tools in one list, and whether it comes as events
         self.session = "session-1"
         self.greeted = False  # whether `initialized` came in this session
         self.does: dict[str, Callable[[Talk, Json], None]] = {"echo": echo}
@@ -159,8 +159,8 @@ class Talk(BaseHTTPRequestHandler):
 
     def event(self, message: Json | None, **fields: object) -> None:
         """One event of the stream."""
-        data = json.dumps(message) if message is not None else ""
-        lines = [f"{name}: {value}" for name, value in (fields | {"data": data}).items()]
+        data = {"data": "" if message is None else json.dumps(message)}
+        lines = [f"{name}: {value}" for name, value in (fields | data).items()]
         self.wfile.write(("\r\n".join(lines) + "\r\n\r\n").encode())
 
     def answer_event(self, result: Json) -> None:
@@ -169,21 +169,17 @@ class Talk(BaseHTTPRequestHandler):
 
     def progress(self, done: float, **more: Any) -> None:
         """A notification of progress."""
-        params = {"progressToken": self.token, "progress": done, **more}
-        self.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+        told = {"progressToken": self.token, "progress": done, **more}
+        self.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": told})
 
     def hang(self) -> None:
         """Say nothing until the client leaves."""
         self.connection.settimeout(STOP_S)
-        try:
-            has_left = self.connection.recv(1) == b""
-        except ConnectionResetError:  # it left without reading all that it was sent
-            has_left = True
-        except OSError:
-            has_left = False
-        if has_left:
-            self.server.left.set()
         self.close_connection = True
+        with suppress(ConnectionError):  # it may leave without reading all that it was sent
+            if self.connection.recv(1):
+                return
+        self.server.left.set()
 
     def cut(self) -> None:
         """Break the connection."""
