@@ -52,10 +52,11 @@ lint: .venv/dev.stamp $(TOOL)/dev.stamp ## Format, rules, types, layers, file si
 		awk '$$2 != "total" && $$1 > 300 { print $$2 " has " $$1 " lines; 300 is the bound"; bad = 1 } END { exit bad }'
 	@DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django makemigrations --check --dry-run
 
-bench: .venv/dev.stamp $(TOOL)/dev.stamp ## Measure ours, the raw floor and LiteLLM's proxy in one run, and tool calls. ARGS='--quick' for less.
+bench: .venv/dev.stamp $(TOOL)/dev.stamp ## Measure ours, the raw floor and LiteLLM's proxy in one run, tool calls, and how well requests are understood. ARGS='--quick' for less.
 	$(BIN)/python -m bench $(ARGS)
 	$(BIN)/python -m bench.tunnel $(if $(findstring --quick,$(ARGS)),--quick)
 	$(BIN)/python -m bench.sandbox $(if $(findstring --quick,$(ARGS)),--quick)
+	$(BIN)/python -m bench.intent
 
 format: .venv/dev.stamp ## Bring the code into its form.
 	$(BIN)/ruff check --quiet --fix .

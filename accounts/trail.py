@@ -13,8 +13,8 @@ DELETED = "deleted"
 
 Values = dict[str, Any]
 
-# An added header may well be a secret, and certificates are pages of text.
-_NOT_TOLD = frozenset({"headers", "tls_ca"})
+# An added header may well be a secret; certificates and instructions are pages of text.
+_NOT_TOLD = frozenset({"headers", "tls_ca", "instructions"})
 
 
 def subject(row: Model) -> str:
@@ -32,7 +32,7 @@ def saved(row: Model, was: Values, actor: str) -> bool:
     """Record what saving `row` changed. False where that is nothing."""
     now = _values(row)
     if not was:
-        told = {name: value for name, value in now.items() if value not in ("", None, {})}
+        told = {name: value for name, value in now.items() if value not in ("", None, {}, [])}
         _record(CREATED, row, actor, told)
         return True
     changed = {name: [was[name], now[name]] for name in now if was[name] != now[name]}
@@ -65,7 +65,7 @@ def _values(row: Model) -> Values:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | dict | None) else str(value)
+    return value if isinstance(value, str | int | float | dict | list | None) else str(value)
 
 
 def _record(action: str, row: Model, actor: str, details: Values) -> None:

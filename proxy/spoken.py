@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MOST_CHARS = 4000  # of one turn: its first and last half; whoever writes more has pasted
+MOST_RAW = 64 * 1024  # of one turn, with all that is taken out: its first and last half
+MOST_CHARS = 2000  # of one turn's words, the same; whoever writes more has pasted
 MOST_TURNS = 6  # looked at, newest first; a longer memory says nothing of what is asked now
 
 # What Claude Code and editors wrap what they add in; a tag that nobody closed reaches to the end.
@@ -71,9 +72,7 @@ def turns(messages: Sequence[Any]) -> Iterator[Spoken]:
 
 def heard(text: str) -> Spoken:
     """The words in one text, and whether an error stands beside them."""
-    text = _COMMAND.sub(_command, _TAGGED.sub("\n", text))
-    if len(text) > 2 * MOST_CHARS:
-        text = f"{text[:MOST_CHARS]}\n{text[-MOST_CHARS:]}"
+    text = _COMMAND.sub(_command, _TAGGED.sub("\n", _ends(text, MOST_RAW)))
     has_failure = False
     kept = []
     for part in _unfenced(text):
@@ -87,9 +86,13 @@ def heard(text: str) -> Spoken:
                 kept.append(line.strip())
     words = "\n".join(line for line in kept if line)
     words = _QUOTED.sub(" ", _INLINE.sub(" ", _NOISE.sub(" ", words)))
-    half = MOST_CHARS // 2
-    words = words if len(words) <= MOST_CHARS else f"{words[:half]}\n{words[-half:]}"
-    return Spoken(words=words.strip(), has_failure=has_failure)
+    return Spoken(words=_ends(words, MOST_CHARS).strip(), has_failure=has_failure)
+
+
+def _ends(text: str, most: int) -> str:
+    """The first and the last half of what is longer than that."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}\n{text[-half:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The proxy's pages in the admin."""
+"""The proxy's pages in the admin; importing them registers them."""
 
 from proxy.admin import agents, routes
 

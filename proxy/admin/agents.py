@@ -3,78 +3,117 @@
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import ValidationError
-from django.forms.models import BaseInlineFormSet
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
 from unfold.admin import TabularInline
 
 from accounts.trailed import TrailedAdmin
+from billing.admin.fields import DollarsAdmin
+from proxy import wishes
+from proxy.agent_forms import AgentForm, CrewForm, MemberFormSet
 from proxy.agents import MOST_IN_CREW
 from proxy.models import Agent, Crew, CrewMember
 
+FOR_ALL = ("organization", admin.EmptyFieldListFilter)
+
+
+def types_of(row: Agent | Crew) -> str:
+    """Its types of tasks, in words."""
+    return ", ".join(row.task_types).replace("_", " ") or "-"
+
 
 @admin.register(Agent)
-class AgentAdmin(TrailedAdmin):
-    list_display = ["slug", "name", "model", "tasks", "organization", "position", "enabled"]
+class AgentAdmin(DollarsAdmin, TrailedAdmin):
+    """Instructions, a model and tools under a name. Holds within settings.MEMORY_TTL_S."""
+
+    form = AgentForm
+    dollars_help = "For one request. Empty: what the caller's own limits leave."
+    list_display = ["name", "public_name", "asks", "tasks", "position", "organization", "enabled"]
     list_editable = ["position", "enabled"]
-    list_filter = ["enabled", ("organization", admin.EmptyFieldListFilter)]
+    list_filter = ["enabled", FOR_ALL]
     list_select_related = ["organization"]
-    search_fields = ["slug", "name", "description", "organization__name"]
-    search_help_text = "Name, description or organization"
+    search_fields = ["slug", "name", "description", "model", "organization__name"]
+    search_help_text = "Slug, name, model or organization"
     autocomplete_fields = ["organization"]
     fieldsets = [
-        (None, {"fields": ["slug", "name", "description", "organization", "enabled"]}),
+        (None, {"fields": ["name", "slug", "description", "organization", "enabled"]}),
         ("What it does", {"fields": ["instructions", "model", "toolsets"]}),
         ("When it is chosen", {"fields": ["task_types", "position"]}),
-        ("Bounds", {"fields": [("most_turns", "most_calls"), ("most_s", "most_cost_nano")]}),
+        (
+            "Limits of one request",
+            {"fields": [("most_turns", "most_calls", "most_s"), "most_cost_nano"]},
+        ),
     ]
 
-    @admin.display(description="task types")
+    @admin.display(description="model name", ordering="slug")
+    def public_name(self, agent: Agent) -> str:
+        return wishes.AGENT_PREFIX + agent.slug
+
+    @admin.display(description="asks", ordering="model")
+    def asks(self, agent: Agent) -> str:
+        return agent.model or "the model of the request"
+
+    @admin.display(description="chosen for")
     def tasks(self, agent: Agent) -> str:
-        return ", ".join(agent.task_types)
-
-
-class MemberFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # generic in the stubs alone
-    """The agents of one crew, which must be for everybody whom the crew is for."""
-
-    def clean(self) -> None:
-        """Say which agent cannot stand there."""
-        super().clean()
-        kept = [one for one in self.forms if one.cleaned_data and not one.cleaned_data["DELETE"]]
-        agents = [one.cleaned_data["agent"] for one in kept if one.cleaned_data.get("agent")]
-        if len(agents) > MOST_IN_CREW:
-            raise ValidationError(f"A crew has at most {MOST_IN_CREW} agents.")
-        for agent in agents:
-            if not self.instance.may_hold(agent):
-                raise ValidationError(f"The agent {agent} is another organization's.")
+        return types_of(agent)
 
 
 class Members(TabularInline):  # type: ignore[misc]  # unfold ships no types
+    """The agents of a crew, in their order."""
+
     model = CrewMember
     formset = MemberFormSet
     extra = 0
-    fields = ["agent", "position"]
+    max_num = MOST_IN_CREW
+    fields = ["position", "agent"]
+    autocomplete_fields = ["agent"]
 
-    def get_queryset(self, request: Any) -> Any:
-        """Each row names its agent and its crew."""
-        return super().get_queryset(request).select_related("agent", "crew")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CrewMember]:
+        """Each row names its agent."""
+        members: QuerySet[CrewMember] = super().get_queryset(request)
+        return members.select_related("agent", "crew")
 
 
 @admin.register(Crew)
 class CrewAdmin(TrailedAdmin):
-    list_display = ["slug", "name", "kind", "tasks", "organization", "position", "enabled"]
+    """Several agents on one request. Holds within settings.MEMORY_TTL_S."""
+
+    form = CrewForm
+    list_display = [
+        "name",
+        "public_name",
+        "kind",
+        "size",
+        "tasks",
+        "position",
+        "organization",
+        "enabled",
+    ]
     list_editable = ["position", "enabled"]
-    list_filter = ["kind", "enabled"]
+    list_filter = ["kind", "enabled", FOR_ALL]
     list_select_related = ["organization"]
     search_fields = ["slug", "name", "description", "organization__name"]
-    search_help_text = "Name, description or organization"
+    search_help_text = "Slug, name or organization"
     autocomplete_fields = ["organization", "synthesizer"]
     inlines = [Members]
     fieldsets = [
-        (None, {"fields": ["slug", "name", "description", "organization", "enabled"]}),
-        ("How it works", {"fields": ["kind", "rounds", "synthesizer"]}),
+        (None, {"fields": ["name", "slug", "description", "organization", "enabled"]}),
+        ("How they work together", {"fields": ["kind", "rounds", "synthesizer"]}),
         ("When it is chosen", {"fields": ["task_types", "position"]}),
     ]
 
-    @admin.display(description="task types")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Crew]:
+        crews: QuerySet[Crew] = super().get_queryset(request)
+        return crews.annotate(agents_there=Count("members"))
+
+    @admin.display(description="model name", ordering="slug")
+    def public_name(self, crew: Crew) -> str:
+        return wishes.CREW_PREFIX + crew.slug
+
+    @admin.display(description="agents", ordering="agents_there")
+    def size(self, crew: Any) -> int:
+        return int(crew.agents_there)
+
+    @admin.display(description="chosen for")
     def tasks(self, crew: Crew) -> str:
-        return ", ".join(crew.task_types)
+        return types_of(crew)

@@ -172,6 +172,7 @@ class RouteAdmin(TrailedAdmin):
         (None, {"fields": ["pattern", "upstream", "target_model", "organization", "enabled"]}),
         ("Order", {"fields": [("position", "weight")]}),
         ("For people", {"fields": ["display_name", "description", "lifecycle"]}),
+        ("Tools", {"classes": ["collapse"], "fields": ["toolsets"]}),
     ]
 
     @action(  # type: ignore[untyped-decorator]  # unfold ships no types

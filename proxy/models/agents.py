@@ -112,13 +112,23 @@ class Agent(models.Model):
 
     def clean(self) -> None:
         """Say what nobody would notice before a request fails."""
+        self.toolsets = self.toolsets or []  # of an emptied field a form makes None
         problems: dict[str, Any] = _slug_problems(self.slug)
         if wishes.is_reserved(self.model):
             problems["model"] = "This is an agent itself: name a model that a route leads to."
         elif "*" in self.model:
             problems["model"] = "A * stands for nothing here: enter one name."
+        if crew := self._crew_of_others():
+            problems["organization"] = f"It is in the crew {crew}, which is for others as well."
         if problems:
             raise ValidationError(problems)
+
+    def _crew_of_others(self) -> "Crew | None":
+        """A crew that holds it, and that people may ask who may not ask this agent."""
+        if self.pk is None or self.organization_id is None:
+            return None
+        crews = Crew.objects.filter(Q(agents=self) | Q(synthesizer=self))
+        return crews.exclude(organization=self.organization_id).first()
 
 
 class Crew(models.Model):

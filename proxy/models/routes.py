@@ -172,6 +172,7 @@ class Upstream(models.Model):
 
     def clean(self) -> None:
         """Say at the field what the database would only refuse."""
+        self.headers, self.aliases = self.headers or {}, self.aliases or {}  # emptied: None
         problems: dict[str, Any] = {}
         own = {settings.EXTERNAL_API_URL, f"http://{settings.HOST}:{settings.PORT}"}
         if self.kind != self.Kind.DEMO and not self.base_url:
@@ -272,5 +273,6 @@ class Route(models.Model):
 
     def clean(self) -> None:
         """Say what nobody would notice before a request fails."""
+        self.toolsets = self.toolsets or []  # of an emptied field a form makes None
         if "*" in self.target_model:
             raise ValidationError({"target_model": "A * stands for nothing here: enter one name."})
