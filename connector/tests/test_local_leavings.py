@@ -13,7 +13,7 @@ from opscenter_connector.sandbox.guard import Guard
 from opscenter_connector.settings import LocalSpec
 from tests import allowed
 from tests.allowed import WITHIN_S
-from tests.serving import names, serving
+from tests.serving import Serving, names, need_sandbox
 from tests.watched import ignored
 
 root = allowed.root
@@ -21,10 +21,9 @@ root = allowed.root
 
 async def test_what_a_command_plants_is_moved_away_and_told(tmp_path: Path, root: Path) -> None:
     spec = LocalSpec(allowed_paths=(root,), quarantine=tmp_path / "state" / "quarantine")
-    watched = serving(spec)
+    watched = Serving(spec)
     async with watched as server:
-        if server.layer == "none":
-            pytest.skip("no sandbox holds here")
+        need_sandbox(server)
         params = {"name": "bash", "arguments": {"command": "echo x > .envrc"}}
         result = await server.call(params, ignored, start_within_s=WITHIN_S)
     fields = result["structuredContent"]
@@ -42,10 +41,9 @@ async def test_what_a_command_plants_is_told_also_when_its_call_is_cancelled(
     tmp_path: Path, root: Path
 ) -> None:
     spec = LocalSpec(allowed_paths=(root,), quarantine=tmp_path / "state" / "quarantine")
-    watched = serving(spec)
+    watched = Serving(spec)
     async with watched as server:
-        if server.layer == "none":
-            pytest.skip("no sandbox holds here")
+        need_sandbox(server)
         params = {"name": "bash", "arguments": {"command": "echo x > .envrc; sleep 60"}}
         with anyio.move_on_after(WITHIN_S):
             async with anyio.create_task_group() as tasks:
@@ -60,10 +58,9 @@ async def test_what_a_command_plants_is_told_also_when_its_call_is_cancelled(
 
 async def test_it_tells_the_first_of_many_and_counts_the_others(tmp_path: Path, root: Path) -> None:
     spec = LocalSpec(allowed_paths=(root,), quarantine=tmp_path / "state" / "quarantine")
-    watched = serving(spec)
+    watched = Serving(spec)
     async with watched as server:
-        if server.layer == "none":
-            pytest.skip("no sandbox holds here")
+        need_sandbox(server)
         command = "for n in $(seq 25); do mkdir $n; echo x > $n/.envrc; done"
         params = {"name": "bash", "arguments": {"command": command}}
         await server.call(params, ignored, start_within_s=WITHIN_S)
@@ -75,20 +72,20 @@ async def test_two_connectors_do_not_run_commands_in_one_folder(tmp_path: Path, 
     (root / "inner").mkdir()
     (tmp_path / "other").mkdir()
     spec = LocalSpec(allowed_paths=(root,), quarantine=tmp_path / "quarantine", sandbox="none")
-    async with serving(spec, alone=True) as first:
+    async with Serving(spec, alone=True) as first:
         assert "bash" in names(first)
-        async with serving(spec) as trial:  # doctor takes nothing from the one that works
+        async with Serving(spec) as trial:  # doctor takes nothing from the one that works
             assert "bash" in names(trial)
         for folder in (root, root / "inner", root.parent):
             again = replace(spec, allowed_paths=(folder,))
-            async with serving(again, alone=True) as second:
+            async with Serving(again, alone=True) as second:
                 assert names(second) == {tool.name for tool in TOOLS}
                 assert "another connector works in" in second.announced.error
         beside = replace(spec, allowed_paths=(tmp_path / "other",))
-        async with serving(beside, alone=True) as third:
+        async with Serving(beside, alone=True) as third:
             assert "bash" in names(third)
     both = replace(spec, allowed_paths=(root, root / "inner"))
-    async with serving(both, alone=True) as last:  # a folder in one's own is one's own
+    async with Serving(both, alone=True) as last:  # a folder in one's own is one's own
         assert "bash" in names(last)
 
 
@@ -102,6 +99,7 @@ def test_what_came_after_a_kill_is_the_persons_own(
     assert recover(standing) == []
     Guard(of_root).begin(pin=False, notes=standing.notes)  # and this process is killed
     (root / ".envrc").write_text("x")
+    # As if the file had come long after the last command could have ended: minutes, otherwise.
     monkeypatch.setattr(noting, "LONGEST_NS", -10 * noting.SLACK_NS)
     assert recover(standing) == []
     monkeypatch.undo()

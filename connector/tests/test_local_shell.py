@@ -20,7 +20,7 @@ from opscenter_connector.sandbox import Layer, SandboxError, Standing
 from opscenter_connector.settings import LocalSpec
 from tests import allowed
 from tests.allowed import Tools
-from tests.serving import names, serving
+from tests.serving import Serving, names
 
 root, outside = allowed.root, allowed.outside
 AT_ONCE_S = 1.0  # after its bound a command is gone
@@ -132,14 +132,14 @@ async def test_it_offers_what_the_person_allows(
 ) -> None:
     spec = LocalSpec(allowed_paths=(root,), quarantine=tmp_path / "quarantine")
     every = {tool.name for tool in TOOLS} | {"bash"}
-    watched = serving(spec)
+    watched = Serving(spec)
     async with watched as server:
         assert names(server) == every
         (found,) = [one for one in watched.told if isinstance(one, SandboxFound)]
         assert found.layer == server.layer
         assert server.announced.title.endswith(f"(sandbox: {server.layer})")
         assert all(str(root) in tool["description"] for tool in server.announced.tools)
-    async with serving(replace(spec, read_only=True)) as server:
+    async with Serving(replace(spec, read_only=True)) as server:
         assert names(server) == {"read_file", "glob", "grep", "list_directory"}
         assert server.layer == "none"
 
@@ -147,7 +147,7 @@ async def test_it_offers_what_the_person_allows(
         raise SandboxError("no sandbox as good as that holds here")
 
     monkeypatch.setattr(sandbox, "survey", refuses)
-    async with serving(replace(spec, sandbox_at_least="bubblewrap")) as server:
+    async with Serving(replace(spec, sandbox_at_least="bubblewrap")) as server:
         assert names(server) == every - {"bash"}
         assert "bash is not offered: no sandbox as good as that" in server.announced.error
 
@@ -157,7 +157,7 @@ async def test_a_root_that_is_gone_at_the_start_is_told_and_waited_for(
 ) -> None:
     spec = LocalSpec(allowed_paths=(root,), quarantine=tmp_path / "quarantine", read_only=True)
     root.rmdir()
-    watched = serving(spec)
+    watched = Serving(spec)
     watched.start()
     try:
         failed = await watched.until(lambda one: one.state == "failed")

@@ -56,5 +56,6 @@ def test_a_folder_of_another_machine_is_refused(
     folder = tmp_path / "src"
     folder.mkdir()
     assert refusals.refused(folder, []) == ""
+    # No file server can be had here; how a mount is told from a disk is tested above.
     monkeypatch.setattr(networks, "kind_of", lambda _: "nfs4")
     assert "(nfs4)" in refusals.refused(folder, [])
