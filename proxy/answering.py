@@ -6,7 +6,7 @@ from typing import Protocol, Self
 from accounts.principal import Principal
 from billing import ledger
 from billing.ledger import RecordId
-from proxy import plans, relay, story
+from proxy import counting, plans, relay, story
 from proxy.answer import Answer
 from proxy.plans import Part, Plan
 from proxy.receipts import Step
@@ -60,6 +60,19 @@ async def answered(
     return told if request.stream else await story.whole(told)
 
 
+async def counted(
+    request: MessagesRequest, caller: Principal, *, query: str, headers: RawHeaders
+) -> Answer:
+    """The tokens of a request, as the first upstream would be asked for its answer.
+
+    Raises what counting.counted and plans.planned do.
+    """
+    plan = await plans.planned(request, caller, headers)
+    if plan is not None:
+        request, headers = plan.parts[0].request, plan.headers
+    return await counting.counted(request, caller, query=query, headers=headers)
+
+
 class _Asker:
     """Asks upstreams for one answer; each time is a row of the ledger, and the first the root."""
 
@@ -75,7 +88,7 @@ class _Asker:
         is_root, self._has_root = not self._has_root, True
         return await relay.relay(
             self._root if is_root else ledger.new_id(),
-            request,
+            request.streaming(),  # also where the client is told all at once
             self._caller,
             query=self._query,
             headers=self._plan.headers,

@@ -93,10 +93,9 @@ async def _stepped(conversation: Conversation, weaver: Weaver) -> Blocks:
         async with aclosing(_spoken(conversation)) as blocks:
             async for block in blocks:
                 yield block
-    except Exception as error:
-        log.warning("a step of a crew failed: %r", error)
+    except Exception as error:  # whatever it is, what the others did is worth its answer
         yield weaver.abandon(CUT)
-        yield weaver.text(f"({conversation.part.name} failed: {errors.words_of(error)[1]})")
+        yield weaver.text(f"({conversation.part.name} failed: {_why(error)})")
 
 
 async def _spoken(conversation: Conversation) -> Blocks:
@@ -106,6 +105,13 @@ async def _spoken(conversation: Conversation) -> Blocks:
                 yield block
     finally:
         await conversation.aclose()
+
+
+def _why(error: Exception) -> str:
+    """Why an agent failed, for the client; the log gets the rest."""
+    trace = error if errors.is_unexpected(error) else None
+    log.warning("an agent of a crew failed: %r", error, exc_info=trace)
+    return errors.words_of(error)[1]
 
 
 def _is_done(conversation: Conversation) -> bool:
@@ -158,9 +164,8 @@ class _Member:
             async with aclosing(_spoken(self.conversation)) as blocks:
                 async for _ in blocks:
                     pass
-        except Exception as error:
-            log.warning("an agent of a crew failed: %r", error)
-            self.failure = errors.words_of(error)[1]
+        except Exception as error:  # whatever it is, the others go on
+            self.failure = _why(error)
 
 
 async def _fanned_out(plan: Plan, asking: Asking, weaver: Weaver, first: Conversation) -> Blocks:

@@ -103,6 +103,12 @@ def words_of(error: BaseException) -> tuple[str, str]:
     return kind_of(error), text_of(error)
 
 
+def is_unexpected(error: BaseException) -> bool:
+    """Whether it is a fault of our own, of which whoever is woken needs the traceback."""
+    known = isinstance(error, FailedTurnError | answer.UpstreamError)
+    return not known and meaning_of(error) == _UNEXPECTED
+
+
 def kind_of(error: BaseException) -> str:
     """The Anthropic error type of `error`."""
     return meaning_of(error).kind
@@ -110,7 +116,7 @@ def kind_of(error: BaseException) -> str:
 
 def text_of(error: BaseException) -> str:
     """What the client may read. The text of an unexpected error stays here."""
-    if meaning_of(error) == _UNEXPECTED and not isinstance(error, answer.UpstreamError):
+    if is_unexpected(error):
         return "The gateway could not finish this request."
     return str(error)
 

@@ -30,7 +30,7 @@ _LISTING_BETA = "mcp-client-2026-09-15"  # from then on a server's tools are lis
 class Part:
     """What one agent, or the model alone, is asked."""
 
-    request: MessagesRequest  # of its first turn, streamed
+    request: MessagesRequest  # of its first turn
     toolbox: Toolbox
     bounds: Bounds = field(default_factory=Bounds)
     agent: str = ""  # its slug
@@ -118,7 +118,9 @@ async def _part(
     declared: Sequence[Wanted],
     caller: Principal,
 ) -> Part:
-    own = [_wanted(one) for one in agent.toolsets] if agent else []
+    named = {one.server.url for one in declared}  # by the request itself, which says how
+    promised = agent.toolsets if agent else ()
+    own = [_wanted(one) for one in promised if one.url not in named]
     others = toolsets.without_toolsets(request.body)
     box = await toolbox.opened(caller, [*declared, *own], _names(others))
     asked = _asked(request, agent, box, others)
@@ -188,7 +190,7 @@ def _asked(
             body = JSONObject.parse(body.replaced(name, msgspec.json.encode(value)))
         elif name in body.spans:
             body = JSONObject.parse(body.without(name))
-    return replace(request, body=body, model=agent.model if agent else request.model).streaming()
+    return replace(request, body=body, model=agent.model if agent else request.model)
 
 
 def _instructed(system: Any, instructions: str) -> Any:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from asgiref.sync import async_to_sync
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -13,10 +12,10 @@ from accounts.described import described, shape
 from accounts.principal import MESSAGES
 from accounts.rest import HasScope
 from accounts.serializers import Text
-from proxy import agents, intent, table, wishes
+from proxy import agents, intent, table
 from proxy.agents import AgentConfig, Chosen, NoAgentError
+from proxy.intent import Inference
 from proxy.rest import OwnPage, Where
-from proxy.wire.body import JSONObject, MessagesRequest
 
 MOST_CHARS = 100_000  # of what is judged; more is no question
 
@@ -65,25 +64,22 @@ class Preview(OwnPage):
         asked = Previewed(data=request.data)
         asked.is_valid(raise_exception=True)
         wanted = asked.validated_data
-        wish = {"task_type": wanted["task_type"]} if wanted.get("task_type") else None
-        message = MessagesRequest(
-            body=_body(wanted["prompt"], wish), model=wishes.AUTO, stream=False
-        )
         organization = self.organization_of(wanted["organization"])
+        snapshot = async_to_sync(table.current)()
         try:
-            chosen = agents.chosen(message, [], async_to_sync(table.current)(), organization)
+            chosen = agents.for_task(_inferred(wanted), snapshot, organization)
         except NoAgentError as error:
             raise ValidationError({"prompt": [str(error)]}) from error
-        assert chosen is not None  # noqa: S101  (the model means whoever suits)
-        return Response(_told(chosen))
+        return Response(_told(chosen, snapshot.agent_model))
 
 
-def _body(prompt: str, wish: dict[str, str] | None) -> JSONObject:
-    body: dict[str, Any] = {"messages": [{"role": "user", "content": prompt}]}
-    return JSONObject.parse(msgspec.json.encode(body | ({wishes.FIELD: wish} if wish else {})))
+def _inferred(wanted: dict[str, Any]) -> Inference:
+    if task_type := wanted.get("task_type"):
+        return Inference(task_type=task_type, confidence=1.0, why="task_type says so.")
+    return intent.inferred([{"role": "user", "content": wanted["prompt"]}])
 
 
-def _told(chosen: Chosen) -> dict[str, Any]:
+def _told(chosen: Chosen, model: str) -> dict[str, Any]:
     return {
         "task_type": chosen.task_type,
         "confidence": chosen.confidence,
@@ -91,14 +87,14 @@ def _told(chosen: Chosen) -> dict[str, Any]:
         "why": chosen.why,
         "kind": chosen.kind,
         "crew": chosen.crew.slug if chosen.crew else None,
-        "agents": [_agent(one) for one in chosen.agents],
+        "agents": [_agent(one, model) for one in chosen.agents],
     }
 
 
-def _agent(agent: AgentConfig) -> dict[str, Any]:
+def _agent(agent: AgentConfig, model: str) -> dict[str, Any]:
     return {
         "slug": agent.slug,
         "name": agent.name,
-        "model": agent.model,
+        "model": agent.model or model,
         "toolsets": [toolset.url for toolset in agent.toolsets],
     }

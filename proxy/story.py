@@ -62,7 +62,8 @@ class Story:
                 async for block in blocks:
                     yield block
         except Exception as error:  # the last edge: a stream ends with words, whatever it is
-            log.warning("%s broke off: %r", self._request_id, error)
+            trace = error if errors.is_unexpected(error) else None
+            log.warning("%s broke off: %r", self._request_id, error, exc_info=trace)
             yield self._weaver.error(*errors.words_of(error))
 
 

@@ -44,9 +44,7 @@ class Asking:
 class Conversation:
     """What one agent says, through `weaver` to the client, until it has said all."""
 
-    def __init__(
-        self, part: Part, asking: Asking, weaver: Weaver, first: EventStream | None = None
-    ) -> None:
+    def __init__(self, part: Part, asking: Asking, weaver: Weaver) -> None:
         self.part = part
         self.messages: list[Any] = [*plans.messages_of(part.request)]
         self.ending: dict[str, Any] = {}  # the delta of its last turn's end
@@ -55,7 +53,8 @@ class Conversation:
         self.head: Answer | None = None  # of its first turn
         self.heard: Callable[[Result], None] = lambda _: None  # of each call that was run
         self._asking, self._weaver = asking, weaver
-        self._request, self._stream = part.request, first
+        self._request = part.request
+        self._stream: EventStream | None = None
         self._began = time.monotonic()
         self._turns = self._calls = self._cost_nano = 0
         self._reached = ""  # the bound that keeps the upstream from being asked again, in words

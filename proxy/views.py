@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 
 from accounts.principal import Principal
 from billing import terms
-from proxy import answering, catalog, counting, health, table
+from proxy import answering, catalog, health, table
 from proxy.answer import Answer
 from proxy.answering import Stream
 from proxy.edge import Edge, json_response
@@ -71,7 +71,7 @@ class CountTokensView(RelayedEdge):
 
     async def post(self, request: HttpRequest) -> HttpResponseBase:
         """Ask the upstream that would answer, or estimate."""
-        counted = await counting.counted(
+        counted = await answering.counted(
             MessagesRequest.parse(request.body, counting=True),
             self.caller,
             query=request.META["QUERY_STRING"],

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from accounts.tests.people import Person
-from proxy.models import Agent, Crew
+from proxy.models import Agent, Crew, Route, Upstream
 from tests.gateway import Gateway
 
 URL = "/api/v1/brigade/preview"
@@ -41,6 +41,14 @@ def test_it_says_who_would_answer_and_why(client: httpx.Client, reviewer: Agent)
 def test_it_takes_a_type_instead_of_guessing(client: httpx.Client, reviewer: Agent) -> None:
     told = client.post(URL, json={"prompt": "Hi.", "task_type": "code_review"}).json()
     assert (told["agents"][0]["slug"], told["confidence"]) == ("critic", 1.0)
+
+
+def test_a_route_that_takes_the_name_does_not_hinder_it(
+    client: httpx.Client, reviewer: Agent
+) -> None:
+    Route.objects.create(pattern="claude-brigade-auto", upstream=Upstream.objects.get())
+    told = client.post(URL, json={"prompt": "Please review src/auth for me."})
+    assert told.json()["agents"][0]["slug"] == "critic"
 
 
 def test_it_names_what_is_wrong(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import httpx
 import pytest
 
 from proxy.models import Agent
@@ -12,7 +13,7 @@ from tests.gateway import Gateway
 from tests.legality import pairs_fault
 from tests.machine_work import BETA, BODY, EDIT, TOOLSETS, ask, events_of, histories, laptop
 from tests.turns import text_turn, tool_turn
-from tests.upstream import MESSAGES, Upstream
+from tests.upstream import COUNT_TOKENS, COUNTED_TOKENS, MESSAGES, Upstream
 
 tidy = tunnel.tidy
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -175,3 +176,19 @@ async def test_it_goes_on_without_a_machine_that_is_away(
         " there is.)",
         "I cannot look.",
     ]
+
+
+async def test_it_counts_what_the_upstream_would_be_asked(
+    gateway: Gateway, reader: Agent, upstream: Upstream
+) -> None:
+    body = BODY | {"model": "claude-agent-reader", "system": "Be short."}
+    del body["max_tokens"]
+    async with laptop(gateway), httpx.AsyncClient(timeout=30, trust_env=False) as client:
+        url = f"{gateway.url}{COUNT_TOKENS}"
+        answer = await client.post(url, json=body, headers=gateway.headers)
+    assert answer.json() == {"input_tokens": COUNTED_TOKENS}
+    sent = upstream.sent_to(COUNT_TOKENS)[0].json
+    assert (sent["model"], len(sent["system"])) == ("claude-opus-5-5", 2)
+    assert "mcp_servers" not in sent
+    assert "stream" not in sent
+    assert [tool["name"] for tool in sent["tools"]] == ["files_read", "files_write"]
