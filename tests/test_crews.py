@@ -1,6 +1,5 @@
 """Several agents at one request: each is a row, what fails is told, and nothing works on alone."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -35,7 +34,9 @@ def agent(slug: str, **more: Any) -> Agent:
 
 @sync_to_async
 def crew(kind: str, *slugs: str, last: str = "", **more: Any) -> Crew:
-    """A crew of new agents."""
+    """A crew of new agents, without those of the first migration."""
+    Crew.objects.all().delete()
+    Agent.objects.all().delete()
     if last:
         more["synthesizer"] = agent(last)
     made = Crew.objects.create(slug="team", name="Team", kind=kind, **more)
@@ -78,7 +79,7 @@ async def test_it_has_the_work_reviewed_and_done_again(
     who = [instructed(request) for request in upstream.sent_to(MESSAGES)]
     assert who == [f"You are the {one}." for one in ("writer", "tester", "writer", "tester")]
     histories(upstream)
-    found = await asyncio.to_thread(rows, 4)
+    found = await sync_to_async(rows)(4)
     assert [row.agent for row in found] == ["writer", "tester", "writer", "tester"]
     assert {row.parent_id for row in found[1:]} == {found[0].id}
 
@@ -137,7 +138,7 @@ async def test_it_asks_all_at_once_and_has_one_answer(gateway: Gateway, upstream
     usage = next(one["usage"] for one in events if one["type"] == "message_delta")
     assert (usage["input_tokens"], len(usage["iterations"])) == (75, 3)
     histories(upstream)
-    found = await asyncio.to_thread(rows, 3)
+    found = await sync_to_async(rows)(3)
     assert sorted(row.agent for row in found) == ["baker", "cook", "waiter"]
     assert sum(row.parent_id is None for row in found) == 1
 

@@ -1,10 +1,10 @@
 """Tools of the user's machine inside one Messages request: asked for, run, answered, gone on."""
 
-import asyncio
 import json
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
 
 from proxy.models import Agent
 from tests import tunnel
@@ -159,7 +159,7 @@ async def test_it_gives_an_agent_its_tools_and_instructions(
     assert [block["text"] for block in sent["system"]] == ["Be short.", "You read files."]
     assert sent["model"] == "claude-opus-5-5"
     histories(upstream)
-    first, second = await asyncio.to_thread(rows, 2)
+    first, second = await sync_to_async(rows)(2)
     assert (first.agent, second.agent) == ("reader", "reader")
     assert (first.requested_model, second.parent_id) == ("claude-agent-reader", first.id)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
 
 from mcp import frames
 from mcp.states import State
@@ -173,7 +174,7 @@ async def test_its_rows_sum_to_what_the_upstream_reported(
     )
     async with laptop(gateway):
         answer = await ask(gateway)
-    found = await asyncio.to_thread(rows, 3)
+    found = await sync_to_async(rows)(3)
     root = [row for row in found if row.parent_id is None]
     assert answer.headers["request-id"] == f"req_{root[0].id.hex}"
     assert [row.parent_id for row in found if row.parent_id] == [root[0].id] * 2
