@@ -123,7 +123,8 @@ def check_allowances(
 def _check_one(allowance: Row, bound: Bound, rows: list[Row]) -> None:
     told = _of(allowance, ("requests", "tokens", "tokens_held", "cost_nano", "cost_held_nano"))
     tokens, cost = sum(map(_counted, rows)), sum(row["cost_nano"] for row in rows)
-    assert told == (len(rows), tokens, 0, cost, 0), allowance["id"]
+    wanted = (len(rows), tokens, 0, cost, 0)
+    assert told == wanted, f"{allowance['id']}: {told}, not {wanted}"
     if not bound.is_hard:
         return
     # At most by what a single request has used beyond what was held for it.
