@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from accounts.principal import Principal
+from accounts import auth
+from accounts.principal import CALLBACK, Principal
 from accounts.reads import DatabaseAwayError
 from mcp import tools, visiting
 from mcp.direct import NotRegisteredError
@@ -134,18 +135,18 @@ async def opened(
     """Ask each server what it has. `taken` are the names of the client's own tools.
 
     Raises BodyError where a server that the request names is not there; one that the operator has
-    set is only missing. Raises accounts.reads.DatabaseAwayError.
+    set is only missing. Raises accounts.auth.ScopeError, accounts.reads.DatabaseAwayError.
     """
-    wanted = [await _reached(principal, one) for one in wanted]
     found: dict[str, Tool] = {}
     listings: dict[str, Sequence[Block]] = {}
     missing = []
-    for one in wanted:
+    for each in wanted:
         try:
+            one = await _reached(principal, each)
             listed = await _listed(principal, one)
         except RefusedError as refused:
-            if one.server.where:
-                raise BodyError(f"{one.server.where}: {refused}") from refused
+            if each.server.where:
+                raise BodyError(f"{each.server.where}: {refused}") from refused
             missing.append(str(refused))
             continue
         if one.pinned is None:
@@ -164,9 +165,13 @@ async def opened(
 async def _reached(principal: Principal, wanted: Wanted) -> Wanted:
     """What is wanted of a server with an address, now that the gateway knows it by a name.
 
-    Raises BodyError for one that the request names.
+    Raises BodyError for one that the request names, RefusedError for others.
     """
     server = wanted.server
+    if CALLBACK not in principal.scopes:  # as for /api/mcp/execute: a model must not be the way in
+        if server.where:
+            auth.require(principal, CALLBACK)
+        raise RefusedError("no_scope", f"This API key lacks the scope {CALLBACK}: no tools run.")
     if server.is_tunnel:
         return wanted
     try:

@@ -243,8 +243,6 @@ async def test_what_a_brigade_only_calls_the_gateway_runs(led: Gateway, brigade:
 async def test_a_key_that_may_run_no_tools_hands_none_away(led: Gateway, brigade: Brigade) -> None:
     async with laptop(led):
         await off_loop(lambda: ApiKey.objects.update(scopes=[MESSAGES_SCOPE]))()
-        brigade.say(text_turn("No."))
-        await events_of(led)
-    (request,) = brigade.asked
-    assert "callback" not in request.json
-    assert request.json["mcp_servers"] == []
+        answer = await ask(led)
+    assert (answer.status_code, "lacks the scope mcp-callback" in answer.text) == (403, True)
+    assert brigade.asked == []

@@ -6,6 +6,8 @@ import httpx
 import pytest
 from asgiref.sync import sync_to_async
 
+from accounts.models import ApiKey
+from accounts.principal import MESSAGES as MESSAGES_SCOPE
 from proxy.models import Agent
 from tests import tunnel
 from tests.asking import rows
@@ -176,6 +178,19 @@ async def test_it_goes_on_without_a_machine_that_is_away(
         " there is.)",
         "I cannot look.",
     ]
+
+
+async def test_a_key_that_may_run_no_tools_has_none(
+    gateway: Gateway, reader: Agent, upstream: Upstream
+) -> None:
+    plain = {"mcp_servers": None, "tools": None, "model": "claude-agent-reader"}
+    async with laptop(gateway):
+        await ApiKey.objects.aupdate(scopes=[MESSAGES_SCOPE])
+        named = await ask(gateway)
+        answer = (await ask(gateway, "", **plain)).json()
+    assert (named.status_code, "lacks the scope mcp-callback" in named.text) == (403, True)
+    assert "lacks the scope mcp-callback" in answer["content"][0]["text"]
+    assert "tools" not in upstream.sent_to(MESSAGES)[0].json
 
 
 async def test_it_counts_what_the_upstream_would_be_asked(
