@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from accounts.principal import MESSAGES
 from accounts.tests.people import Person
 from mcp import frames, tools
+from mcp.states import HELD
 from mcp.threads import off_loop
 from tests import tunnel
 from tests.connector import READ, files, machine, ready
@@ -238,10 +239,10 @@ async def test_it_bounds_what_a_machine_that_reads_nothing_can_hold(
         laptop.socket.transport.pause_reading()
         large = {"path": "x" * 1_000_000}
         running = [run(alice, arguments=large) for _ in range(16)]
-        await until(lambda: rows(state="leased"))
+        await until(lambda: rows(state__in=HELD))  # a tool without effects runs once it is sent
         await still_works(server, key)
         # A batch, and what fits into the sockets: the rest waits in the queue, not in memory.
-        assert len(await rows(state="leased")) <= 12
+        assert len(await rows(state__in=HELD)) <= 12
         for one in running:
             one.cancel()
         await asyncio.gather(*running, return_exceptions=True)
