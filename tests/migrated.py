@@ -5,6 +5,7 @@ its end, and finds them empty. pytest-django runs all of the former first, but o
 process finds: where files of tests are shared among processes, either may come first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 
@@ -12,7 +13,7 @@ import pytest
 from django.apps import apps
 from django.core import serializers
 from django.core.management import call_command
-from django.core.management.color import no_style
+from django.core.management.color import Style, no_style
 from django.db import connection, transaction
 from pytest_django.plugin import blocking_manager_key
 
@@ -39,6 +40,23 @@ def begin() -> None:
     found = (row for model in models for row in model._base_manager.order_by("pk"))
     serializers.serialize("json", found, stream=kept)
     _state.rows = kept.getvalue()
+
+
+def deletions(style: Style, tables: Sequence[str], **_: bool) -> list[str]:
+    """What empties the `tables` on PostgreSQL after a test, as Django's `sql_flush` gives it.
+
+    TRUNCATE, Django's own, makes new files for each table and index: 0.2 s, however few the rows.
+    """
+    names = [connection.ops.quote_name(table) for table in tables]
+    if not names:
+        return []
+    return [
+        # As TRUNCATE does, wait for whoever is writing: those rows go too.
+        f"LOCK TABLE {', '.join(names)} IN SHARE ROW EXCLUSIVE MODE;",
+        "SET LOCAL session_replication_role = replica;",  # no foreign key counts, and no trigger
+        *(f"DELETE FROM {name};" for name in names),  # noqa: S608  (names of our own models)
+        "SET LOCAL session_replication_role = DEFAULT;",
+    ]
 
 
 def before(item: pytest.Item) -> None:
