@@ -127,8 +127,13 @@ def _fail_closed(why: str) -> None:
 def _minute_limits(
     admission: Admission, subject: str, terms: Terms
 ) -> list[tuple[str, Rate, Limits]]:
-    """Who is counted by the minute, and how often they may come."""
-    found = []
+    """Who is counted by the minute, and how often they may come.
+
+    The turns of an answer after its first are none of the client's haste: nobody is.
+    """
+    found: list[tuple[str, Rate, Limits]] = []
+    if admission.parent_id is not None:
+        return found
     for who, limits in ((subject, terms.limits), (ORGANIZATION, terms.cap)):
         if limits.requests_per_minute is not None:
             rate = Rate(limit=limits.requests_per_minute, period_s=MINUTE_S)

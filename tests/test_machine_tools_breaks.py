@@ -8,6 +8,7 @@ import httpx
 import pytest
 from asgiref.sync import sync_to_async
 
+from accounts.tests.people import Person
 from mcp import frames
 from mcp.states import State
 from tests import answers, tunnel
@@ -25,6 +26,7 @@ from tests.machine_work import (
     histories,
     laptop,
 )
+from tests.test_limits import subscribe
 from tests.turns import Turn, text_turn, tool_turn, usage
 from tests.upstream import MESSAGES, Request, Upstream
 
@@ -182,6 +184,18 @@ async def test_its_rows_sum_to_what_the_upstream_reported(
     assert sum(row.output_tokens for row in found) == answer.json()["usage"]["output_tokens"]
     called = await tunnel.rows()
     assert {call.request_id for call in called} == {answer.headers["request-id"]}
+
+
+async def test_it_counts_one_request_of_the_minute_for_all_its_turns(
+    gateway: Gateway, upstream: Upstream, alice: Person
+) -> None:
+    await sync_to_async(subscribe)(alice, requests_per_minute=2)
+    call = tool_turn(("files_read", {"path": "a"}))
+    upstream.script(call, call, call, text_turn("Bread."), text_turn("Rolls."))
+    async with laptop(gateway):
+        answers = [await ask(gateway), await ask(gateway), await ask(gateway)]
+    assert [one.status_code for one in answers] == [200, 200, 429]
+    await sync_to_async(rows)(5)
 
 
 async def test_it_stops_the_tool_of_a_client_that_leaves(
