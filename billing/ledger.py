@@ -48,6 +48,7 @@ class Admission:
     route: str = ""
     agent: str = ""
     parent_id: uuid.UUID | None = None
+    follows: bool = False  # a further turn of an answer: none of the minute's requests
     own_credential: bool = False
     session_id: str = ""
     agent_id: str = ""

@@ -132,7 +132,7 @@ def _minute_limits(
     The turns of an answer after its first are none of the client's haste: nobody is.
     """
     found: list[tuple[str, Rate, Limits]] = []
-    if admission.parent_id is not None:
+    if admission.follows:
         return found
     for who, limits in ((subject, terms.limits), (ORGANIZATION, terms.cap)):
         if limits.requests_per_minute is not None:

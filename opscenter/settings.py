@@ -87,6 +87,9 @@ DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
 MEMORY_TTL_S = env.seconds("OPSCENTER_MEMORY_TTL_S", 4)
 # Agents that name no model ask for this one.
 AGENT_MODEL = env.text("OPSCENTER_AGENT_MODEL", "claude-sonnet-5-5")
+# Asked what a request is about where the rules only guess; empty: nobody is.
+INTENT_MODEL = env.text("OPSCENTER_INTENT_MODEL")
+INTENT_S = env.seconds("OPSCENTER_INTENT_S", 2)  # the human waits
 # A machine that is silent for so long loses its calls. Short finds dead ones, long forgives lines.
 MCP_LEASE_S = env.seconds("OPSCENTER_MCP_LEASE_S", 15)
 MCP_APPROVAL_S = env.seconds("OPSCENTER_MCP_APPROVAL_S", 300)

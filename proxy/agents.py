@@ -173,7 +173,6 @@ def chosen(
         return None
     if wish.said_by == wishes.MODEL and _has_route(request.model, snapshot, organization_id):
         return None
-    model = request.model if not wishes.is_reserved(request.model) else snapshot.agent_model
     if wish.agent:
         agent = _of_name(wish.agent, snapshot.agents, organization_id, wish, "agent")
         found = _alone(agent, f"{wish.said_by} names it.")
@@ -184,6 +183,19 @@ def chosen(
         found = _suiting(wish, request, snapshot, organization_id, sticky)
     if wish.task_type:
         found = replace(found, task_type=wish.task_type)
+    return _modelled(found, request, snapshot)
+
+
+def suiting(
+    inference: Inference, request: MessagesRequest, snapshot: Roster, organization_id: UUID
+) -> Chosen:
+    """Who answers a request that is of this type of task. Raises NoAgentError where nobody does."""
+    return _modelled(for_task(inference, snapshot, organization_id), request, snapshot)
+
+
+def _modelled(found: Chosen, request: MessagesRequest, snapshot: Roster) -> Chosen:
+    """The same with a model for each agent that names none."""
+    model = request.model if not wishes.is_reserved(request.model) else snapshot.agent_model
     asked = tuple(replace(agent, model=agent.model or model) for agent in found.agents)
     return replace(found, agents=asked)
 

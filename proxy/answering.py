@@ -40,7 +40,7 @@ async def answered(
     said: dict[str, str],
 ) -> Answer | Stream:
     """The answer to a request. Raises and says what relay.relay does."""
-    plan = await plans.planned(request, caller, headers)
+    plan = await plans.planned(request_id, request, caller, headers)
     if plan is None:
         return await relay.relay(
             request_id, request, caller, query=query, headers=headers, said=said
@@ -67,7 +67,7 @@ async def counted(
 
     Raises what counting.counted and plans.planned do.
     """
-    plan = await plans.planned(request, caller, headers)
+    plan = await plans.planned(None, request, caller, headers)
     if plan is not None:
         request, headers = plan.parts[0].request, plan.headers
     return await counting.counted(request, caller, query=query, headers=headers)
@@ -95,6 +95,7 @@ class _Asker:
             said=self._said if is_root else {},
             step=Step(
                 parent_id=None if is_root else self._root,
+                follows=not is_root,
                 agent=part.agent,
                 requested_model=self._plan.model,
             ),

@@ -10,7 +10,8 @@ import msgspec
 from django.conf import settings
 
 from accounts.principal import Principal
-from proxy import agents, receipts, routing, table, toolbox, toolsets, wishes
+from billing.ledger import RecordId
+from proxy import agents, opinion, receipts, routing, table, toolbox, toolsets, wishes
 from proxy.agents import AgentConfig, Bounds, Kind, Toolset
 from proxy.routing import Asking, RouteRule
 from proxy.toolbox import Toolbox
@@ -74,16 +75,26 @@ def _note(subject: tuple[UUID, str], task_type: str) -> None:
         _subjects.popitem(last=False)
 
 
-async def planned(request: MessagesRequest, caller: Principal, headers: RawHeaders) -> Plan | None:
+async def planned(
+    request_id: RecordId | None,
+    request: MessagesRequest,
+    caller: Principal,
+    headers: RawHeaders,
+) -> Plan | None:
     """The plan of a request; None for one that is only relayed, as nearly all are.
 
-    Raises BodyError, agents.NoAgentError, accounts.reads.DatabaseAwayError.
+    Without a `request_id` it is only counted, and nobody is asked for an opinion. Raises BodyError,
+    agents.NoAgentError, accounts.reads.DatabaseAwayError.
     """
     snapshot = await table.current()
     session = receipts.session_of(headers)
     subject = (caller.organization_id, session)
     sticky = _subjects.get(subject, "") if session else ""
     chosen = agents.chosen(request, headers, snapshot, caller.organization_id, sticky)
+    if request_id and opinion.is_wanted(chosen, sticky):
+        inference = await opinion.given(request_id, request, caller, headers)
+        if inference is not None:
+            chosen = agents.suiting(inference, request, snapshot, caller.organization_id)
     if session and chosen is not None and chosen.task_type:
         _note(subject, chosen.task_type)
     declared = _declared(request, snapshot, caller)

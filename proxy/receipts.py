@@ -30,6 +30,7 @@ class Step:
     """Which part of a larger answer a request is."""
 
     parent_id: ledger.RecordId | None = None  # the first request for it
+    follows: bool = False  # it is a further turn of it, and none of the client's haste
     agent: str = ""
     requested_model: str = ""  # as the client said it
 
@@ -195,6 +196,7 @@ async def opened(
         admission = replace(
             admission,
             parent_id=step.parent_id,
+            follows=step.follows,
             agent=step.agent,
             requested_model=step.requested_model,
         )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -12,7 +13,7 @@ from accounts.described import described, shape
 from accounts.principal import MESSAGES
 from accounts.rest import HasScope
 from accounts.serializers import Text
-from proxy import agents, intent, table
+from proxy import agents, intent, opinion, table
 from proxy.agents import AgentConfig, Chosen, NoAgentError
 from proxy.intent import Inference
 from proxy.rest import OwnPage, Where
@@ -25,6 +26,10 @@ PREVIEW = shape(
     confidence=serializers.FloatField(),
     words=serializers.ListField(child=serializers.CharField()),
     why=serializers.CharField(),
+    small_model=serializers.CharField(
+        allow_null=True,
+        help_text="Who would be asked what it is about, for the rules only guess; null: nobody",
+    ),
     kind=serializers.CharField(),
     crew=serializers.CharField(allow_null=True),
     agents=serializers.ListField(
@@ -85,6 +90,7 @@ def _told(chosen: Chosen, model: str) -> dict[str, Any]:
         "confidence": chosen.confidence,
         "words": list(chosen.words),
         "why": chosen.why,
+        "small_model": settings.INTENT_MODEL if opinion.is_wanted(chosen) else None,
         "kind": chosen.kind,
         "crew": chosen.crew.slug if chosen.crew else None,
         "agents": [_agent(one, model) for one in chosen.agents],
