@@ -47,6 +47,7 @@ class NewCall:
     has_effects: bool
     request_id: str
     tool_use_id: str
+    step: UUID | None = None  # the row of the ledger whose answer calls it
     deadline_s: float = DEADLINE_S
     method: str = "tools/call"
     waiter: UUID | None = None
@@ -96,6 +97,7 @@ def deny(new: NewCall, text: str) -> None:
             has_effects=new.has_effects,
             request_id=new.request_id,
             tool_use_id=new.tool_use_id,
+            step=new.step,
             definition=new.definition,
             decision=new.decision,
             policy_version=new.policy_version,
@@ -122,6 +124,7 @@ def _put(new: NewCall) -> UUID:
         has_effects=new.has_effects,
         request_id=new.request_id,
         tool_use_id=new.tool_use_id,
+        step=new.step,
         waiter=new.waiter,
         lasts=lasts,
         definition=new.definition,
@@ -150,6 +153,7 @@ def _insert(
     has_effects: bool,
     request_id: str,
     tool_use_id: str,
+    step: UUID | None,
     waiter: UUID | None,
     lasts: timedelta,
     definition: str,
@@ -171,6 +175,7 @@ def _insert(
         has_effects=has_effects,
         request_id=request_id,
         tool_use_id=tool_use_id,
+        step=step,
         waiter=waiter,
         definition=definition,
         decision=decision,

@@ -28,6 +28,7 @@ class Wanted:
     tool_use_id: str
     deadline_s: float
     machine: str = ""  # its name; empty: whichever has the server
+    step: UUID | None = None  # the row of the ledger whose answer calls it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ def wanted(
     ids: tuple[str, str],
     deadline_s: float,
     machine: str = "",
+    step: UUID | None = None,
 ) -> Wanted:
     """What is to be run. Raises RefusedError."""
     params = _params(tool, arguments)
@@ -66,6 +68,7 @@ def wanted(
         tool_use_id=ids[1],
         deadline_s=deadline_s,
         machine=machine,
+        step=step,
     )
 
 
@@ -133,6 +136,7 @@ def _new(principal: Principal, what: Wanted, found: Target, waiter: UUID | None)
         has_effects=found.has_effects,
         request_id=what.request_id,
         tool_use_id=what.tool_use_id,
+        step=what.step,
         deadline_s=what.deadline_s,
         waiter=waiter,
         definition=found.definition,

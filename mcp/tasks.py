@@ -60,6 +60,7 @@ class Work:
     id: UUID
     principal: Principal
     request_id: str
+    step: UUID | None
     tools: tuple[Granted, ...]
 
     def granted(self, server: str, tool: str) -> Granted:
@@ -77,8 +78,13 @@ class Work:
         return f"{self.id.hex}-{named[:IDEMPOTENCY_CHARS]}"
 
 
-async def begin(principal: Principal, request_id: str, tools: Sequence[Mapping[str, str]]) -> str:
-    """Hand out a task; its token. Raises accounts.reads.DatabaseAwayError."""
+async def begin(
+    principal: Principal, request_id: str, step: UUID, tools: Sequence[Mapping[str, str]]
+) -> str:
+    """Hand out a task of this step of a request; its token.
+
+    Raises accounts.reads.DatabaseAwayError.
+    """
     task_id = uuid4()
     await _begin(
         id=task_id,
@@ -86,6 +92,7 @@ async def begin(principal: Principal, request_id: str, tools: Sequence[Mapping[s
         user_id=principal.user_id,
         api_key_id=principal.key_id,
         request_id=request_id,
+        step=step,
         tools=[dict(one) for one in tools],
     )
     return _token(task_id)
@@ -113,7 +120,13 @@ async def opened(token: str) -> Work:
     principal = await auth.still_open(row.api_key_id)
     auth.require(principal, CALLBACK)
     granted = tuple(Granted(**one) for one in row.tools)
-    return Work(id=row.id, principal=principal, request_id=row.request_id, tools=granted)
+    return Work(
+        id=row.id,
+        principal=principal,
+        request_id=row.request_id,
+        step=row.step,
+        tools=granted,
+    )
 
 
 async def while_open(work: Work, running: Awaitable[T]) -> T:

@@ -60,14 +60,16 @@ async def run(
     tool_use_id: str,
     deadline_s: float = calls.DEADLINE_S,
     machine: str = "",
+    step: UUID | None = None,
     told: Told | None = None,
 ) -> Ended:
     """Run a tool on the user's machine, the one of this name if any is said, and wait for its end.
 
+    `step` is the row of the ledger whose answer calls it, where one does.
     Whoever cancels this cancels the call. Raises RefusedError, accounts.reads.DatabaseAwayError.
     """
     ids = (request_id, tool_use_id)
-    wanted = putting.wanted(server, tool, arguments, ids, deadline_s, machine)
+    wanted = putting.wanted(server, tool, arguments, ids, deadline_s, machine, step)
     going_in = asyncio.ensure_future(putting.put_in(principal, wanted, workers.OWN_ID))
     try:
         put = await asyncio.shield(going_in)  # the row may be there though we never hear of it

@@ -52,7 +52,8 @@ async def _handed(call: Call, target: Target) -> str:
     if CALLBACK not in caller.scopes:
         return ""
     request_id = f"req_{(call.root_id or call.request_id).hex}"
-    return await tasks.begin(caller, request_id, [asdict(tool) for tool in call.machine])
+    tools = [asdict(tool) for tool in call.machine]
+    return await tasks.begin(caller, request_id, call.request_id, tools)
 
 
 class _Closing:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import msgspec
 from django.conf import settings
 
-from billing.ledger import State
+from billing.ledger import RecordId, State
 from proxy import errors
 from proxy.adapters.anthropic import with_model
 from proxy.answer import (
@@ -124,6 +124,11 @@ class EventStream:
         return sse.encode(
             "error", msgspec.json.encode(errors.envelope(kind, errors.text_of(error)))
         )
+
+    @property
+    def step(self) -> RecordId:
+        """The row of the ledger that it is."""
+        return self._receipt.id
 
     @property
     def cost_nano(self) -> int:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -94,10 +95,12 @@ class Toolbox:
         known = (name for name, one in self.tools.items() if one.named == named)
         return next(known, None) or ownblocks.composed_name(server, tool)
 
-    async def run(self, principal: Principal, use: Use, request_id: str) -> Result:
-        """Run one call. Whoever cancels this stops it. Every failure is a result of it."""
+    async def run(
+        self, principal: Principal, use: Use, request_id: str, step: UUID | None = None
+    ) -> Result:
+        """Run one call of a step. Whoever cancels this stops it. Every failure is its result."""
         try:
-            return await self._run(principal, use, request_id)
+            return await self._run(principal, use, request_id, step)
         except RefusedError as refused:
             return Result(use=use, text=str(refused), is_error=True)
         except DatabaseAwayError as away:
@@ -106,7 +109,9 @@ class Toolbox:
             log.exception("%s: a tool could not be run", request_id)
             return Result(use=use, text=f"The gateway failed. {UNKNOWN}", is_error=True)
 
-    async def _run(self, principal: Principal, use: Use, request_id: str) -> Result:
+    async def _run(
+        self, principal: Principal, use: Use, request_id: str, step: UUID | None
+    ) -> Result:
         if use.given is None:
             return Result(use=use, text=NO_JSON, is_error=True)
         tool = self.tools.get(use.name)
@@ -120,6 +125,7 @@ class Toolbox:
             request_id=request_id,
             tool_use_id=ownblocks.short_id(use.id, ID_CHARS),
             machine=tool.server.connector,
+            step=step,
         )
         return Result(
             use=use,

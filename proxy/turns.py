@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from django.conf import settings
@@ -55,6 +56,7 @@ class Conversation:
         self._asking, self._weaver = asking, weaver
         self._request = part.request
         self._stream: EventStream | None = None
+        self._step: UUID | None = None  # the row of the ledger that its last turn is
         self._began = time.monotonic()
         self._turns = self._calls = self._cost_nano = 0
         self._reached = ""  # the bound that keeps the upstream from being asked again, in words
@@ -107,6 +109,7 @@ class Conversation:
         stream = self._stream
         assert stream is not None  # noqa: S101  (it has begun)
         self._turns += 1
+        self._step = stream.step
         try:
             async for block in stream:
                 if told := self._weaver.feed(block):
@@ -137,9 +140,9 @@ class Conversation:
 
     async def _run(self, uses: Sequence[Use]) -> AsyncGenerator[Result | None, None]:
         """The results as they come; None for a while without any."""
-        run, asking = self.part.toolbox.run, self._asking
+        run, asking, step = self.part.toolbox.run, self._asking, self._step
         running = {
-            asyncio.ensure_future(run(asking.caller, use, asking.request_id)) for use in uses
+            asyncio.ensure_future(run(asking.caller, use, asking.request_id, step)) for use in uses
         }
         try:
             while running:

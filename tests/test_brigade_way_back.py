@@ -82,6 +82,9 @@ async def test_it_runs_a_tool_in_the_middle_of_a_task(led: Gateway, brigade: Bri
         late = await execute(brigade.asked[0])
     assert text_in(events) == "Let me see: bread and rolls"
     assert [bytes(call.params) for call in handed] == [b'{"name":"read","arguments":{"path":"a"}}']
+    call = await off_loop(ToolCall.objects.get)()
+    assert call.step is not None
+    assert call.request_id == f"req_{call.step.hex}"  # its first and only step
     (task,) = [request.json for request in brigade.asked]
     assert task["callback"]["callback_url"] == f"{led.url}/api/mcp/execute"
     (server,) = task["mcp_servers"]

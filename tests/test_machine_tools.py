@@ -8,6 +8,7 @@ from asgiref.sync import sync_to_async
 
 from accounts.models import ApiKey
 from accounts.principal import MESSAGES as MESSAGES_SCOPE
+from mcp.models import ToolCall
 from proxy.models import Agent
 from tests import tunnel
 from tests.asking import rows
@@ -44,6 +45,10 @@ async def test_it_runs_the_machines_tool_and_goes_on(gateway: Gateway, upstream:
     assert "anthropic-beta" not in first.headers
     assert second.json["messages"][-1]["content"][0]["content"] == result["content"]
     histories(upstream)
+    root, step = await sync_to_async(rows)(2)
+    made = await sync_to_async(ToolCall.objects.get)()
+    assert (made.request_id, made.step) == (f"req_{root.id.hex}", root.id)
+    assert step.parent_id == root.id
 
 
 async def test_it_streams_the_same(gateway: Gateway, upstream: Upstream) -> None:

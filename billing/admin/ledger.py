@@ -11,15 +11,16 @@ from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
+from unfold.views import ChangeList
 
 from accounts.trailed import ReadOnlyAdmin
 from billing import money
 from billing.admin import links
 from billing.admin.fields import dollars
+from billing.admin.ledger_list import AgentFilter, PartFilter, RequestList, UpstreamFilter
 from billing.models import UsageRecord
 
-RECENT = 1000  # rows whose upstreams are offered as a filter
-LINKED_AT_MOST = 50  # steps or corrections of one request
+LINKED_AT_MOST = 50  # corrections of one request
 
 State = UsageRecord.State
 STATE_COLOURS = {
@@ -69,24 +70,9 @@ FIELDSETS: list[tuple[str, dict[str, Any]]] = [
         {"fields": [("cost", "price_version", "unpriced"), ("metered", "held", "held_tokens")]},
     ),
     ("Times", {"fields": [("admitted_at", "closed_at"), ("first_byte_ms", "duration_ms")]}),
-    ("Belongs to", {"fields": ["step_of", "steps_of_it", "correction_of", "corrections_of_it"]}),
+    ("Belongs to", {"fields": ["step_of", "correction_of", "corrections_of_it"]}),
     ("As the upstream reported it", {"classes": ["collapse"], "fields": ["usage"]}),
 ]
-
-
-class UpstreamFilter(admin.SimpleListFilter):
-    """The upstreams that answered lately: a ledger of millions is not searched for all of them."""
-
-    title = "upstream"
-    parameter_name = "upstream"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        recent = UsageRecord.objects.order_by("-admitted_at").values_list("upstream", flat=True)
-        return [(name, name) for name in sorted(set(recent[:RECENT]))]
-
-    def queryset(self, request: HttpRequest, rows: QuerySet[UsageRecord]) -> QuerySet[UsageRecord]:
-        name = self.value()
-        return rows.filter(upstream=name) if name else rows
 
 
 @admin.register(UsageRecord)
@@ -97,6 +83,8 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         "admitted_at",
         "organization",
         "requested_model",
+        "agent",
+        "part_of",
         "coloured_state",
         "marks",
         dollars("cost_nano", "cost", write=money.short),
@@ -109,7 +97,9 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     ]
     list_filter = [
         "state",
+        PartFilter,
         UpstreamFilter,
+        AgentFilter,
         "unpriced",
         "estimated",
         ("flags", admin.EmptyFieldListFilter),
@@ -152,6 +142,20 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         ]
         return ", ".join(filter(None, found)) or "-"
 
+    @admin.display(description="whole")
+    def part_of(self, row: Any) -> str:
+        """The request that a step is of; of a request, what its further steps come to."""
+        if row.parent_id is not None:
+            page = reverse("admin:billing_usagerecord_change", args=[row.parent_id])
+            return format_html('<a href="{}" class="{}">a step</a>', page, links.LINK)
+        if not row.further_steps:
+            return "-"
+        steps = "1 more step" if row.further_steps == 1 else f"{row.further_steps} more steps"
+        return f"{steps}, {money.short(row.cost_nano + row.further_nano)} in all"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RequestList
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[UsageRecord]:
         rows: QuerySet[UsageRecord] = super().get_queryset(request)
         return rows.select_related("organization")
@@ -163,7 +167,6 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         row = super().get_object(request, object_id, from_field)
         if row is not None:
             row.user_there = User.objects.filter(pk=row.user_id).first()
-            row.steps_there = _first(UsageRecord.objects.filter(parent_id=row.pk))
             row.corrections_there = _first(UsageRecord.objects.filter(corrects_id=row.pk))
         return row
 
@@ -196,10 +199,6 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     @admin.display(description="a step of")
     def step_of(self, row: UsageRecord) -> str:
         return links.to_record(row.parent_id)
-
-    @admin.display(description="its steps")
-    def steps_of_it(self, row: Any) -> str:
-        return links.to_records(row.steps_there)
 
     @admin.display(description="corrects")
     def correction_of(self, row: UsageRecord) -> str:

@@ -15,6 +15,7 @@ from unfold.paginator import InfinitePaginator
 
 from accounts import audit, trail
 from accounts.trailed import ReadOnlyAdmin, actor
+from billing.admin import links
 from mcp import tools
 from mcp.admin import shapes
 from mcp.models import ToolCall, ToolCallEvent
@@ -33,6 +34,7 @@ FIELDSETS: list[tuple[str, dict[str, Any]]] = [
                 ("coloured_state", "outcome", "cancellation"),
                 ("server", "tool", "method"),
                 ("id", "request_id", "tool_use_id"),
+                "its_step",
             ]
         },
     ),
@@ -132,6 +134,10 @@ class ToolCallAdmin(ReadOnlyAdmin):
     @admin.display(description="machine")
     def machine(self, row: ToolCall) -> str:
         return shapes.link("connector", row.connector_id, row.connector.name)
+
+    @admin.display(description="called by the answer of")
+    def its_step(self, row: ToolCall) -> str:
+        return links.to_record(row.step)
 
     @admin.display(description="waited")
     def waited(self, row: ToolCall) -> str:

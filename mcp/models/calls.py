@@ -47,6 +47,7 @@ class ToolCall(models.Model):
     policy_version = models.PositiveIntegerField(default=0, help_text="Of the policy that said so")
     request_id = models.CharField(max_length=64, help_text="Whose request asked for it")
     tool_use_id = models.CharField(max_length=64)
+    step = models.UUIDField(null=True, help_text="The row of the ledger whose answer called it")
     waiter = models.UUIDField(null=True, help_text="The process whose request waits for it")
 
     state = models.CharField(max_length=10, choices=[(word, word) for word in _STATES])

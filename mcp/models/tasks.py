@@ -20,6 +20,7 @@ class Task(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     api_key_id = models.CharField(max_length=12, help_text="The key whose request it works for")
     request_id = models.CharField(max_length=64, help_text="Of that request")
+    step = models.UUIDField(null=True, help_text="The row of the ledger that it is part of")
     tools = models.JSONField(help_text="What it may run: name, server, tool, served, machine")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(db_index=True)

@@ -111,7 +111,7 @@ def test_it_never_changes_a_final_call(alice: Person, state: State) -> None:
 
 
 def test_it_protects_every_column_of_a_final_call_but_one() -> None:
-    kept = import_module("mcp.migrations.0003_approvals").OF_A_CALL
+    kept = import_module("mcp.migrations.0005_steps").OF_A_CALL
     assert {field.column for field in ToolCall._meta.concrete_fields} - {"audited"} == set(kept)
 
 

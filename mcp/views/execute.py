@@ -119,6 +119,7 @@ async def run_for(work: Work, body: Any, headers: Mapping[str, Any]) -> HttpResp
         "deadline_s": wanted["timeout_s"],
         "request_id": work.request_id,
         "tool_use_id": work.use_id(key),
+        "step": work.step,
     }
     try:
         return _json(_shown(await tasks.while_open(work, tools.run(work.principal, **call))))

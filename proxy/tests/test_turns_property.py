@@ -84,6 +84,7 @@ class Stream:
 
     answer = Answer(status=200)
     cost_nano = 7
+    step = UUID(int=7)
 
     def __init__(self, said: Said, sizes: Sequence[int]) -> None:
         events = [json.dumps(one).encode() for one in said.turn.events("other")]
@@ -119,7 +120,9 @@ class Box(Toolbox):
 
     ran: list[str] = field(default_factory=list)
 
-    async def run(self, principal: Principal, use: Use, request_id: str) -> Result:
+    async def run(
+        self, principal: Principal, use: Use, request_id: str, step: UUID | None = None
+    ) -> Result:
         self.ran.append(use.id)
         await asyncio.sleep(0)
         return Result(use=use, text=f"result of {use.id}", is_error=use.given is None)
