@@ -224,6 +224,7 @@ async def test_it_serves_many_at_once(gateway: Gateway, upstream: Upstream) -> N
 
     upstream.answer_by(says)
     async with laptop(gateway) as handed:
-        answers: list[httpx.Response] = await asyncio.gather(*[ask(gateway) for _ in range(20)])
+        asked = [ask(gateway, metadata={"user_id": str(number)}) for number in range(20)]
+        answers: list[httpx.Response] = await asyncio.gather(*asked)
     assert [one.json()["content"][-1]["text"] for one in answers] == ["Read."] * 20
     assert len(handed) == 20
