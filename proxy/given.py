@@ -120,9 +120,9 @@ class Copy:
     def __init__(self, mine: Claim, headers: Mapping[str, str]) -> None:
         self._request_id = mine.request_id
         self._number = 0
-        self._blocks = [msgspec.json.encode(headers)]
+        self._head = msgspec.json.encode(headers)
+        self._blocks: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
-        self.flush()
 
     def add(self, block: bytes) -> None:
         """Written soon, with what comes after it."""
@@ -136,12 +136,15 @@ class Copy:
             self._timer.cancel()
             self._timer = None
         if self._blocks:
-            part = GivenPart(
-                request_id=self._request_id, number=self._number, data=b"".join(self._blocks)
-            )
-            writer.current().put(_PART, part)
-            self._number += 1
+            if not self._number:  # a head alone would be the beginning of nothing
+                self._put(self._head)
+            self._put(b"".join(self._blocks))
             self._blocks = []
+
+    def _put(self, data: bytes) -> None:
+        part = GivenPart(request_id=self._request_id, number=self._number, data=data)
+        writer.current().put(_PART, part)
+        self._number += 1
 
 
 def _claimed(wanted: Sequence[Claim]) -> list[UUID]:
