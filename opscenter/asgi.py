@@ -26,7 +26,7 @@ from opscenter.lean import (  # noqa: E402  (needs Django)
     tunnel_refusal,
     within_bounds,
 )
-from proxy import connections  # noqa: E402  (needs Django)
+from proxy import connections, joining  # noqa: E402  (needs Django)
 
 messages = LeanHandler("proxy.urls", settings.BODY_MAX_BYTES)
 tunnel = LeanHandler("mcp.lean_urls", carried.MAX_BYTES, tunnel_refusal, callers.of_tunnel)
@@ -70,6 +70,7 @@ async def _live(receive: Receive, send: Send) -> None:
             _settle_memory()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
+            await joining.shutdown()
             await connections.shutdown()
             if besides is not None:
                 await besides.end()

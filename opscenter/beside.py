@@ -1,4 +1,5 @@
-"""What runs beside the requests: this process's heartbeat, the sweep after dead ones, a tunnel."""
+"""What runs beside the requests: this process's heartbeat, the sweep after dead ones, a tunnel,
+and the end of answers that no retry is for any more."""
 
 import asyncio
 import threading
@@ -9,6 +10,7 @@ from django.db import Error, close_old_connections
 from billing import workers
 from billing.sweep import Sweeper
 from mcp import beside as tunnel
+from proxy import joining
 
 STOP_S = 5.0  # a sweep in the middle of a transaction ends it; more is a database that hangs
 
@@ -23,6 +25,7 @@ class Beside:
             target=Sweeper().run, args=[self._stop], name="sweeper", daemon=True
         )
         self._beating = asyncio.get_running_loop().create_task(_beat())
+        self._purging = asyncio.get_running_loop().create_task(joining.purge())
         self._tunnel = tunnel.Beside()
 
     def start(self) -> None:
@@ -32,9 +35,9 @@ class Beside:
     async def end(self) -> None:
         """Stop all. Call it before the writer ends."""
         self._stop.set()
-        self._beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._beating
+        for task in (self._beating, self._purging):
+            task.cancel()
+        await asyncio.gather(self._beating, self._purging, return_exceptions=True)
         await self._tunnel.end()
         await asyncio.to_thread(self._sweeping.join, STOP_S)
 

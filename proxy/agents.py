@@ -168,10 +168,8 @@ def chosen(
     `sticky` is the type of task that the session had before. Raises BodyError for a wish that says
     nothing, and NoAgentError for one that nobody fulfils.
     """
-    wish = wishes.wish_of(request, headers)
+    wish = wished(request, headers, snapshot, organization_id)
     if wish is None:
-        return None
-    if wish.said_by == wishes.MODEL and _has_route(request.model, snapshot, organization_id):
         return None
     if wish.agent:
         agent = _of_name(wish.agent, snapshot.agents, organization_id, wish, "agent")
@@ -198,6 +196,19 @@ def _modelled(found: Chosen, request: MessagesRequest, snapshot: Roster) -> Chos
     model = request.model if not wishes.is_reserved(request.model) else snapshot.agent_model
     asked = tuple(replace(agent, model=agent.model or model) for agent in found.agents)
     return replace(found, agents=asked)
+
+
+def wished(
+    request: MessagesRequest,
+    headers: Iterable[tuple[bytes, bytes]],
+    snapshot: Roster,
+    organization_id: UUID,
+) -> Wish | None:
+    """Whom the request asks for; None where it means a model. Raises BodyError."""
+    wish = wishes.wish_of(request, headers)
+    if wish is None or wish.said_by != wishes.MODEL:
+        return wish
+    return None if _has_route(request.model, snapshot, organization_id) else wish
 
 
 def _has_route(model: str, snapshot: Roster, organization_id: UUID) -> bool:

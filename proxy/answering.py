@@ -1,13 +1,14 @@
 """How a request is answered: relayed to one upstream, or in turns with tools that run here."""
 
 from collections.abc import Iterable
-from typing import Protocol, Self
+from functools import partial
 
 from accounts.principal import Principal
 from billing import ledger
 from billing.ledger import RecordId
-from proxy import counting, plans, relay, story
+from proxy import counting, joining, plans, relay, sameness, table
 from proxy.answer import Answer
+from proxy.giving import Given, Stream
 from proxy.plans import Part, Plan
 from proxy.receipts import Step
 from proxy.story import Story
@@ -15,19 +16,6 @@ from proxy.turns import Asking
 from proxy.wire.body import MessagesRequest
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
-
-
-class Stream(Protocol):
-    """Blocks of whole events for the client."""
-
-    answer: Answer
-
-    def __aiter__(self) -> Self: ...
-
-    async def __anext__(self) -> bytes: ...
-
-    async def aclose(self) -> None:
-        """The end, whichever it was. Safe to call again."""
 
 
 async def answered(
@@ -39,25 +27,14 @@ async def answered(
     headers: RawHeaders,
     said: dict[str, str],
 ) -> Answer | Stream:
-    """The answer to a request. Raises and says what relay.relay does."""
-    plan = await plans.planned(request_id, request, caller, headers)
-    if plan is None:
+    """The answer to a request. Raises and says what relay.relay and joining.joined do."""
+    if not plans.is_needed(request, caller, headers, await table.current()):
         return await relay.relay(
             request_id, request, caller, query=query, headers=headers, said=said
         )
-    asker = _Asker(request_id, plan, caller, query, said)
-    told = Story(
-        plan,
-        Asking(
-            caller=caller,
-            request_id=f"req_{request_id.hex}",
-            manner=plan.manner,
-            ask=asker.ask,
-        ),
-    )
-    if refusal := await told.begin():
-        return refusal
-    return told if request.stream else await story.whole(told)
+    asker = _Asker(request_id, request, caller, query, headers)
+    digest = sameness.digest_of(request, caller, headers, plans.shape_of(headers))
+    return await joining.joined(digest, request_id, asker.begin, streams=request.stream, said=said)
 
 
 async def counted(
@@ -77,27 +54,59 @@ class _Asker:
     """Asks upstreams for one answer; each time is a row of the ledger, and the first the root."""
 
     def __init__(
-        self, request_id: RecordId, plan: Plan, caller: Principal, query: str, said: dict[str, str]
+        self,
+        request_id: RecordId,
+        request: MessagesRequest,
+        caller: Principal,
+        query: str,
+        headers: RawHeaders,
     ) -> None:
-        self._root, self._plan, self._caller = request_id, plan, caller
-        self._query, self._said = query, said
+        self._root, self._request, self._caller = request_id, request, caller
+        self._query, self._headers = query, headers
         self._has_root = False
 
-    async def ask(self, request: MessagesRequest, part: Part) -> relay.Answered:
+    async def begin(self, given: Given) -> Answer | Stream:
+        """The answer, in turns; a refusal of the first. Raises as relay.relay and plans.planned."""
+        request, headers = self._request, self._headers
+        plan = await plans.planned(self._root, request, self._caller, headers)
+        if plan is None:  # what the operator had set is no more
+            return await relay.relay(
+                self._root,
+                request,
+                self._caller,
+                query=self._query,
+                headers=headers,
+                said=given.said,
+            )
+        asking = Asking(
+            caller=self._caller,
+            request_id=f"req_{self._root.hex}",
+            manner=plan.manner,
+            ask=partial(self._ask, given, plan),
+            act=given.act,
+        )
+        told = Story(plan, asking)
+        return await told.begin() or told
+
+    async def _ask(
+        self, given: Given, plan: Plan, request: MessagesRequest, part: Part
+    ) -> relay.Answered:
         """One turn of a part."""
+        if plans.may_act(request, await table.current(), self._caller):
+            await given.act()
         is_root, self._has_root = not self._has_root, True
         return await relay.relay(
             self._root if is_root else ledger.new_id(),
             request.streaming(),  # also where the client is told all at once
             self._caller,
             query=self._query,
-            headers=self._plan.headers,
-            said=self._said if is_root else {},
+            headers=plan.headers,
+            said=given.said if is_root else {},
             step=Step(
                 parent_id=None if is_root else self._root,
                 follows=not is_root,
                 agent=part.agent,
-                requested_model=self._plan.model,
+                requested_model=plan.model,
             ),
             machine=part.toolbox.of_machines,
         )

@@ -13,6 +13,7 @@ from billing.ledger import LedgerUnavailableError
 from billing.limits import BillingSickError, LimitReachedError, SuspendedError
 from proxy import answer, breaker
 from proxy.agents import NoAgentError
+from proxy.given import BrokenOffError, TakenOverError
 from proxy.routing import NoRouteError
 from proxy.wire import sse
 from proxy.wire.body import BodyError
@@ -52,6 +53,8 @@ MEANING: dict[type[Exception], Meaning] = {
     rest.MethodNotAllowed: Meaning(405, "invalid_request_error"),
     DatabaseAwayError: Meaning(503, "api_error", {"retry-after": "5"}),
     BillingSickError: Meaning(503, "api_error", {"retry-after": "30"}),
+    BrokenOffError: Meaning(503, "api_error", _FINAL),
+    TakenOverError: Meaning(503, "overloaded_error"),
     LedgerUnavailableError: Meaning(503, "api_error", {"retry-after": "5"}),
     answer.UpstreamError: Meaning(502, "api_error"),
     answer.UpstreamRefusedUsError: Meaning(502, "api_error", _FINAL),

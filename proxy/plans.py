@@ -75,6 +75,21 @@ def _note(subject: tuple[UUID, str], task_type: str) -> None:
         _subjects.popitem(last=False)
 
 
+def is_needed(
+    request: MessagesRequest, caller: Principal, headers: RawHeaders, snapshot: table.Snapshot
+) -> bool:
+    """Whether a request is more than relayed. Nearly none is, and they pay for this look alone.
+
+    Raises BodyError.
+    """
+    return bool(
+        agents.wished(request, headers, snapshot, caller.organization_id)
+        or _declared(request, snapshot, caller)
+        or _of_route(request, snapshot, caller)
+        or rewind.holds_own(request.body)
+    )
+
+
 async def planned(
     request_id: RecordId | None,
     request: MessagesRequest,
@@ -229,6 +244,17 @@ def _without_betas(headers: RawHeaders) -> RawHeaders:
     others = [one for one in _betas(headers) if not one.startswith(_MCP_BETA)]
     kept = [(name, value) for name, value in headers if name != _BETA]
     return [*kept, (_BETA, ",".join(others).encode("latin-1"))] if others else kept
+
+
+def shape_of(headers: RawHeaders) -> str:
+    """All that the headers say of how an answer is told: two that differ in it are not the same."""
+    ours = sorted(one for one in _betas(headers) if one.startswith(_MCP_BETA))
+    return ",".join(["claude-code", *ours] if _is_claude_code(headers) else ours)
+
+
+def may_act(request: MessagesRequest, snapshot: table.Snapshot, caller: Principal) -> bool:
+    """Whether an upstream that may be asked does things by itself, with our tools or its own."""
+    return any(rule.upstream.kind == "brigade" for rule in _rules(request, snapshot, caller))
 
 
 def _is_claude_code(headers: RawHeaders) -> bool:

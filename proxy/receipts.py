@@ -22,7 +22,7 @@ SESSION = b"x-claude-code-session-id"
 _AGENT = b"x-claude-code-agent-id"
 _PARENT_AGENT = b"x-claude-code-parent-agent-id"
 _TAGS = tags.HEADER.encode()
-_ATTRIBUTION = frozenset({SESSION, _AGENT, _PARENT_AGENT})
+ATTRIBUTION = frozenset({SESSION, _AGENT, _PARENT_AGENT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +223,7 @@ def _admission(
     target: Target,
     headers: Iterable[tuple[bytes, bytes]],
 ) -> Admission:
-    told = {name: value.decode("latin-1") for name, value in headers if name in _ATTRIBUTION}
+    told = {name: value.decode("latin-1") for name, value in headers if name in ATTRIBUTION}
     return Admission(
         id=request_id,
         organization_id=caller.organization_id,

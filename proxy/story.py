@@ -1,10 +1,10 @@
 """One answer in one stream, by one agent or a crew, with words at its end whatever happens."""
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -67,10 +67,20 @@ class Story:
             yield self._weaver.error(*errors.words_of(error))
 
 
-async def whole(story: Story) -> Answer:
+class Told(Protocol):
+    """The blocks of an answer, whoever tells them."""
+
+    answer: Answer
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
+async def whole(told: Told) -> Answer:
     """The answer in one piece. Raises UpstreamNonsenseError."""
     events: list[dict[str, Any]] = []
-    async with aclosing(story) as blocks:
+    async with aclosing(told) as blocks:
         async for block in blocks:
             events += [msgspec.json.decode(one.data) for one in sse.events(block)]
     try:
@@ -81,4 +91,4 @@ async def whole(story: Story) -> Answer:
         status = errors.STATUS.get(error.kind, 500)
     except message.BrokenStreamError as error:  # a call of the client's own, with no JSON
         raise UpstreamNonsenseError(f"The upstream's answer is not whole: {error}.") from error
-    return Answer(status=status, headers=story.answer.headers, body=msgspec.json.encode(body))
+    return Answer(status=status, headers=told.answer.headers, body=msgspec.json.encode(body))

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 Blocks = AsyncGenerator[bytes, None]
 Ask = Callable[[MessagesRequest, Part], Awaitable[Answer | EventStream]]
+Act = Callable[[], Awaitable[None]]
 
 CUT = "The tool was not run: the answer was cut off before the call was whole."
 PAUSED = "pause_turn"  # at the upstream: its own tools want another turn
@@ -40,6 +41,7 @@ class Asking:
     request_id: str  # as clients see it
     manner: Manner
     ask: Ask
+    act: Act  # said before tools are run; what it raises keeps them from it
 
 
 class Conversation:
@@ -128,6 +130,8 @@ class Conversation:
                 yield self._weaver.result(use, why, is_error=True)
                 results.append(Result(use=use, text=why, is_error=True))
             return
+        if turn.uses:
+            await self._asking.act()
         self._calls += len(turn.uses)
         async with aclosing(self._run(turn.uses)) as found:
             async for result in found:

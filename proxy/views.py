@@ -10,9 +10,9 @@ from accounts.principal import Principal
 from billing import terms
 from proxy import answering, catalog, health, table
 from proxy.answer import Answer
-from proxy.answering import Stream
 from proxy.edge import Edge, json_response
 from proxy.errors import RefusedError
+from proxy.giving import Stream
 from proxy.wire.body import MessagesRequest
 
 

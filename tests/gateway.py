@@ -58,6 +58,7 @@ def running(log: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen[
         "OPSCENTER_DATABASE_URL": database_url(),
         "OPSCENTER_PORT": str(port),
         "OPSCENTER_MEMORY_TTL_S": "0.001",  # tests change keys and routes between two requests
+        "OPSCENTER_LINGER_S": "1",  # tests see what is stopped once a client has left
         "OPSCENTER_MCP_HTTP": "false",  # tests of such calls make them in their own process
     } | settings
     with log.open("ab") as output:

@@ -193,7 +193,8 @@ async def test_it_counts_one_request_of_the_minute_for_all_its_turns(
     call = tool_turn(("files_read", {"path": "a"}))
     upstream.script(call, call, call, text_turn("Bread."), text_turn("Rolls."))
     async with laptop(gateway):
-        answers = [await ask(gateway), await ask(gateway), await ask(gateway)]
+        words = [[{"role": "user", "content": text}] for text in ("One", "Two", "Three")]
+        answers = [await ask(gateway, messages=each) for each in words]
     assert [one.status_code for one in answers] == [200, 200, 429]
     await sync_to_async(rows)(5)
 
@@ -238,6 +239,7 @@ async def test_it_serves_many_at_once(gateway: Gateway, upstream: Upstream) -> N
 
     upstream.answer_by(says)
     async with laptop(gateway) as handed:
-        answers: list[httpx.Response] = await asyncio.gather(*[ask(gateway) for _ in range(20)])
+        asked = [ask(gateway, metadata={"user_id": str(number)}) for number in range(20)]
+        answers: list[httpx.Response] = await asyncio.gather(*asked)
     assert [one.json()["content"][-1]["text"] for one in answers] == ["Read."] * 20
     assert len(handed) == 20

@@ -154,7 +154,7 @@ def test_its_question_is_one_of_the_minutes_requests(
     body = {
         "model": "claude-brigade-auto",
         "max_tokens": 100,
-        "messages": [{"role": "user", "content": UNSURE}],
+        "messages": [{"role": "user", "content": f"{UNSURE} Und morgen?"}],
     }
     assert asking.post(MESSAGES, json=body).status_code == 429
     assert len(asked(second)) == 1

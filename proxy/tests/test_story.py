@@ -10,7 +10,7 @@ import pytest
 from proxy.answer import UpstreamError
 from proxy.plans import Part, Plan
 from proxy.story import Story
-from proxy.tests.test_turns_property import BOUNDS, CALLER, REQUEST, Said, Stream, box
+from proxy.tests.test_turns_property import BOUNDS, CALLER, REQUEST, Said, Stream, act, box
 from proxy.turns import Asking
 from proxy.wire import sse
 from proxy.wire.body import MessagesRequest
@@ -34,7 +34,7 @@ async def events(second: Exception) -> list[dict[str, Any]]:
 
     part = Part(request=REQUEST, toolbox=box(), bounds=BOUNDS)
     plan = Plan(parts=[part], model="m", manner=MANNER, headers=[])
-    story = Story(plan, Asking(caller=CALLER, request_id="req_5", manner=MANNER, ask=ask))
+    story = Story(plan, Asking(caller=CALLER, request_id="req_5", manner=MANNER, ask=ask, act=act))
     assert await story.begin() is None
     return [json.loads(one.data) async for block in story for one in sse.events(block)]
 

@@ -134,6 +134,10 @@ def box() -> Box:
     return Box(tools={"files_read": Tool(named=named, server=SERVER, shown=shown)})
 
 
+async def act() -> None:
+    """Nobody else gives this answer: whatever it does may be done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Played:
     """What came of it all."""
@@ -168,7 +172,7 @@ async def play(
         for at, one in enumerate(boxes)
     ]
     plan = Plan(parts=parts, model="m", manner=manner, headers=[], kind=kind, rounds=2)
-    told = Story(plan, Asking(caller=CALLER, request_id="req_5", manner=manner, ask=ask))
+    told = Story(plan, Asking(caller=CALLER, request_id="req_5", manner=manner, ask=ask, act=act))
     events, refusal = [], False
     try:
         refusal = await told.begin() is not None
