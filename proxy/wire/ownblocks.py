@@ -48,7 +48,8 @@ def composed_name(server: str, tool: str, taken: Collection[str] = ()) -> str:
 def line_of(server: str, tool: str, given: Any) -> str:
     """What a person is told of a call. By it the line is known again when it comes back."""
     arguments = _encoded(given).decode() if given else ""
-    line = f"[{server}] {tool} {arguments}".rstrip()
+    named = f"[{server}] {tool}" if server else tool  # a tool that nobody has is on no server
+    line = f"{named} {arguments}".rstrip()
     return line if len(line) <= LINE_CHARS else f"{line[: LINE_CHARS - 1]}…"
 
 
