@@ -144,14 +144,14 @@ class UsageRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="whole")
     def part_of(self, row: Any) -> str:
-        """The request that a step is of; of a request, what its further steps come to."""
+        """The request that a step is of; of a request with further steps, what all come to."""
         if row.parent_id is not None:
             page = reverse("admin:billing_usagerecord_change", args=[row.parent_id])
             return format_html('<a href="{}" class="{}">a step</a>', page, links.LINK)
         if not row.further_steps:
             return "-"
-        steps = "1 more step" if row.further_steps == 1 else f"{row.further_steps} more steps"
-        return f"{steps}, {money.short(row.cost_nano + row.further_nano)} in all"
+        cost = money.short(row.cost_nano + row.further_nano)
+        return f"{row.further_steps + 1} steps, {cost}"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RequestList

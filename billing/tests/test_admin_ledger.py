@@ -1,6 +1,7 @@
 """The ledger in the admin: everybody who may look finds a request, nobody changes one."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -9,6 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import ApiKey, Organization
 from accounts.tests.people import Person, alice
+from billing.admin.links import LINK
 from billing.models import UsageRecord
 from billing.tests.admin import ESCAPED, HTML, operator, price, record, staff
 
@@ -192,6 +194,8 @@ def test_it_links_steps_and_corrections_both_ways(operator: Client, alice: Perso
         ("estimated__exact=1", {"estimated": True}),
         ("flags__isempty=0", {"flags": "left"}),
         ("upstream=gpu-box", {"upstream": "gpu-box"}),
+        ("agent=writer", {"agent": "writer"}),
+        ("rows=steps", {"parent_id": uuid4()}),
         ("state__exact=failed", {"state": "failed"}),
     ],
 )
@@ -202,6 +206,20 @@ def test_it_finds_what_is_worth_a_second_look(
     row = record(alice, **fields)
     page = operator.get(f"{LEDGER}?{asked}")
     assert list(page.context["cl"].result_list) == [row]
+
+
+def test_it_lists_requests_alone_with_what_each_comes_to(operator: Client, alice: Person) -> None:
+    plain = record(alice)
+    root = record(alice, cost_nano=10**9)
+    steps = [record(alice, parent_id=root.id, cost_nano=10**9) for _ in range(2)]
+    correction = record(alice, state="correction", corrects_id=root.id, cost_nano=5)
+    page = operator.get(f"{LEDGER}?rows=requests")
+    assert list(page.context["cl"].result_list) == [root, plain]
+    assert page.content.decode().count("3 steps, $3.00") == 1
+    page = operator.get(LEDGER)
+    assert list(page.context["cl"].result_list) == [correction, *reversed(steps), root, plain]
+    to_root = f'<a href="{LEDGER}{root.id}/change/" class="{LINK}">a step</a>'
+    assert page.content.decode().count(to_root) == 2
 
 
 @pytest.mark.parametrize("tags", [None, [], {"a": 1}, "text", [1, None]])
