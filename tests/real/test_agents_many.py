@@ -27,7 +27,7 @@ from tests.upstream import MESSAGES, Request, Upstream
 pytestmark = pytest.mark.real
 
 COUNT = 50
-MORE_THREADS = 20  # the pools of a process may fill meanwhile; fifty would be one each
+MORE_THREADS = 20  # the pools of a process may fill meanwhile; one each for its half would be 25
 WITHIN_S = 120  # of all of them; a busy machine takes 20
 
 
@@ -108,6 +108,7 @@ async def asked_at_once(pair: Stack) -> tuple[list[dict[str, Any]], Sequence[int
 
 async def ask(client: httpx.AsyncClient, pair: Stack, number: int) -> dict[str, Any]:
     """One request. Each gateway has streams and others, of both people; so has each machine."""
+    # Two machines, since the queue of one is full at fewer calls than a hundred.
     streams, owner = number // 2 % 2 == 0, pair.owners[number // 4 % 2]
     body = {
         "model": "claude-opus-5-5",
