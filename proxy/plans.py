@@ -277,6 +277,10 @@ def followed(request: MessagesRequest, messages: list[Any]) -> MessagesRequest:
 def messages_of(request: MessagesRequest) -> list[msgspec.Raw]:
     """The messages of a request, each the bytes it is. Raises BodyError."""
     try:
-        return msgspec.json.decode(request.body.part("messages"), type=list[msgspec.Raw])
+        found = msgspec.json.decode(request.body.part("messages"), type=list[msgspec.Raw])
     except (ValueError, RecursionError) as error:
         raise BodyError("messages: Input should be a valid list") from error
+    for at, message in enumerate(found):
+        if not bytes(message).startswith(b"{"):
+            raise BodyError(f"messages.{at}: Input should be an object")
+    return found

@@ -39,6 +39,7 @@ HTTPS = {"type": "url", "url": "https://example.com/mcp", "name": "files"}
 @pytest.mark.parametrize(
     ("more", "why"),
     [
+        ({"messages": [7]}, "messages.0: Input should be an object"),
         ({"tools": []}, "no tool of type mcp_toolset names 'files'"),
         ({"tools": [*TOOLSETS, *TOOLSETS]}, "tools.1.mcp_server_name: 'files' has a toolset"),
         ({"mcp_servers": SERVERS * 2}, "mcp_servers.1.name: 'files' stands twice"),
