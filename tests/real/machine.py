@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tests import gateway
-from tests.real import peers
+from tests.real import another, peers
 from tests.real.programs import PATH
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ STOP_S = 20  # the connector gives running calls 10 s
 
 _PROGRAMS = peers.environment_of(peers.named(CONNECTOR)) / "bin"
 PYTHON = _PROGRAMS / "python"
+_SITE = next(_PROGRAMS.parent.glob("lib/python*/site-packages"), Path())
 _SERVERS = peers.NODE / "node_modules" / "@modelcontextprotocol"
 EVERYTHING: Command = ["node", _SERVERS / "server-everything" / "dist" / "index.js", "stdio"]
 
@@ -64,6 +65,7 @@ class Machine:
         owner: Owner,
         transport: str,
         name: str = "laptop",
+        is_anothers: bool = False,
     ) -> None:
         self.url, self.owner, self.transport, self.name = url, owner, transport, name
         self.state = folder / "state"
@@ -78,6 +80,9 @@ class Machine:
         self._key.chmod(0o600)
         self._config = folder / "mcp.json"
         self._config.write_text(json.dumps({"mcpServers": _config(servers)}))
+        self._uid = another.uid() if is_anothers else None
+        if is_anothers:
+            another.given(folder)
 
     def __enter__(self) -> Self:
         self.start()
@@ -92,7 +97,7 @@ class Machine:
         """Begin another life; `wait_until_ready` says when it works."""
         self.transport = transport or self.transport
         command: list[str | Path] = [
-            *(_PROGRAMS / "ops-connector", "run", "--api-url", self.url),
+            *(*self._program(), "run", "--api-url", self.url),
             *("--api-key-file", self._key, "--mcp-config", self._config, "--name", self.name),
             *("--state-dir", self.state, "--transport", self.transport, "--log-format", "json"),
         ]
@@ -101,11 +106,24 @@ class Machine:
             self._process = subprocess.Popen(
                 command,
                 cwd=self._folder,
-                env={"PATH": PATH, "HOME": str(self._folder), "LANG": "C.UTF-8"},
+                env={
+                    "PATH": PATH,
+                    "HOME": str(self._folder),
+                    "LANG": "C.UTF-8",
+                    **({} if self._uid is None else {"PYTHONPATH": str(_SITE)}),
+                },
+                user=self._uid,
+                group=self._uid,
+                extra_groups=None if self._uid is None else [],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
+
+    def _program(self) -> Command:
+        if self._uid is None:
+            return [_PROGRAMS / "ops-connector"]
+        return [another.interpreter(), "-c", "from opscenter_connector.cli import main; main()"]
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

@@ -12,7 +12,7 @@ import pytest
 from proxy.models import Agent
 from tests.gateway import Gateway
 from tests.legality import history_fault
-from tests.real import machine, peers, programs, tunnel
+from tests.real import another, machine, peers, programs, tunnel
 from tests.real.conftest import TOOLS, Claude, RunScript, need
 from tests.real.machine import Machine, Owner
 from tests.real.programs import Finished
@@ -29,18 +29,24 @@ SAID = "The laptop wants bread, and now the list says so."
 
 @dataclass(frozen=True, slots=True)
 class Laptop:
-    """A machine in a folder of its own, which Claude Code never sees."""
+    """A machine of another user's, in a folder of theirs, which Claude Code never sees."""
 
     folder: Path
     machine: Machine
 
 
 @pytest.fixture(params=["websocket", "polling"])
-def laptop(gateway: Gateway, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Laptop]:
+def laptop(gateway: Gateway, request: pytest.FixtureRequest) -> Iterator[Laptop]:
     need(*machine.PEERS)
-    folder = tmp_path / "laptop-files"
+    with another.home() as home:
+        yield from _laptop(gateway, home, request.param)
+
+
+def _laptop(gateway: Gateway, home: Path, transport: str) -> Iterator[Laptop]:
+    folder = home / "files"
     folder.mkdir()
     (folder / "wants.txt").write_text("bread\n")
+    another.given(home)
     Agent.objects.create(
         slug="reader",
         name="Reader",
@@ -52,12 +58,19 @@ def laptop(gateway: Gateway, tmp_path: Path, request: pytest.FixtureRequest) -> 
     servers = {"files": machine.files_server(folder)}
     with (
         Machine(
-            tmp_path / "laptop", servers, url=gateway.url, owner=owner, transport=request.param
+            home / "laptop",
+            servers,
+            url=gateway.url,
+            owner=owner,
+            transport=transport,
+            is_anothers=True,
         ) as made,
         closing(Caller(gateway.url, owner)) as caller,
     ):
         made.wait_until_ready()
         tunnel.wait_until_offered(caller, made)
+        if another.uid() is not None:
+            assert f"Uid:\t{another.UID}\t" in Path(f"/proc/{made.process.pid}/status").read_text()
         yield Laptop(folder, made)
     assert "Traceback" not in made.said()
 
