@@ -37,7 +37,7 @@ def text(answer: object) -> str:
 
 def test_it_shows_the_exact_call_with_what_nobody_would_see(alice: Person) -> None:
     long = "x" * 20_000
-    waiting(alice, {"command": f"rm -rf \u202e'<b>'\nls\x1b[0m {long}", "n": {"a": None}})
+    row = waiting(alice, {"command": f"rm -rf \u202e'<b>'\nls\x1b[0m {long}", "n": {"a": None}})
     shown = text(browser(alice).get(PAGE))
     assert "&lt;b&gt;" in shown
     assert "<b>" not in shown
@@ -48,6 +48,7 @@ def test_it_shows_the_exact_call_with_what_nobody_would_see(alice: Person) -> No
     assert long in shown
     assert "&quot;a&quot;: null" in shown
     assert "bash asks" in shown
+    assert f"#{str(row.call_id)[-4:]}</small>" in shown  # as the machine's terminal names it
 
 
 def test_it_runs_nothing_of_others_and_asks_nobody_else(alice: Person) -> None:
