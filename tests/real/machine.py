@@ -25,6 +25,7 @@ PEERS = (
     "@modelcontextprotocol/server-everything",
     "@modelcontextprotocol/server-filesystem",
 )
+NOTHING: Mapping[str, str] = {}
 READY_S = 60  # Node and Python start at the same time, on a machine that may be busy
 STOP_S = 20  # the connector gives running calls 10 s
 
@@ -66,10 +67,12 @@ class Machine:
         transport: str,
         name: str = "laptop",
         is_anothers: bool = False,
+        environment: Mapping[str, str] = NOTHING,
     ) -> None:
         self.url, self.owner, self.transport, self.name = url, owner, transport, name
         self.state = folder / "state"
         self.servers = servers
+        self._environment = environment
         self._folder = folder
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,6 +114,7 @@ class Machine:
                     "HOME": str(self._folder),
                     "LANG": "C.UTF-8",
                     **({} if self._uid is None else {"PYTHONPATH": str(_SITE)}),
+                    **self._environment,
                 },
                 user=self._uid,
                 group=self._uid,
