@@ -72,6 +72,11 @@ async def events_of(gateway: Gateway, beta: str = BETA, **more: Any) -> list[dic
     """The events of the same, which must be a legal stream."""
     answer = await ask(gateway, beta, stream=True, **more)
     assert answer.status_code == 200, answer.text
+    return events_in(answer)
+
+
+def events_in(answer: httpx.Response) -> list[dict[str, Any]]:
+    """The events of a stream, which must be legal."""
     lines = [line for line in answer.text.splitlines() if line.startswith("data: ")]
     events = [json.loads(line.removeprefix("data: ")) for line in lines]
     check_stream(events)

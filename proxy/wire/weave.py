@@ -27,6 +27,10 @@ class _Open:
     parts: list[str] = field(default_factory=list)
     index: int = -1  # as the client counts
 
+    @property
+    def is_there(self) -> bool:
+        return self.use is not None or self.index >= 0
+
 
 class Weaver:
     """One answer. Every method returns the bytes of zero or more whole events."""
@@ -49,7 +53,7 @@ class Weaver:
         try:
             for one in sse.events(block):
                 told += self._take(one)
-        except FailedTurnError as failed:
+        except (FailedTurnError, BrokenTurnError) as failed:
             self.failure = failed
         except (msgspec.DecodeError, RecursionError, LookupError, TypeError, AttributeError):
             self.failure = BrokenTurnError("The upstream's stream cannot be read.")
@@ -156,6 +160,10 @@ class Weaver:
 
     def _block_start(self, data: Block) -> bytes:
         block = data["content_block"]
+        if not self._begun:
+            raise BrokenTurnError("The upstream began a block before its message.")
+        if self._open.is_there:
+            raise BrokenTurnError("The upstream began a block before the last one had ended.")
         self._events.append(data)
         if block.get("type") == "tool_use" and (self.owns_all or block.get("name") in self.names):
             block = block | {"id": self._unique(block["id"])}
@@ -176,6 +184,8 @@ class Weaver:
 
     def _block_delta(self, data: Block) -> bytes:
         use = self._open.use
+        if not self._open.is_there:
+            raise BrokenTurnError("The upstream went on with a block that it had not begun.")
         if use is None:
             self._events.append(data)
             return event("content_block_delta", data | {"index": self._open.index})
@@ -184,6 +194,8 @@ class Weaver:
 
     def _block_stop(self, data: Block) -> bytes:
         opened, self._open = self._open, _Open()
+        if not opened.is_there:
+            return b""
         if opened.use is None:
             self._events.append(data)
             return event("content_block_stop", {"index": opened.index})
