@@ -1,12 +1,13 @@
 """Several agents at one request: each is a row, what fails is told, and nothing works on alone."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 
 from proxy.models import Agent, Crew, CrewMember
-from tests import tunnel
+from tests import answers, tunnel
 from tests.answers import error
 from tests.asking import rows
 from tests.gateway import Gateway
@@ -90,6 +91,22 @@ async def test_it_tells_that_a_step_failed(gateway: Gateway, upstream: Upstream)
     answer = (await ask(gateway, "", **plain("claude-crew-team"))).json()
     assert texts(answer) == ["Done.", "[Tester]", "(Tester failed: No tester today.)"]
     assert answer["stop_reason"] == "end_turn"
+
+
+async def test_it_goes_on_though_all_of_it_is_deleted_meanwhile(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    await crew("chain", "writer", "tester")
+    gate, events = answers.Gate(), text_turn("Done.").events()
+    upstream.script(answers.stream([*events[:4], gate, *events[4:]]), text_turn("ACCEPTED"))
+    asking = asyncio.create_task(ask(gateway, "", **plain("claude-crew-team")))
+    await asyncio.to_thread(gate.reached.wait)
+    await sync_to_async(lambda: (Crew.objects.all().delete(), Agent.objects.all().delete()))()
+    gate.open()
+    assert texts((await asking).json()) == ["Done.", "[Tester]", "ACCEPTED"]
+    after = await ask(gateway, "", **plain("claude-crew-team", metadata={"user_id": "again"}))
+    assert after.status_code == 404
+    assert after.json()["error"]["type"] == "not_found_error"
 
 
 async def test_it_leaves_the_clients_tools_to_the_first(
