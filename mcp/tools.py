@@ -50,6 +50,11 @@ async def offered_by(principal: Principal, server: str, machine: str = "") -> li
     return await _offered_by(principal, server, machine)
 
 
+async def called(principal: Principal, request_id: str) -> bool:
+    """Whether any call of this request is there. Raises accounts.reads.DatabaseAwayError."""
+    return await _called(principal, request_id)
+
+
 async def run(
     principal: Principal,
     *,
@@ -174,6 +179,15 @@ def _read(principal: Principal, call_id: UUID) -> ToolCall | None:
     return ToolCall.objects.filter(
         id=call_id, organization_id=principal.organization_id, user_id=principal.user_id
     ).first()
+
+
+@off_loop
+def _called(principal: Principal, request_id: str) -> bool:
+    return ToolCall.objects.filter(
+        organization_id=principal.organization_id,
+        user_id=principal.user_id,
+        request_id=request_id,
+    ).exists()
 
 
 _all_offered = off_loop(offers.offered)

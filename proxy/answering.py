@@ -6,6 +6,7 @@ from functools import partial
 from accounts.principal import Principal
 from billing import ledger
 from billing.ledger import RecordId
+from mcp import tools
 from proxy import counting, joining, plans, relay, sameness, table
 from proxy.answer import Answer
 from proxy.giving import Given, Stream
@@ -91,9 +92,22 @@ class _Asker:
     async def _ask(
         self, given: Given, plan: Plan, request: MessagesRequest, part: Part
     ) -> relay.Answered:
-        """One turn of a part."""
-        if plans.may_act(request, await table.current(), self._caller):
-            await given.act()
+        """One turn of a part. Who acts by itself may have, though it then failed."""
+        if not plans.may_act(request, await table.current(), self._caller):
+            return await self._relayed(given, plan, request, part)
+        await given.act()
+        try:
+            answered = await self._relayed(given, plan, request, part)
+        except Exception:
+            given.nothing_ran = not await tools.called(self._caller, f"req_{self._root.hex}")
+            raise
+        if isinstance(answered, Answer):
+            given.nothing_ran = not await tools.called(self._caller, f"req_{self._root.hex}")
+        return answered
+
+    async def _relayed(
+        self, given: Given, plan: Plan, request: MessagesRequest, part: Part
+    ) -> relay.Answered:
         is_root, self._has_root = not self._has_root, True
         return await relay.relay(
             self._root if is_root else ledger.new_id(),

@@ -157,6 +157,7 @@ class _Member:
     conversation: Conversation
     usages: Usages
     failure: str = ""
+    error: Exception | None = None
 
     async def work(self) -> None:
         """Say all of it to nobody."""
@@ -165,14 +166,14 @@ class _Member:
                 async for _ in blocks:
                     pass
         except Exception as error:  # whatever it is, the others go on
-            self.failure = _why(error)
+            self.error, self.failure = error, _why(error)
 
 
 async def _fanned_out(plan: Plan, asking: Asking, weaver: Weaver, first: Conversation) -> Blocks:
     """All work at once, unseen but for their tools; then one answers with what they found."""
     yield weaver.begin(asking.request_id.replace("req_", "msg_"))
     heard: asyncio.Queue[Result] = asyncio.Queue()
-    members = [_member(part, asking, heard) for part in plan.parts]
+    members = [_member(part, asking, heard, weaver.ids) for part in plan.parts]
     async with aclosing(_seen(members, heard)) as results:
         async for result in results:
             yield (
@@ -187,7 +188,7 @@ async def _fanned_out(plan: Plan, asking: Asking, weaver: Weaver, first: Convers
             yield weaver.text(f"({one.conversation.part.name} failed: {one.failure})")
     found = [one.conversation for one in members if not one.failure]
     if not found:
-        raise UpstreamError("All agents of the crew have failed.")
+        raise _failure_of_all(members)
     answer = Conversation(_answering(plan, first, found), asking, weaver)
     yield weaver.text(f"[{answer.part.name}]")
     async with aclosing(_spoken(answer)) as blocks:
@@ -196,8 +197,17 @@ async def _fanned_out(plan: Plan, asking: Asking, weaver: Weaver, first: Convers
     yield weaver.end(answer.ending)
 
 
-def _member(part: Part, asking: Asking, heard: asyncio.Queue[Result]) -> _Member:
+def _failure_of_all(members: Sequence[_Member]) -> Exception:
+    """The one that all had, which says what to do about it; else that there were several."""
+    failures = [one.error for one in members if one.error is not None]
+    if len({errors.words_of(one) for one in failures}) == 1:
+        return failures[0]
+    return UpstreamError("All agents of the crew have failed.")
+
+
+def _member(part: Part, asking: Asking, heard: asyncio.Queue[Result], ids: set[str]) -> _Member:
     weaver = Weaver(asking.manner, part.request.model)
+    weaver.ids = ids  # an upstream that counts from one does so for each of them
     conversation = Conversation(replace(part, has_client_tools=False), asking, weaver)
     conversation.heard = heard.put_nowait
     return _Member(conversation, weaver.usages)

@@ -50,6 +50,7 @@ class Given:
         self.said: dict[str, str] = {}  # headers that it has, whatever becomes of it
         self.answer = Answer(status=200)  # its head, once it has begun
         self.has_effects = False  # something was begun that must not be done twice
+        self.nothing_ran = False  # it was to be done, and has not been
         self.recording = Recording(budget)
         # Set once it is known how it begins; None: as a stream, which the recording holds.
         self.begun: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
@@ -66,11 +67,17 @@ class Given:
         """Whether somebody new would hear all of it."""
         return self.recording.is_kept and not self._is_stopping
 
+    @property
+    def is_done(self) -> bool:
+        """Whether something was done that must not be done twice."""
+        return self.has_effects and not self.nothing_ran
+
     async def act(self) -> None:
         """Say that something is done now that must not be done twice.
 
         Raises given.TakenOverError and DatabaseAwayError: then it must not be done at all.
         """
+        self.nothing_ran = False
         if not self.has_effects:
             await given.act(self.claim)
             self.has_effects = True
@@ -108,7 +115,7 @@ class Given:
         try:
             opened = await self._opened()
             if isinstance(opened, Answer):
-                self._has_done_nothing = True
+                self._has_done_nothing = not self.is_done
                 self.begun.set_result(opened)
                 return
             self.answer = opened.answer
@@ -165,7 +172,7 @@ class Given:
             log.warning("req_%s broke off: %r", self.claim.request_id.hex, error, exc_info=trace)
             self.recording.add(last_words(error))
         else:
-            self._has_done_nothing = True
+            self._has_done_nothing = not self.is_done
             self.begun.set_exception(error)
             self.begun.exception()  # seen: perhaps nobody waits for it any more
 

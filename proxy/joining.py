@@ -49,11 +49,17 @@ async def joined(
         one = _begun(digest, request_id, give)
     listener = one.listen()
     try:
-        refusal = await asyncio.shield(one.begun)
+        try:
+            refusal = await asyncio.shield(one.begun)
+        except Exception:
+            if one.is_done:
+                said.update(_FINAL)
+            raise
         said["request-id"] = f"req_{one.claim.request_id.hex}"  # whose it is, in the ledger as well
         if refusal is not None:
             listener.leave()
-            return refusal
+            is_final = one.is_done and refusal.status >= 400
+            return replace(refusal, headers={**refusal.headers, **_FINAL}) if is_final else refusal
         listener.answer = one.answer
         if streams:
             return listener

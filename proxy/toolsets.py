@@ -59,7 +59,10 @@ class Wanted:
 
 def server_of(name: str, url: str, *, token: str = "", where: str = "") -> Server:
     """A server by its address. Raises BodyError, which names `where`."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # half an IPv6 address, letters that only look like others
+        raise BodyError(f"{where}.url: is no address") from error
     if parts.scheme == TUNNEL:
         path = parts.path.strip("/")
         connector, served = (parts.netloc, path) if path else ("", parts.netloc)
@@ -166,6 +169,7 @@ def _pinned(tools: Any, where: str) -> list[Mapping[str, Any]]:
         is_tool = isinstance(tool, Mapping) and isinstance(tool.get("name"), str)
         if not is_tool or not isinstance(tool.get("input_schema"), Mapping):
             raise BodyError(f"{where}.{at}: must have a name and an input_schema")
+        _text(tool["name"], f"{where}.{at}.name", NAME_CHARS)
     return tools
 
 

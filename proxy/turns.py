@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +33,16 @@ CUT = "The tool was not run: the answer was cut off before the call was whole."
 PAUSED = "pause_turn"  # at the upstream: its own tools want another turn
 
 
+@dataclass(slots=True)
+class Spent:
+    """What one agent has had of its bounds in one request, however often it has its turn."""
+
+    began_s: float = field(default_factory=time.monotonic)
+    turns: int = 0
+    calls: int = 0
+    cost_nano: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
     """Whose request it is, and how upstreams are asked for it."""
@@ -42,6 +52,7 @@ class Asking:
     manner: Manner
     ask: Ask
     act: Act  # said before tools are run; what it raises keeps them from it
+    spent: dict[str, Spent] = field(default_factory=dict)  # by the slugs of agents
 
 
 class Conversation:
@@ -59,8 +70,7 @@ class Conversation:
         self._request = part.request
         self._stream: EventStream | None = None
         self._step: UUID | None = None  # the row of the ledger that its last turn is
-        self._began = time.monotonic()
-        self._turns = self._calls = self._cost_nano = 0
+        self._spent = asking.spent.setdefault(part.agent, Spent())
         self._reached = ""  # the bound that keeps the upstream from being asked again, in words
 
     async def told(self) -> Blocks:
@@ -110,7 +120,7 @@ class Conversation:
             raise refused(refusal)
         stream = self._stream
         assert stream is not None  # noqa: S101  (it has begun)
-        self._turns += 1
+        self._spent.turns += 1
         self._step = stream.step
         try:
             async for block in stream:
@@ -120,7 +130,7 @@ class Conversation:
                     raise failure
         finally:
             await stream.aclose()
-            self._cost_nano += stream.cost_nano
+            self._spent.cost_nano += stream.cost_nano
             self._stream = None
 
     async def _answered(self, turn: Turn, results: list[Result]) -> Blocks:
@@ -132,7 +142,7 @@ class Conversation:
             return
         if turn.uses:
             await self._asking.act()
-        self._calls += len(turn.uses)
+        self._spent.calls += len(turn.uses)
         async with aclosing(self._run(turn.uses)) as found:
             async for result in found:
                 if result is None:
@@ -167,7 +177,7 @@ class Conversation:
         if turn.stop_reason != "tool_use":
             return CUT
         most = self.part.bounds.calls
-        if self._calls + len(turn.uses) > most:
+        if self._spent.calls + len(turn.uses) > most:
             self._reached = f"this answer may make {most} tool calls"
             return f"The tool was not run: {self._reached}."
         return ""
@@ -187,11 +197,11 @@ class Conversation:
     def _bound(self) -> str:
         """Which bound stands in the way of another turn; empty for none."""
         bounds = self.part.bounds
-        if self._turns >= bounds.turns:
+        if self._spent.turns >= bounds.turns:
             return f"this answer has had its {bounds.turns} turns"
-        if time.monotonic() - self._began >= bounds.wall_s:
+        if time.monotonic() - self._spent.began_s >= bounds.wall_s:
             return f"this answer has taken its {bounds.wall_s:.0f} seconds"
-        if bounds.cost_nano is not None and self._cost_nano >= bounds.cost_nano:
+        if bounds.cost_nano is not None and self._spent.cost_nano >= bounds.cost_nano:
             return "this answer has cost what it may cost"
         return ""
 

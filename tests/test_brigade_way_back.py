@@ -19,7 +19,7 @@ from mcp.threads import off_loop
 from proxy.models import Route
 from tests import brigade as brigades
 from tests import tunnel
-from tests.answers import Answer, End, Gate, Later
+from tests.answers import Answer, End, Gate, Later, error
 from tests.brigade import DONE, Brigade, detail, lines
 from tests.conftest import lead_to
 from tests.connector import ready
@@ -210,6 +210,38 @@ async def test_a_task_that_has_failed_runs_nothing_while_another_upstream_answer
         gate.open()
         await asking
     assert (late.status_code, "has ended" in late.text) == (401, True)
+
+
+async def test_a_tool_of_a_task_that_has_failed_does_not_run_again_for_a_retry(
+    led: Gateway, brigade: Brigade, upstream: Upstream
+) -> None:
+    def says(request: Request) -> Answer:
+        async def say() -> bytes:
+            await execute(request)
+            return b""
+
+        return Answer(steps=(Later(say), End.CUT))
+
+    brigade.say(says)
+    upstream.script(error(400, "invalid_request_error", "No."), text_turn("Too late."))
+    async with laptop(led) as handed:
+        failed, again = await ask(led), await ask(led)
+    assert (failed.status_code, failed.headers["x-should-retry"]) == (400, "false")
+    assert (again.status_code, again.headers["x-should-retry"]) == (503, "false")
+    assert "already begun" in again.json()["error"]["message"]
+    assert len(handed) == len(brigade.asked) == 1
+
+
+async def test_a_task_that_has_failed_without_any_tool_is_begun_anew(
+    led: Gateway, brigade: Brigade, upstream: Upstream
+) -> None:
+    brigade.say(detail(503, "Too many tasks"))
+    upstream.script(error(400, "invalid_request_error", "No."), text_turn("Now."))
+    async with laptop(led):
+        failed = await ask(led)
+        brigade.say(detail(503, "Too many tasks"))
+        again = await ask(led)
+    assert (failed.status_code, again.status_code) == (400, 200)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Several agents at one request: each is a row, what fails is told, and nothing works on alone."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.answers import error
 from tests.asking import rows
 from tests.gateway import Gateway
 from tests.legality import pairs_fault
-from tests.machine_work import EDIT, ask, events_of, histories, laptop
+from tests.machine_work import EDIT, SERVERS, TOOLSETS, ask, events_of, histories, laptop
 from tests.turns import Turn, text_turn, tool_turn
 from tests.upstream import MESSAGES, Request, Upstream
 
@@ -173,9 +174,68 @@ async def test_it_answers_though_one_of_them_failed(gateway: Gateway, upstream: 
     assert texts(answer) == ["(Baker failed: No flour.)", "[Cook]", "Soup."]
 
 
+async def test_ids_that_an_upstream_counts_from_one_stay_apart(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    await crew("fan_out", "writer", "tester", last="chief")
+    call = tool_turn(("files_read", {"path": "a"}))
+    use = call.blocks[-1]["id"]
+
+    def says(request: Request) -> answers.Answer | Turn:
+        if instructed(request) == "You are the chief.":
+            return text_turn("Both have looked.")
+        if len(request.json["messages"]) > 1:
+            return text_turn("I have looked.")
+        named = json.dumps(call.events()).replace(use, "call_1")
+        path = instructed(request).split()[-1].rstrip(".")
+        return answers.stream(json.loads(named.replace('\\"a\\"', f'\\"{path}\\"')))
+
+    upstream.answer_by(says)
+    body = plain("claude-crew-team", mcp_servers=SERVERS, tools=TOOLSETS)
+    async with laptop(gateway) as handed:
+        answer = (await ask(gateway, **body)).json()
+    uses = [one["id"] for one in answer["content"] if one["type"] == "mcp_tool_use"]
+    assert len(set(uses)) == len(uses) == 2
+    paths = [json.loads(bytes(one.params))["arguments"]["path"] for one in handed]
+    assert sorted(paths) == ["tester", "writer"]
+
+
+async def test_an_agent_has_its_bounds_once_however_often_it_revises(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    await crew("chain", "writer", "tester", rounds=5)
+    await sync_to_async(Agent.objects.filter(slug="writer").update)(most_calls=1)
+    call = tool_turn(("files_read", {"path": "a"}))
+
+    def says(request: Request) -> Turn:
+        if instructed(request) == "You are the tester.":
+            return text_turn("CHANGES NEEDED")
+        last = request.json["messages"][-1]["content"]
+        has_result = isinstance(last, list) and last[-1]["type"] == "tool_result"
+        return text_turn("Done.") if has_result else call
+
+    upstream.answer_by(says)
+    body = plain("claude-crew-team", mcp_servers=SERVERS, tools=TOOLSETS)
+    async with laptop(gateway) as handed:
+        await ask(gateway, **body)
+    assert len(handed) == 1
+
+
 async def test_it_says_that_all_have_failed(gateway: Gateway, upstream: Upstream) -> None:
     await crew("fan_out", "cook", "baker")
     upstream.answer_by(lambda _: error(400, "invalid_request_error", "Closed."))
+    answer = await ask(gateway, "", **plain("claude-crew-team"))
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert "Closed." in answer.text
+
+
+async def test_it_says_that_all_have_failed_for_reasons_of_their_own(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    await crew("fan_out", "cook", "baker")
+    upstream.answer_by(
+        lambda request: error(400, "invalid_request_error", f"No {instructed(request)}")
+    )
     answer = await ask(gateway, "", **plain("claude-crew-team"))
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "api_error")
     assert "All agents of the crew have failed" in answer.text

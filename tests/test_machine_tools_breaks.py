@@ -48,6 +48,10 @@ HTTPS = {"type": "url", "url": "https://example.com/mcp", "name": "files"}
             {"mcp_servers": [{**SERVERS[0], "url": "ftp://a/"}, {**SERVERS[0], "name": "b"}]},
             "mcp_servers.0.url: must begin",
         ),
+        (
+            {"mcp_servers": [{**SERVERS[0], "url": "tunnel://["}]},
+            "mcp_servers.0.url: is no address",
+        ),
         ({"mcp_servers": [{**SERVERS[0], "url": "tunnel://mail"}]}, "You have no server 'mail'"),
         (
             {"mcp_servers": [{**SERVERS[0], "url": "tunnel://desk/files"}]},

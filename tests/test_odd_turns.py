@@ -16,6 +16,7 @@ tidy = tunnel.tidy
 pytestmark = pytest.mark.usefixtures("tidy")
 
 CALL = tool_turn(("files_read", {"path": "a"}), text="I look.").events()
+CALL_ID = next(one["content_block"]["id"] for one in CALL if one.get("content_block", {}).get("id"))
 MANY = 2000
 
 
@@ -30,6 +31,8 @@ ODD = {
     **{f"twice {at}": [*CALL[: at + 1], *CALL[at:]] for at in range(len(CALL))},
     "other places": changed(index=99),
     "no usage": changed(usage={"output_tokens": "many", "input_tokens": -5}),
+    "an end that is none": changed(delta=["end_turn"]),
+    "no id": json.loads(json.dumps(CALL).replace(f'"{CALL_ID}"', "7")),
     "another end": changed(delta={"stop_reason": "end_turn"}),
 }
 

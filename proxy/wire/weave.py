@@ -43,7 +43,7 @@ class Weaver:
         self._index = -1
         self.usages = Usages()
         self._begun = False  # the client has its message_start
-        self._ids: set[str] = set()  # of calls of ours
+        self.ids: set[str] = set()  # of calls of ours, in the whole answer
         self.failure: BrokenTurnError | FailedTurnError | None  # of the turn under way
         self._begin()
 
@@ -132,10 +132,15 @@ class Weaver:
             case "content_block_stop":
                 return self._block_stop(data)
             case "message_delta":
-                self._events.append(data)
-                self._delta = data["delta"]
-                self._count(data.get("usage"))
+                self._message_delta(data)
         return b""  # the end is said at the end of the whole answer
+
+    def _message_delta(self, data: Block) -> None:
+        if not isinstance(data["delta"], dict):
+            raise BrokenTurnError("The upstream's answer ended in no way that is known.")
+        self._events.append(data)
+        self._delta = data["delta"]
+        self._count(data.get("usage"))
 
     def _count(self, usage: Block | None) -> None:
         """Counts are cumulative; null means "nothing new"."""
@@ -166,6 +171,8 @@ class Weaver:
             raise BrokenTurnError("The upstream began a block before the last one had ended.")
         self._events.append(data)
         if block.get("type") == "tool_use" and (self.owns_all or block.get("name") in self.names):
+            if not isinstance(block.get("id"), str):
+                raise BrokenTurnError("The upstream called a tool under an id that is no text.")
             block = block | {"id": self._unique(block["id"])}
             given = block.get("input")
             parts = [msgspec.json.encode(given).decode()] if given else []
@@ -178,8 +185,10 @@ class Weaver:
 
     def _unique(self, call_id: str) -> str:
         """The id, or one like it where an upstream counts from one again in each turn."""
-        found = f"{call_id}_{len(self._ids)}" if call_id in self._ids else call_id
-        self._ids.add(found)
+        found, number = call_id, len(self.ids)
+        while found in self.ids:
+            found, number = f"{call_id}_{number}", number + 1
+        self.ids.add(found)
         return found
 
     def _block_delta(self, data: Block) -> bytes:
