@@ -116,7 +116,7 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Pat
             try:
                 client.head(f"http://127.0.0.1:{port}/")
             except httpx.ConnectError:
-                _pause()
+                pause()
                 continue
             return
     process.kill()
@@ -130,15 +130,15 @@ def eventually(found: Callable[[], T | None], within_s: float = 10) -> T:
         value = found()
         if value:
             return value
-        _pause()
+        pause()
     raise AssertionError(f"it did not happen within {within_s} s")
 
 
-def _pause() -> None:
-    """A twentieth of a second, on a socket that nobody writes to."""
+def pause(seconds: float = 0.05) -> None:
+    """That long, on a socket that nobody writes to."""
     left, right = socket.socketpair()
     with left, right:
-        left.settimeout(0.05)
+        left.settimeout(seconds)
         try:
             left.recv(1)
         except TimeoutError:
