@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
 
-from accounts import failures, keys
+from accounts import failures, identities, jwt, keys, tokens
 from accounts.principal import Principal
 
 CREDENTIAL_CHARS = 200  # three times a key of ours; more is somebody else's token or an attack
+TOKEN_CHARS = 8192  # a token with a hundred roles has as many; some proxies pass on no more
 WRITES_WAITING = 10_000  # uses not yet written down; with a slow database the rest go unwritten
 
 NO_KEY = keys.KnownKey(
@@ -42,6 +44,10 @@ TASK_PREFIX = "task-uc-"  # a token of work that an agent elsewhere does
 OF_A_TASK = (
     "This is the token of a task. It runs that task's tools by POST /api/mcp/execute,"
     " as `Authorization: Bearer`, and opens nothing else"
+)
+NO_TOKENS = (
+    "This is a token, and this gateway knows no issuer of tokens: KEYCLOAK_URL is not set."
+    f" Use a key that starts with {keys.PREFIX}"
 )
 UNKNOWN = "Unknown API key: check that it was copied whole, or create a new one"
 
@@ -111,32 +117,40 @@ def require(principal: Principal, scope: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """Which key a connection showed at its beginning, and with which secret."""
+    """Which key a connection showed at its beginning, and with which secret; or which token."""
 
     key_id: str
-    digest: bytes
+    digest: bytes = b""
+    token: tokens.Held | None = None
 
 
-def shown(principal: Principal, authorization: str, x_api_key: str) -> Shown | None:
+async def shown(principal: Principal, authorization: str, x_api_key: str) -> Shown | None:
     """What of these headers `identify` took `principal` from."""
     for header in (authorization, x_api_key):
-        with suppress(CredentialError):
+        with suppress(CredentialError, jwt.TokenError):
             credential = _credential(header)
+            if jwt.is_one(credential):
+                held = tokens.held(await tokens.claims_of(credential))
+                return Shown(key_id=principal.key_id, token=held)
             if keys.id_of(credential) == principal.key_id:
                 return Shown(key_id=principal.key_id, digest=keys.digest(credential))
     return None
 
 
 async def closed(shown: Collection[Shown]) -> dict[Shown, str]:
-    """Which of these would be refused now, and why: one read for all."""
-    found = await keys.find_all({one.key_id for one in shown})
+    """Which of these would be refused now, and why: one read for all keys."""
+    by_key = [one for one in shown if one.token is None]
+    found = await keys.find_all({one.key_id for one in by_key}) if by_key else {}
     now = timezone.now()
     refused: dict[Shown, str] = {}
-    for one in shown:
+    for one in by_key:
         try:
             judge(found.get(one.key_id, NO_KEY), one.digest, now=now)
         except CredentialError as error:
             refused[one] = str(error)
+    for one in shown:
+        if one.token is not None and (reason := await tokens.closed(one.token)):
+            refused[one] = reason
     return refused
 
 
@@ -146,17 +160,22 @@ def _credential(header: str) -> str:
     An earlier guide told people to set `x-api-key: Bearer <key>`, and a client that adds its own
     scheme to such a value sends it twice.
     """
-    if len(header) > CREDENTIAL_CHARS:
+    if len(header) > TOKEN_CHARS:
         raise WrongError(TOO_LONG)
     words = header.split()
     while words and words[0].lower() == "bearer":
         del words[0]
     if not words:
         raise CredentialError(MISSING)
-    return " ".join(words)
+    credential = " ".join(words)
+    if len(header) > CREDENTIAL_CHARS and not jwt.is_one(credential):
+        raise WrongError(TOO_LONG)
+    return credential
 
 
 async def _owner(credential: str, *, known_only: bool) -> Principal:
+    if jwt.is_one(credential):
+        return await _bearer(credential)
     key_id = keys.id_of(credential)
     if key_id is None:
         if credential.startswith(TASK_PREFIX):
@@ -177,6 +196,18 @@ async def _owner(credential: str, *, known_only: bool) -> Principal:
     return principal
 
 
+async def _bearer(token: str) -> Principal:
+    """Whose token it is. Made-up ones cost no read, so they need not be known here before."""
+    if not settings.OIDC_ISSUERS:
+        raise WrongError(NO_TOKENS)
+    try:
+        return await tokens.owner(token)
+    except jwt.OverError as error:
+        raise ClosedError(str(error)) from error
+    except jwt.TokenError as error:
+        raise WrongError(str(error)) from error
+
+
 def judge(known: keys.KnownKey, digest: bytes, *, now: datetime) -> Principal:
     """The key's owner, if `digest` is that of its secret and nothing has ended by `now`."""
     if not known.is_opened_by(digest):
@@ -186,8 +217,16 @@ def judge(known: keys.KnownKey, digest: bytes, *, now: datetime) -> Principal:
     return known.principal
 
 
-async def still_open(key_id: str) -> Principal:
-    """The owner of a key that was shown before. Raises ClosedError where it opens nothing now."""
+async def still_open(key_id: str, organization_id: UUID) -> Principal:
+    """The owner of a key that was shown before, or whoever showed a token for this organization.
+
+    Raises ClosedError where it opens nothing now.
+    """
+    if key_id.startswith(identities.MARK):
+        principal = await tokens.still_open(key_id, organization_id)
+        if principal is None:
+            raise ClosedError("Whoever this is for may use this gateway no more")
+        return principal
     known = await keys.find(key_id)
     if known is None:
         raise ClosedError("This API key was deleted")

@@ -16,9 +16,25 @@ class Organization(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    # Whose tokens name it, and how. Another issuer may call a tenant of its own the same.
+    issuer = models.CharField(max_length=255, blank=True, default="", db_default="")
+    external_id = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="As Keycloak's tokens name it; whoever's token does is a member.",
+    )
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["issuer", "external_id"],
+                condition=~models.Q(external_id=""),
+                name="one_organization_by_each_name",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -35,6 +51,12 @@ class Membership(models.Model):
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role, default=Role.MEMBER)
+    by_claims = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="It came with a sign-in at Keycloak, and goes with one that names it no more.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -105,6 +127,45 @@ class ApiKey(models.Model):
         if self.expires_at is not None and self.expires_at <= now:
             return "expired"
         return "active"
+
+
+class Identity(models.Model):
+    """Who a user is at an issuer: nobody is known by an e-mail address, which may change hands."""
+
+    # Stands where a key's id stands, and is none: those begin with a letter or a digit.
+    id = models.CharField(primary_key=True, max_length=12, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="identities")
+    issuer = models.CharField(max_length=255)
+    subject = models.CharField(max_length=255)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    seen_at = models.DateTimeField(null=True, help_text="The last sign-in.")
+    # A token that was issued before this moment opens nothing.
+    ended_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        verbose_name_plural = "identities"
+        constraints = [
+            models.UniqueConstraint(fields=["issuer", "subject"], name="one_identity_each")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.subject} at {self.issuer})"
+
+
+class OidcSession(models.Model):
+    """A session at Keycloak: which of ours it opened, and whether it is over."""
+
+    identity = models.ForeignKey(Identity, models.CASCADE, related_name="sessions")
+    sid = models.CharField(max_length=255)
+    session_key = models.CharField(max_length=40, blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["identity", "sid"], name="oidc_session_by_sid")]
+
+    def __str__(self) -> str:
+        return f"{self.sid} of {self.identity_id}"
 
 
 class AuditEntry(models.Model):

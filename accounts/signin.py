@@ -2,17 +2,23 @@
 
 import math
 from typing import Any
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.forms import AuthenticationForm as ModelBackendForm
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
+from django.urls import reverse
 from unfold.forms import AuthenticationForm
 
 from accounts import rates
 from accounts.rest import address_of
 
+AT_KEYCLOAK = "oidc_authentication_init"
 # A page that holds its own style, and takes its script from here or has none.
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; script-src 'self';"
@@ -53,6 +59,10 @@ class PersonalSignIn(LoginView):
     template_name = "sign_in.html"
     next_page = "mcp-inbox"
 
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        wanted = self.get_redirect_url() or resolve_url(self.next_page)
+        return super().get_context_data(**more, **_ways(wanted))
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response = super().dispatch(request, *args, **kwargs)
         assert isinstance(response, HttpResponse)  # noqa: S101  (LoginView's base says less)
@@ -62,7 +72,17 @@ class PersonalSignIn(LoginView):
 
 def sign_in(request: HttpRequest) -> HttpResponse:
     """The admin's own view, with the status that belongs to a refusal."""
-    return _with_status(admin.site.login(request))
+    wanted = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
+    return _with_status(admin.site.login(request, _ways(wanted)))
+
+
+def _ways(wanted: str) -> dict[str, Any]:
+    """How people may sign in here, and where they go then: for the pages' templates."""
+    query = urlencode({REDIRECT_FIELD_NAME: wanted})
+    return {
+        "local": settings.LOCAL_ACCOUNTS,
+        "keycloak": f"{reverse(AT_KEYCLOAK)}?{query}" if settings.OIDC_ISSUER else "",
+    }
 
 
 def _with_status(response: HttpResponse) -> HttpResponse:

@@ -54,7 +54,8 @@ async def enter(scope: Mapping[str, Any], user: str) -> Entered:
     if user not in {ME, str(principal.user_id)}:
         text = f"This key is of user {principal.user_id}; the path names another: say `me`."
         raise NoEntryError(403, "permission_error", text)
-    return Entered(principal=principal, shown=auth.shown(principal, authorization, x_api_key))
+    shown = await auth.shown(principal, authorization, x_api_key)
+    return Entered(principal=principal, shown=shown)
 
 
 async def _identified(authorization: str, x_api_key: str, address: str) -> Principal:

@@ -117,7 +117,7 @@ async def opened(token: str) -> Work:
     if row.is_late:
         raise TaskError(f"This task's token has expired: it lasts {TASK_S:.0f} seconds")
     # The key may have been revoked since, or its owner may have gone.
-    principal = await auth.still_open(row.api_key_id)
+    principal = await auth.still_open(row.api_key_id, row.organization_id)
     auth.require(principal, CALLBACK)
     granted = tuple(Granted(**one) for one in row.tools)
     return Work(

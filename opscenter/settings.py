@@ -8,7 +8,7 @@ from django.templatetags.static import static
 
 from billing import events
 from mcp import targets
-from opscenter import env
+from opscenter import env, identity
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("OPSCENTER_VAR_DIR", str(BASE_DIR / "var")))
@@ -137,6 +137,12 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
+if identity.IS_ON:
+    MIDDLEWARE.insert(
+        MIDDLEWARE.index("django.contrib.messages.middleware.MessageMiddleware"),
+        "accounts.oidc.Renewal",
+    )
+
 ROOT_URLCONF = "opscenter.urls"
 ASGI_APPLICATION = "opscenter.asgi.application"
 
@@ -213,9 +219,11 @@ FORMAT_MODULE_PATH = "opscenter.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-LOGIN_URL = "/admin/login/"
+LOGIN_URL = "/sign-in/"
 LOGIN_REDIRECT_URL = "/admin/"
+globals().update(identity.settings(EXTERNAL_API_URL))  # AUTHENTICATION_BACKENDS and OIDC_…
 
+SESSION_COOKIE_AGE = identity.SESSION_S
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_COOKIES = EXTERNAL_API_URL.startswith("https://")
 SESSION_COOKIE_SECURE = SECURE_COOKIES

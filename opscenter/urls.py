@@ -2,12 +2,12 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
+from mozilla_django_oidc.views import OIDCLogoutView
 
 from accounts.signin import PersonalSignIn, sign_in
 from billing.admin.usage import usage
@@ -42,6 +42,9 @@ def nowhere(request: HttpRequest) -> HttpResponse:
     )
 
 
+# From Keycloak too, where the session began there.
+sign_out = OIDCLogoutView.as_view()
+
 urlpatterns = [
     path("", home),
     path("api/hello", hello),
@@ -56,8 +59,10 @@ urlpatterns = [
     path("approvals/", inbox.inbox, name=inbox.PAGE),
     path("approvals/<uuid:approval_id>/", inbox.decided, name="mcp-inbox-decided"),
     path("sign-in/", PersonalSignIn.as_view(), name="sign-in"),
-    path("sign-out/", LogoutView.as_view(next_page="sign-in"), name="sign-out"),
+    path("sign-out/", sign_out, name="sign-out"),
+    path("oidc/", include("accounts.oidc_urls" if settings.OIDC_ISSUER else [])),
     path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
+    path("admin/logout/", sign_out),
     path("admin/billing/usage/", admin.site.admin_view(usage), name="billing_usage"),
     path("admin/", admin.site.urls),
 ]

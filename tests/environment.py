@@ -20,6 +20,7 @@ KEPT = {
 }
 OTHERS = (
     "ANTHROPIC_",
+    "KEYCLOAK_",
     "LAGO_",
     "LITELLM_",
     "OLLAMA_",
@@ -37,6 +38,9 @@ os.environ["OPSCENTER_KEY_PEPPER"] = "only-for-tests-" + "p" * 32
 os.environ["OPSCENTER_DEFAULT_PLAN"] = "none"  # a test that wants limits makes a subscription
 # All tests come from one address, and many show wrong keys.
 os.environ["OPSCENTER_FAILED_AUTH_PER_MINUTE"] = "1000000"
+# A Keycloak that is never there; tests that need one say where it is.
+os.environ["KEYCLOAK_URL"] = "http://127.0.0.1:9"
+os.environ["KEYCLOAK_CLIENT_SECRET"] = "only-for-tests-" + "k" * 32
 os.environ["OPSCENTER_ENCRYPTION_KEYS"] = "only-for-tests-" + "e" * 32
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SETTINGS = ROOT / "opscenter" / "settings.py"
+SETTINGS = [ROOT / "opscenter" / name for name in ("settings.py", "identity.py")]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]+)` \| ([^|]+) \|", re.MULTILINE)
@@ -28,7 +28,7 @@ def documented() -> dict[str, str]:
 
 def calls_of_env() -> Iterator[ast.Call]:
     """Every `env.<reader>(...)` in the settings."""
-    for node in ast.walk(ast.parse(SETTINGS.read_text())):
+    for node in (each for path in SETTINGS for each in ast.walk(ast.parse(path.read_text()))):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -39,7 +39,7 @@ def calls_of_env() -> Iterator[ast.Call]:
 
 
 def settings_read() -> set[str]:
-    """The names that opscenter/settings.py reads."""
+    """The names that the settings read."""
     return {ast.literal_eval(call.args[0]) for call in calls_of_env()}
 
 
@@ -51,7 +51,7 @@ def names_read_elsewhere() -> set[str]:
         for path in sorted((ROOT / app).rglob("*.py")):
             source = path.read_text()
             asks = "READ_CREDENTIAL" in source or "os.environ" in source
-            if asks and path != SETTINGS and "tests" not in path.parts:
+            if asks and path not in SETTINGS and "tests" not in path.parts:
                 found |= {text for text in constants(source) if VARIABLE.fullmatch(text)}
     return found
 
