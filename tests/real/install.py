@@ -1,8 +1,10 @@
 """Installs the real peers into var/real/ (`python -m tests.real.install`); repeats are harmless."""
 
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 
 from tests.real import peers
@@ -73,10 +75,25 @@ def install_debian(peer: Peer) -> None:
         run(*install)
 
 
+def install_maven(peer: Peer) -> None:
+    """Keycloak, built once for a database in memory, so that it starts in a few seconds."""
+    plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
+    wanted = [f"-Dartifact={peer.name}:{peer.version}:zip", f"-DoutputDirectory={peers.HOME}"]
+    run("mvn", "--quiet", "--batch-mode", f"{plugin}:copy", *wanted)
+    own, archive = peers.unpacked(peer), next(peers.HOME.glob(f"*-{peer.version}.zip"))
+    shutil.rmtree(own, ignore_errors=True)
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(peers.HOME)
+    archive.unlink()
+    run("sh", str(own / "bin" / "kc.sh"), "build", "--db=dev-mem")
+    (own / peers.BUILT).touch()
+
+
 INSTALL: dict[str, Callable[[Peer], None]] = {
     "node": install_node,
     "python": install_python,
     "own": install_own,
+    "maven": install_maven,
     "debian": install_debian,
 }
 

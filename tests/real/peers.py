@@ -15,7 +15,10 @@ SAY_VERSION_S = 10  # a program that only says its version is done at once
 SERVER_OF = {
     "postgresql": "postgres",
     "bubblewrap": "bwrap",
+    "maven": "mvn",
+    "openjdk-17-jre-headless": "java",
 }  # where the program is not called as its package
+BUILT = "built"  # stands in a distribution once it is ready to start
 NODE = HOME / "node"
 CONNECTOR = ROOT / "connector"
 
@@ -95,10 +98,20 @@ def _debian_is_there(peer: Peer) -> bool:
     return re.search(rf"[ =]{re.escape(peer.version)}\.", said) is not None
 
 
+def unpacked(peer: Peer) -> Path:
+    """Where a distribution from Maven lies; its archive has a folder of this name."""
+    return HOME / f"{peer.name.partition(':')[2].partition('-')[0]}-{peer.version}"
+
+
+def _maven_is_there(peer: Peer) -> bool:
+    return (unpacked(peer) / BUILT).is_file()
+
+
 IS_THERE: dict[str, Callable[[Peer], bool]] = {
     "node": _node_is_there,
     "python": _python_is_there,
     "own": _own_is_there,
+    "maven": _maven_is_there,
     "debian": _debian_is_there,
 }
 
