@@ -51,11 +51,9 @@ class Gateway:
 
 
 @contextmanager
-def running(
-    log: Path, port: int | None = None, **settings: str
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def running(log: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Start a gateway with the `settings`, give its address, stop it by its own pid."""
-    port = port or free_port()
+    port = int(settings.get("OPSCENTER_PORT", 0)) or free_port()
     settings = {
         "OPSCENTER_DATABASE_URL": database_url(),
         "OPSCENTER_PORT": str(port),

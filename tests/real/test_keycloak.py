@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from accounts.models import AuditEntry, Identity, Membership
 from tests import gateway as gateways
 from tests.asking import BODY
-from tests.environment import VAR
+from tests.environment import ROOT, VAR
 from tests.gateway import eventually
 from tests.real import keycloak as keycloaks
 from tests.real.conftest import need
@@ -45,11 +45,12 @@ def url(
     log = VAR / "keycloaks-gateway.log"
     log.write_bytes(b"")
     told = {
+        "OPSCENTER_PORT": str(port),
         "KEYCLOAK_URL": keycloak.url,
         "KEYCLOAK_CLIENT_SECRET": keycloaks.SECRET,
         "EXTERNAL_API_URL": f"http://127.0.0.1:{port}",
     }
-    with gateways.running(log, port, **told) as (url, _):
+    with gateways.running(log, **told) as (url, _):
         yield url
     assert "Traceback" not in log.read_text(), f"the gateway's log holds a traceback: {log}"
 
@@ -206,6 +207,6 @@ def test_keycloak_may_hang(ada: Browser, url: str, keycloak: Keycloak) -> None:
 
 
 def test_the_realm_tells_nobody_a_password(tmp_path: Path) -> None:
-    realm = (gateways.ROOT / "deploy" / "keycloak" / "opscenter-realm.json").read_text()
+    realm = (ROOT / "deploy" / "keycloak" / "opscenter-realm.json").read_text()
     assert '"users"' not in realm
     assert '"secret": "${KEYCLOAK_CLIENT_SECRET}"' in realm
