@@ -13,8 +13,8 @@ DELETED = "deleted"
 
 Values = dict[str, Any]
 
-# An added header may well be a secret; certificates and instructions are pages of text.
-_NOT_TOLD = frozenset({"headers", "tls_ca", "instructions"})
+# A hash can be guessed at and an added header may be a secret; the others are pages of text.
+_NOT_TOLD = frozenset({"headers", "tls_ca", "instructions", "password"})
 
 
 def subject(row: Model) -> str:

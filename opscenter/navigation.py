@@ -45,6 +45,7 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
         ("API keys", "key", "accounts.apikey"),
         ("Users", "person", "auth.user"),
         ("Groups", "group", "auth.group"),
+        ("Identities", "fingerprint", "accounts.identity"),
         ("Audit trail", "history", "accounts.auditentry"),
     ],
 }

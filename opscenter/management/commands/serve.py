@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -13,7 +14,7 @@ from django.db import Error
 from billing import terms
 from billing.models import Plan
 from mcp import beside, frames
-from opscenter import exporter
+from opscenter import exporter, roles
 from opscenter.listening import check_free
 from opscenter.sockets import BoundedSocket
 
@@ -37,6 +38,8 @@ class Command(BaseCommand):
         os.umask(0o077)  # what is in var/ is the operator's alone
         check_free()
         _check_default_plan()
+        with suppress(Error):  # no database yet: the server says so to whoever asks
+            roles.write()
         with exporter.beside(wanted=not options["no_exporter"]):
             _serve()
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from opscenter import first_run
+from opscenter import first_run, roles
 from opscenter.first_run import Offer, Opened
 from opscenter.listening import check_free
 from proxy.models import Route
@@ -37,6 +37,7 @@ class Command(BaseCommand):
             check_free()
         with _alone(settings.VAR_DIR):
             call_command("migrate", verbosity=0)
+            roles.write()
             # Asked before anything is made: who leaves here has lost no password.
             offer = self._wanted(options["upstream"])
             opened = first_run.open_installation()

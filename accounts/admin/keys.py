@@ -1,68 +1,26 @@
-"""Organizations, people, API keys and the audit trail in the admin."""
+"""API keys in the admin."""
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin, TabularInline
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.admin import ModelAdmin
 
 from accounts import audit, keys
 from accounts.forms import KeyForm, NewKeyForm
-from accounts.models import ApiKey, AuditEntry, Membership, Organization
+from accounts.models import ApiKey
 
 CLOSED_AT_ONCE = 200  # two pages of the list; all at once is a job for a script
 # Each shows a secret on the next page. As many messages as this travel in the browser's cookie;
 # more would be put into the session, and so a plaintext into the database.
 ROTATED_AT_ONCE = 5
-
-admin.site.unregister(User)
-admin.site.unregister(Group)
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfold has no types
-    """People."""
-
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    filter_horizontal = ()  # two boxes side by side are wider than a laptop's page
-
-
-@admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Groups of staff."""
-
-    filter_horizontal = ()
-
-
-class Members(TabularInline):  # type: ignore[misc]  # unfold has no types
-    """Who belongs to the organization."""
-
-    model = Membership
-    autocomplete_fields = ["user"]
-    extra = 0
-
-
-@admin.register(Organization)
-class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Tenants and their members."""
-
-    list_display = ["name", "id", "created_at"]
-    search_fields = ["name"]
-    readonly_fields = ["id", "created_at"]
-    inlines = [Members]
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -262,23 +220,3 @@ def _show_once(request: HttpRequest, key: ApiKey, plaintext: str) -> None:
         "The key of “{}” is shown only now, copy it: <code>{}</code>", key.name, plaintext
     )
     messages.warning(request, text)
-
-
-@admin.register(AuditEntry)
-class AuditEntryAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """The trail. To be read only."""
-
-    list_display = ["at", "actor", "action", "subject", "organization"]
-    list_filter = ["action", "at"]
-    list_select_related = ["organization"]
-    search_fields = ["actor", "subject", "organization__name"]
-    ordering = ["-at", "-id"]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
-        return False
