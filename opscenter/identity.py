@@ -34,6 +34,7 @@ def settings(external_url: str) -> dict[str, Any]:
     issuer = env.url("KEYCLOAK_EXTERNAL_URL", inside) + realm
     protocol = "/protocol/openid-connect"
     client_id = env.text("KEYCLOAK_CLIENT_ID", "ops-center")
+    device_client = env.text("KEYCLOAK_DEVICE_CLIENT_ID", "ops-center-cli")
     others = [one.rstrip("/") for one in env.words("KEYCLOAK_EXTRA_ISSUERS", [])]
     backends = ["opscenter.signing_in.KeycloakBackend"]
     return {
@@ -43,7 +44,8 @@ def settings(external_url: str) -> dict[str, Any]:
         "OIDC_ISSUERS": {issuer: f"{inside}{realm}{protocol}/certs"}
         | {other: f"{other}{protocol}/certs" for other in others},
         "OIDC_AUDIENCE": env.text("KEYCLOAK_AUDIENCE", client_id),
-        "OIDC_TOKEN_CLIENTS": env.words("KEYCLOAK_TOKEN_CLIENTS", [client_id, "ops-center-cli"]),
+        "OIDC_DEVICE_CLIENT": device_client,
+        "OIDC_TOKEN_CLIENTS": env.words("KEYCLOAK_TOKEN_CLIENTS", [client_id, device_client]),
         "OIDC_STAFF_ROLE": env.text("KEYCLOAK_STAFF_ROLE", "staff"),
         "OIDC_SUPERUSER_ROLE": env.text("KEYCLOAK_SUPERUSER_ROLE"),
         "OIDC_DEFAULT_ORGANIZATION": env.text("KEYCLOAK_DEFAULT_ORGANIZATION"),

@@ -13,6 +13,7 @@ from accounts.signin import PersonalSignIn, sign_in
 from billing.admin.usage import usage
 from mcp.views import inbox
 from opscenter import first_run, openapi
+from opscenter.well_known import protected_resource
 
 # The page holds its own style and asks for nothing else, wherever it may be served from.
 HOME_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"
@@ -48,6 +49,7 @@ sign_out = OIDCLogoutView.as_view()
 urlpatterns = [
     path("", home),
     path("api/hello", hello),
+    path(".well-known/oauth-protected-resource", protected_resource),
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("billing.urls")),
     path("api/v1/", include("billing.lago_urls")),

@@ -14,6 +14,9 @@ COMMANDS = {
     "status": "say whether a connector runs here, and what the gateway knows of it",
     "tools": "start the local servers, list their tools, and stop them",
     "init": "write a connector.toml with comments",
+    "login": "sign in with a browser instead of an API key, where the gateway has a Keycloak",
+    "token": "print an access token of that sign-in, for Claude Code's apiKeyHelper",
+    "logout": "end that sign-in",
 }
 
 EPILOG = """\

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from opscenter_connector import addresses
+from opscenter_connector import addresses, keys
 from opscenter_connector.plain import clean
 from opscenter_connector.settings import Settings
 
@@ -22,9 +22,9 @@ def base(settings: Settings) -> str:
     return f"{scheme}://{parts.netloc}{parts.path.removesuffix('/api')}"
 
 
-def bearer(settings: Settings) -> dict[str, str]:
-    """The header that says who asks."""
-    return {"authorization": f"Bearer {settings.api_key}"}
+async def bearer(settings: Settings) -> dict[str, str]:
+    """The header that says who asks. Raises CredentialError, AwayError."""
+    return {"authorization": f"Bearer {await keys.of(settings).fresh()}"}
 
 
 async def ask(

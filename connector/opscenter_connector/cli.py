@@ -6,8 +6,9 @@ from typing import Any
 
 from opscenter_connector import arguments, config, initial
 from opscenter_connector.endings import ExitCode
-from opscenter_connector.mistakes import ConfigError, CredentialError
+from opscenter_connector.mistakes import AwayError, ConfigError, CredentialError
 
+Command = Callable[[config.Config, Mapping[str, Any]], int]
 INTERRUPTED = 130  # the shell's code for a program that Ctrl-C ended
 
 
@@ -37,11 +38,23 @@ def _status(settled: config.Config, given: Mapping[str, Any]) -> int:
     return status.main(settled, given)
 
 
-COMMANDS: dict[str, Callable[[config.Config, Mapping[str, Any]], int]] = {
+def _signing(name: str) -> Command:
+    def signing(settled: config.Config, given: Mapping[str, Any]) -> int:
+        from opscenter_connector import signin
+
+        return {"login": signin.login, "token": signin.token, "logout": signin.logout}[name](
+            settled, given
+        )
+
+    return signing
+
+
+COMMANDS: dict[str, Command] = {
     "run": _run,
     "doctor": _doctor,
     "status": _status,
     "tools": _tools,
+    **{name: _signing(name) for name in ("login", "token", "logout")},
 }
 
 
@@ -57,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _wrong(str(error), ExitCode.CONFIGURATION)
     except CredentialError as error:
         return _wrong(str(error), ExitCode.CREDENTIAL)
+    except AwayError as error:
+        return _wrong(str(error), ExitCode.FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `ops-connector tools | head`

@@ -18,12 +18,12 @@ from opscenter_connector.settings import MAX_IN_FLIGHT, LocalSpec, ServerSpec, S
 T = TypeVar("T")
 
 API_URL = "http://127.0.0.1:8084"  # where `make run` serves
-# What `manage.py runconnector` knows better: its own server. The file wins over it.
-DEFAULT_VARIABLE = "MCP_API_URL_DEFAULT"
+DEFAULT_VARIABLE = "MCP_API_URL_DEFAULT"  # of `manage.py runconnector`; the file wins over it
 FILE = "connector.toml"
 FOLDER = "opscenter-connector"  # below the user's folder for configuration
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 NAME_CHARS = 100  # the gateway's bound
+SIGNED_IN = "ops-connector login"  # where the credential comes from, if from no key
 
 VARIABLES = {
     "api_url": "MCP_API_URL",
@@ -63,7 +63,8 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str], stdin: TextIO) ->
     said = tomlfile.read(path) if path else {}
     sources = _Sources(given, environ, said, path.parent if path else Path())
     servers, mcp_file = _servers(sources, path)
-    key, key_from, key_problem = _key(sources, stdin)
+    login = config_dir(environ) / "login.json"
+    key, key_from, key_problem = _key(sources, stdin, login)
     api_url = _api_url(sources)
     state_dir = sources.path("state_dir") or instance.default(environ)
     settings = Settings(
@@ -77,6 +78,8 @@ def load(given: Mapping[str, Any], environ: Mapping[str, str], stdin: TextIO) ->
         transport=Transport(sources.first("transport") or Transport.AUTO),
         max_in_flight=_at_once(sources),
         ca_file=_ca_file(sources),
+        login=login,
+        is_signed_in=key_from == SIGNED_IN,
         policy=_policy(sources, path, servers),
     )
     return Config(
@@ -177,13 +180,15 @@ def _trusted_there(path: Path) -> Path:
     return _trusted(path)
 
 
-def _key(sources: _Sources, stdin: TextIO) -> tuple[str, str, str]:
+def _key(sources: _Sources, stdin: TextIO, login: Path) -> tuple[str, str, str]:
     """The key, where it comes from, and why there is none."""
     try:
         found = _found_key(sources, stdin)
     except CredentialError as error:
         return "", "", str(error)
-    return (*found, "") if found else ("", "", credential.NONE)
+    if found is None:
+        return ("", SIGNED_IN, "") if login.is_file() else ("", "", credential.NONE)
+    return (*found, "")
 
 
 def _found_key(sources: _Sources, stdin: TextIO) -> tuple[str, str] | None:

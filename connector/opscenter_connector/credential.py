@@ -16,6 +16,7 @@ there is no API key. Give one by
   --api-key-stdin          the first line of standard input
   MCP_API_KEY              in the environment
   api_key_file = "PATH"    in connector.toml
+or sign in, where the gateway has a Keycloak: ops-connector login
 On the server, one is made by
   .venv/bin/python manage.py createapikey --user NAME --name laptop --scope mcp-callback"""
 

@@ -12,6 +12,7 @@ from opscenter_connector import cancelling, frames, happenings, limits
 from opscenter_connector.choosing import Choice
 from opscenter_connector.endings import Ending, ExitCode
 from opscenter_connector.happenings import Happening
+from opscenter_connector.keys import Key
 from opscenter_connector.outbox import Outbox
 from opscenter_connector.runner import Runner
 from opscenter_connector.servers import Servers
@@ -47,6 +48,7 @@ class Link:
         hello: frames.Hello,
         openers: Mapping[str, Opener],
         choice: Choice,
+        key: Key,
         runner: Runner,
         servers: Servers,
         told: Callable[[Happening], None],
@@ -54,6 +56,7 @@ class Link:
         self._hello = hello
         self._openers = openers
         self._choice = choice
+        self._key = key
         self._runner = runner
         self._servers = servers
         self._told = told
@@ -207,7 +210,7 @@ class Link:
             return Ending(exit_code=ExitCode.STOPPED, reason=end.reason)
         transport = self._choice.transport
         self._told(happenings.Lost(transport=transport, code=end.code, reason=end.reason))
-        if end.meaning in FINAL and not self._is_own_doing(end):
+        if end.meaning in FINAL and not (self._is_own_doing(end) or self._renews(end)):
             reason = FENCED if end.meaning is Meaning.FENCED else end.reason
             return Ending(exit_code=FINAL[end.meaning], reason=reason)
         self._note_stray(end)
@@ -221,6 +224,10 @@ class Link:
     def _note_stray(self, end: SessionEndError) -> None:
         if end.greeted:
             self._stray_at_s = time.monotonic()
+
+    def _renews(self, end: SessionEndError) -> bool:
+        """A token had its time, and there may be another."""
+        return end.meaning is Meaning.CREDENTIAL and self._key.was_refused()
 
     def _is_own_doing(self, end: SessionEndError) -> bool:
         """A hello of ours that seemed to have failed has opened the newer session."""

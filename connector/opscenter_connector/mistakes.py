@@ -7,3 +7,7 @@ class ConfigError(Exception):
 
 class CredentialError(Exception):
     """There is no usable key. The text says where one may come from."""
+
+
+class AwayError(Exception):
+    """Keycloak does not answer. The sign-in is good still, and it may be back in a moment."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from opscenter_connector import __version__, addresses, frames, unreached
+from opscenter_connector import __version__, addresses, frames, keys, unreached
 from opscenter_connector.outbox import Outbox
 from opscenter_connector.sessions import (
     OPEN_TIMEOUT_S,
@@ -32,6 +32,7 @@ BODY_S = 60.0  # from the first byte of an answer to its last: minutes only for 
 CONNECT_S = 10.0
 CLOSE_TIMEOUT_S = 3.0
 MAX_FRAMES = 64
+HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 MAX_BODY_BYTES = 2 * 1024 * 1024 - 4096  # without what is around the frames
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # more than four calls with the longest arguments
 
@@ -52,8 +53,9 @@ class Patience:
 class Wire:
     """The two doors, and the session that is spoken in."""
 
-    def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
+    def __init__(self, settings: Settings, key: keys.Key, client: httpx.AsyncClient) -> None:
         self._doors = addresses.of(settings.api_url, settings.user_id)
+        self._key = key
         self._client = client
         self.instance = ""
         self.epoch: int | None = None
@@ -76,12 +78,13 @@ class Wire:
         # The frames are JSON already, and large; they are not to be read and written once more.
         body = json.dumps(head)[:-1] + ',"frames":[' + ",".join(texts) + "]"
         body += "}" if wait_s is None else f',"wait_ms":{int(wait_s * 1000)}}}'
+        headers = HEADERS | {"Authorization": await keys.shown(self._key)}
         try:
             async with self._client.stream(
                 "POST",
                 url,
                 content=body.encode(),
-                headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+                headers=headers,
                 timeout=httpx.Timeout(CONNECT_S, read=(wait_s or 0) + ANSWER_S, write=ANSWER_S),
             ) as answer:
                 said = await _body(answer)
@@ -159,14 +162,15 @@ class PollingSession:
 class PollingOpener:
     """Opens them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, key: keys.Key | None = None) -> None:
         self._settings = settings
+        self._key = key or keys.of(settings)
         self._patience = Patience()
         self._verify = addresses.trust(settings.ca_file)
 
     async def __call__(self, hello: frames.Hello) -> PollingSession:
         try:
-            wire = Wire(self._settings, self._client())
+            wire = Wire(self._settings, self._key, self._client())
         except (ImportError, ValueError) as error:  # of what the environment says of proxies
             raise SessionEndError(f"{error}") from error
         wire.instance = hello.instance
@@ -187,10 +191,7 @@ class PollingOpener:
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            headers={
-                "Authorization": f"Bearer {self._settings.api_key}",
-                "User-Agent": f"opscenter-connector/{__version__}",
-            },
+            headers={"User-Agent": f"opscenter-connector/{__version__}"},
             verify=self._verify,
             follow_redirects=False,  # the key is for the address that the user gave
         )

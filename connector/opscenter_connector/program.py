@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from opscenter_connector import __version__, cancelling, frames, instance
+from opscenter_connector import __version__, cancelling, frames, instance, keys
 from opscenter_connector.addresses import BadAddressError
 from opscenter_connector.builtinserver import BuiltinServer
 from opscenter_connector.choosing import Choice
@@ -78,9 +78,9 @@ async def _worked(
     _tell_policy(settings, gate, told)
     admission = Admission(gate, questions, desk, servers, told)
     runner = Runner(Work(max_in_flight=settings.max_in_flight), journal, servers, admission, told)
-    link = Link(
-        _hello(settings), _openers(settings), Choice(settings.transport), runner, servers, told
-    )
+    key = keys.of(settings)
+    choice = Choice(settings.transport)
+    link = Link(_hello(settings), _openers(settings, key), choice, key, runner, servers, told)
     kept = asyncio.create_task(servers.run())
     linked = asyncio.create_task(link.run())
     stopped = asyncio.create_task(stop.wait())
@@ -147,5 +147,5 @@ def _hello(settings: Settings) -> frames.Hello:
     )
 
 
-def _openers(settings: Settings) -> dict[str, WebSocketOpener | PollingOpener]:
-    return {"websocket": WebSocketOpener(settings), "polling": PollingOpener(settings)}
+def _openers(settings: Settings, key: keys.Key) -> dict[str, WebSocketOpener | PollingOpener]:
+    return {"websocket": WebSocketOpener(settings, key), "polling": PollingOpener(settings, key)}

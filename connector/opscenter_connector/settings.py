@@ -68,4 +68,6 @@ class Settings:
     transport: Transport = Transport.AUTO
     max_in_flight: int = 4
     ca_file: Path | None = None  # besides what the system trusts
+    login: Path = Path("login.json")  # a sign-in that was kept, or where it will be
+    is_signed_in: bool = False  # it is used, and `api_key` is empty
     policy: Policy = field(default_factory=Policy)

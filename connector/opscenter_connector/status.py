@@ -89,9 +89,10 @@ async def _find(config: Config) -> Standing:
     runs_here = instance.in_use(settings.state_dir)
     user = quote(settings.user_id, safe="")
     try:
+        shown = await bearer(settings)
         servers, tunnel = await asyncio.gather(
-            ask(settings, "GET", f"/api/mcp/servers/{user}", bearer(settings)),
-            ask(settings, "GET", "/api/mcp/status", bearer(settings)),
+            ask(settings, "GET", f"/api/mcp/servers/{user}", shown),
+            ask(settings, "GET", "/api/mcp/status", shown),
         )
     except httpx.HTTPError as error:
         problem = f"no answer: {clean(str(error)) or type(error).__name__}"

@@ -8,7 +8,7 @@ import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from opscenter_connector import __version__, addresses, frames, unreached
+from opscenter_connector import __version__, addresses, frames, keys, unreached
 from opscenter_connector.outbox import Outbox
 from opscenter_connector.sessions import (
     OPEN_TIMEOUT_S,
@@ -80,8 +80,8 @@ class WebSocketSession:
 class WebSocketOpener:
     """Opens them."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, key: keys.Key | None = None) -> None:
+        self._key = key or keys.of(settings)
         self._url = addresses.of(settings.api_url, settings.user_id).websocket
         secure = self._url.startswith("wss:")
         self._ssl = addresses.trust(settings.ca_file) if secure else None
@@ -103,10 +103,11 @@ class WebSocketOpener:
             raise
 
     async def _connected(self) -> ClientConnection:
+        shown = await keys.shown(self._key)
         try:
             return await _Connect(
                 self._url,
-                additional_headers={"Authorization": f"Bearer {self._settings.api_key}"},
+                additional_headers={"Authorization": shown},
                 user_agent_header=f"opscenter-connector/{__version__}",
                 compression=None,  # it would cost each of a thousand connections its memory
                 max_size=MAX_MESSAGE_BYTES,

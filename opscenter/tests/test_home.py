@@ -72,3 +72,13 @@ def test_it_shows_a_page_where_another_path_is_not_there(client: Client) -> None
     for path in ("/nothing", "/apiary"):
         answer = client.get(path)
         assert (answer.status_code, answer["Content-Type"][:9]) == (404, "text/html"), path
+
+
+def test_it_tells_programs_who_signs_people_in(client: Client) -> None:
+    where = "/.well-known/oauth-protected-resource"
+    said = client.get(where).json()
+    assert said["authorization_servers"] == [settings.OIDC_ISSUER]
+    assert said["opscenter_client_id"] == "ops-center-cli"
+    with override_settings(OIDC_ISSUER=""):
+        refused = client.get(where)
+    assert (refused.status_code, "API keys alone" in refused.json()["detail"]) == (404, True)

@@ -53,8 +53,10 @@ class Claude:
     home: Path
 
     def __call__(
-        self, prompt: str, *, url: str, key: str, within_s: float = programs.PROGRAM_S
+        self, prompt: str, *, url: str, key: str = "", within_s: float = programs.PROGRAM_S
     ) -> Finished:
+        """Without a key it looks for one in its settings."""
+        shown = {"ANTHROPIC_AUTH_TOKEN": key} if key else {}
         return programs.run(
             [
                 peers.NODE / "node_modules" / ".bin" / "claude",
@@ -71,8 +73,8 @@ class Claude:
                 "DISABLE_TELEMETRY": "1",
                 "DISABLE_AUTOUPDATER": "1",
                 "ANTHROPIC_BASE_URL": url,
-                "ANTHROPIC_AUTH_TOKEN": key,
-            },
+            }
+            | shown,
             within_s=within_s,
         )
 

@@ -156,6 +156,52 @@ class Browser(httpx.Client):
         return self.post(action, data=hidden | filled)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where somebody has the connector, and a home."""
+
+    program: Path
+    environment: dict[str, str]
+
+    @property
+    def home(self) -> Path:
+        return Path(self.environment["HOME"])
+
+    def sign_in(self, name: str) -> None:
+        """As a person does: the address that it shows is opened in a browser."""
+        with self.started("login") as login:
+            lines = iter(login.stderr.readline, "") if login.stderr else iter("")
+            address = next(line.strip() for line in lines if "user_code=" in line)
+            with Browser() as browser:
+                browser.submit(browser.sign_in(address, name), accept="Yes")
+            assert login.wait(START_S) == 0
+
+    def said(self, command: str) -> str:
+        """What a command prints."""
+        with self.started(command) as running:
+            out, err = running.communicate(timeout=START_S)
+            assert running.returncode == 0, err
+            return str(out).strip()
+
+    @contextmanager
+    def started(self, command: str) -> Iterator["subprocess.Popen[str]"]:
+        """A command that runs, and ends with the block at the latest."""
+        process = subprocess.Popen(
+            [self.program, command],
+            env=self.environment,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+
 @contextmanager
 def running(gateway_url: str) -> Iterator[Keycloak]:
     """Start one whose client is the gateway at this address."""

@@ -1,5 +1,6 @@
 """People and tokens of a real Keycloak at a gateway as people run it."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,18 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from accounts.models import AuditEntry, Identity, Membership
+from billing.models import UsageRecord
+from mcp.models import Connector
 from tests import gateway as gateways
 from tests.asking import BODY
+from tests.conftest import lead_to
 from tests.environment import ROOT, VAR
 from tests.gateway import eventually
 from tests.real import keycloak as keycloaks
-from tests.real.conftest import need
-from tests.real.keycloak import Browser, Keycloak
+from tests.real import peers
+from tests.real.conftest import Claude, need
+from tests.real.keycloak import Browser, Keycloak, Machine
+from tests.upstream import Upstream
 
 pytestmark = [pytest.mark.real, pytest.mark.django_db(transaction=True)]
 
@@ -171,6 +177,61 @@ def test_an_access_token_opens_what_a_key_does(ada: Browser, url: str, keycloak:
         refresh_token=found["refresh_token"],
     )
     assert keys_at(url, again["access_token"]) == 200
+
+
+@pytest.fixture
+def machine(tmp_path: Path, url: str) -> Machine:
+    """A machine on which Bea has signed in."""
+    need("opscenter-connector")
+    program = peers.environment_of(peers.named("opscenter-connector")) / "bin" / "ops-connector"
+    own = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "MCP_API_URL": url, "NO_COLOR": "1"}
+    found = Machine(program=program, environment=own)
+    found.sign_in("bea")
+    return found
+
+
+def test_a_machine_signs_in_with_a_browser(
+    ada: Browser, url: str, keycloak: Keycloak, machine: Machine
+) -> None:
+    login = machine.home / ".config" / "opscenter-connector" / "login.json"
+    assert login.stat().st_mode & 0o777 == 0o600
+    first = machine.said("token")
+    assert keys_at(url, first) == 200
+    assert machine.said("token") == first  # good for a while yet
+    kept = json.loads(login.read_text())
+    login.write_text(json.dumps(kept | {"expires_at": 0}))
+    assert machine.said("token") != first
+    machine.said("logout")
+    with pytest.raises(AssertionError, match="ops-connector login"):
+        machine.said("token")
+
+
+def test_a_signed_in_machine_is_connected(
+    ada: Browser, url: str, keycloak: Keycloak, machine: Machine
+) -> None:
+    with machine.started("run") as run:
+        connector = eventually(lambda: Connector.objects.filter(closed_at=None).first(), 30)
+        assert connector.user.username == "bea"
+        run.terminate()
+
+
+def test_claude_code_asks_its_helper(
+    ada: Browser, url: str, keycloak: Keycloak, machine: Machine, claude: Claude
+) -> None:
+    helper = machine.home / "helper"
+    exports = "".join(f"export {name}={value}\n" for name, value in machine.environment.items())
+    helper.write_text(f"#!/bin/sh\n{exports}exec {machine.program} token\n")
+    helper.chmod(0o700)
+    settings = claude.home / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"apiKeyHelper": str(helper)}))
+    with Upstream() as upstream:
+        lead_to(upstream.url)
+        finished = claude("say hello", url=url)
+        assert finished.code == 0, finished
+        assert upstream.faults == []
+    rows = UsageRecord.objects.exclude(closed_at=None)
+    assert {row.user_id for row in rows} == {User.objects.get(username="bea").pk}
 
 
 def test_a_new_key_of_the_realm_counts_soon(ada: Browser, url: str, keycloak: Keycloak) -> None:

@@ -11,7 +11,7 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
-from opscenter_connector import addresses
+from opscenter_connector import addresses, keys
 from opscenter_connector.asking import (
     ANSWER_S,
     WORDS,
@@ -24,7 +24,9 @@ from opscenter_connector.asking import (
 )
 from opscenter_connector.checkup.network import bad_tls
 from opscenter_connector.checkup.steps import FAILED, OK, WARNING, Finding, Patient
+from opscenter_connector.config import Config
 from opscenter_connector.credential import NONE
+from opscenter_connector.mistakes import AwayError, CredentialError
 from opscenter_connector.plain import clean
 from opscenter_connector.settings import Transport
 
@@ -123,6 +125,8 @@ async def clock(patient: Patient) -> Finding:
 async def key_shape(patient: Patient) -> Finding:
     """Whether it can be a key of a gateway at all."""
     config = patient.config
+    if config.settings.is_signed_in:
+        return await _sign_in(config)
     key = config.settings.api_key
     if not key:
         seen, *rest = config.key_problem.splitlines()
@@ -142,12 +146,22 @@ async def key_shape(patient: Patient) -> Finding:
     )
 
 
+async def _sign_in(config: Config) -> Finding:
+    try:
+        await keys.of(config.settings).fresh()
+    except CredentialError as error:
+        return Finding(state=FAILED, seen=str(error), fix=("ops-connector login",))
+    except AwayError as error:
+        return Finding(state=FAILED, seen=str(error), why="it may be back in a moment")
+    return Finding(state=OK, seen=f"a token, from {config.key_from}")
+
+
 async def accepted(patient: Patient) -> Finding:
     """Whether the gateway knows the key."""
     settings = patient.config.settings
     path = f"/api/mcp/servers/{quote(settings.user_id, safe='')}"
     try:
-        response = await ask(settings, "GET", path, bearer(settings))
+        response = await ask(settings, "GET", path, await bearer(settings))
     except httpx.HTTPError as error:
         return _no_answer(patient, error)
     patient.account = response
@@ -203,7 +217,7 @@ async def websocket(patient: Patient) -> Finding:
     try:
         async with connect(
             where,
-            additional_headers=bearer(settings),
+            additional_headers=await bearer(settings),
             ssl=context,
             open_timeout=ANSWER_S,
             close_timeout=1,
@@ -234,7 +248,9 @@ async def poll(patient: Patient) -> Finding:
         return Finding(state=OK, seen="not used: transport is websocket")
     body = {"instance": str(uuid.uuid4()), "epoch": 1, "frames": [], "wait_ms": 0}
     try:
-        response = await ask(settings, "POST", "/api/mcp/poll", bearer(settings), json.dumps(body))
+        response = await ask(
+            settings, "POST", "/api/mcp/poll", await bearer(settings), json.dumps(body)
+        )
     except httpx.HTTPError as error:
         return _no_answer(patient, error)
     # Refused, of course: but in JSON, by the gateway, which has therefore read it.
