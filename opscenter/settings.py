@@ -281,6 +281,7 @@ UNFOLD = {
     "SITE_HEADER": "Ops-Center",
     "SITE_SYMBOL": "hub",
     "STYLES": [lambda request: static("opscenter/admin.css")],
+    "DASHBOARD_CALLBACK": "opscenter.dashboard.page.context",
     "SIDEBAR": {"navigation": "opscenter.navigation.sidebar"},
     "SITE_FAVICONS": [
         {
