@@ -3,6 +3,7 @@
 from typing import Any
 
 from accounts.models import ApiKey, AuditEntry, Organization
+from accounts.principal import IDENTITY_MARK, Principal
 
 KEY_CREATED = "key.created"
 KEY_RENAMED = "key.renamed"
@@ -21,6 +22,12 @@ def user(user_id: int) -> str:
 def key(key_id: str) -> str:
     """An API key as the actor or the subject of a line."""
     return f"key:{key_id}"
+
+
+def caller(principal: Principal) -> str:
+    """Whoever showed a credential: the key, or the person whose token it was."""
+    is_key = not principal.key_id.startswith(IDENTITY_MARK)
+    return key(principal.key_id) if is_key else user(principal.user_id)
 
 
 def made(key: ApiKey) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
-from accounts import failures, identities, jwt, keys, tokens
-from accounts.principal import Principal
+from accounts import failures, jwt, keys, tokens
+from accounts.principal import IDENTITY_MARK, Principal
 
 CREDENTIAL_CHARS = 200  # three times a key of ours; more is somebody else's token or an attack
 TOKEN_CHARS = 8192  # a token with a hundred roles has as many; some proxies pass on no more
@@ -222,7 +222,7 @@ async def still_open(key_id: str, organization_id: UUID) -> Principal:
 
     Raises ClosedError where it opens nothing now.
     """
-    if key_id.startswith(identities.MARK):
+    if key_id.startswith(IDENTITY_MARK):
         principal = await tokens.still_open(key_id, organization_id)
         if principal is None:
             raise ClosedError("Whoever this is for may use this gateway no more")

@@ -14,10 +14,10 @@ from django.utils import timezone
 from accounts import audit
 from accounts.claims import NAME_CHARS, Claims
 from accounts.models import Identity, Membership, Organization
+from accounts.principal import IDENTITY_MARK
 
 log = logging.getLogger(__name__)
 
-MARK = "@"  # begins an identity's id, and no key's
 _ALPHABET = string.ascii_lowercase + string.digits
 _ID_CHARS = 12
 _TRIES = 3  # somebody may be known by another request at the same moment
@@ -78,9 +78,9 @@ def _new(claims: Claims) -> Identity:
     user.first_name, user.last_name = claims.first_name, claims.last_name
     user.set_unusable_password()
     user.save()
-    chosen = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARS - len(MARK)))
+    chosen = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARS - len(IDENTITY_MARK)))
     identity = Identity.objects.create(
-        id=MARK + chosen, user=user, issuer=claims.issuer, subject=claims.subject
+        id=IDENTITY_MARK + chosen, user=user, issuer=claims.issuer, subject=claims.subject
     )
     details = {"issuer": claims.issuer, "subject": claims.subject, "username": user.username}
     audit.record("user.met", f"user:{user.pk}", audit.SYSTEM, None, details)

@@ -12,6 +12,9 @@ APPROVE = "mcp-approve"
 OF_PROGRAMS = (MESSAGES, CALLBACK, USAGE_READ, KEYS_WRITE)
 SCOPES = (*OF_PROGRAMS, APPROVE)
 
+# Begins what stands for a key's id where somebody showed a token; no key's id begins with it.
+IDENTITY_MARK = "@"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:

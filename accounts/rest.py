@@ -23,6 +23,7 @@ from rest_framework.request import Request
 from accounts import auth, rates
 from accounts.addresses import client_of
 from accounts.principal import Principal
+from accounts.reads import DatabaseAwayError
 
 if TYPE_CHECKING:  # rest_framework.views imports this file, by way of the settings
     from rest_framework.views import APIView
@@ -58,6 +59,14 @@ def bound(group: str, who: object, what: str) -> None:
         raise TooOftenError(text, found.resets_in_s)
 
 
+class AwayError(APIException):
+    """What a credential is judged by does not answer."""
+
+    status_code = 503
+    default_code = "away"
+    wait = 5  # becomes Retry-After
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`request.user` is the key's owner and `request.auth` its `Principal`."""
 
@@ -73,6 +82,8 @@ class ApiKeyAuthentication(BaseAuthentication):
             raise TooOftenError(str(error), error.retry_in_s) from error
         except auth.CredentialError as error:
             raise AuthenticationFailed(str(error)) from error
+        except DatabaseAwayError as error:
+            raise AwayError(str(error)) from error
         except User.DoesNotExist as error:  # deleted while the key was still in memory
             raise AuthenticationFailed(auth.UNKNOWN) from error
 

@@ -50,7 +50,7 @@ class KeyPage(APIView):
 
     def actor(self) -> str:
         caller = self.principal()
-        return audit.key(caller.key_id) if caller else audit.user(self.user().pk)
+        return audit.caller(caller) if caller else audit.user(self.user().pk)
 
     def memberships(self) -> QuerySet[Membership]:
         """Where the caller may act: a key only in its own organization."""

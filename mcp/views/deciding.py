@@ -30,7 +30,7 @@ def decider_of(user: User, caller: Principal | None, source: Source, place: str)
         organizations = list(mine)
         ruled = organizations if user.is_staff and user.has_perm(RIGHT) else []
     return Decider(
-        actor=audit.key(caller.key_id) if caller else audit.user(user.pk),
+        actor=audit.caller(caller) if caller else audit.user(user.pk),
         name=user.get_username(),
         source=source,
         place=place[:100],

@@ -218,13 +218,10 @@ def test_a_signed_in_machine_is_connected(
 def test_claude_code_asks_its_helper(
     ada: Browser, url: str, keycloak: Keycloak, machine: Machine, claude: Claude
 ) -> None:
-    helper = machine.home / "helper"
-    exports = "".join(f"export {name}={value}\n" for name, value in machine.environment.items())
-    helper.write_text(f"#!/bin/sh\n{exports}exec {machine.program} token\n")
-    helper.chmod(0o700)
+    said = " ".join(f"{name}={value}" for name, value in machine.environment.items())
     settings = claude.home / ".claude" / "settings.json"
     settings.parent.mkdir()
-    settings.write_text(json.dumps({"apiKeyHelper": str(helper)}))
+    settings.write_text(json.dumps({"apiKeyHelper": f"{said} {machine.program} token"}))
     with Upstream() as upstream:
         lead_to(upstream.url)
         finished = claude("say hello", url=url)
