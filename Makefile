@@ -56,6 +56,7 @@ bench: .venv/dev.stamp $(TOOL)/dev.stamp ## Measure ours, the raw floor and Lite
 	$(BIN)/python -m bench $(ARGS)
 	$(BIN)/python -m bench.tunnel $(if $(findstring --quick,$(ARGS)),--quick)
 	$(BIN)/python -m bench.sandbox $(if $(findstring --quick,$(ARGS)),--quick)
+	$(BIN)/python -m bench.lists $(if $(findstring --quick,$(ARGS)),--quick)
 	$(BIN)/python -m bench.intent
 
 format: .venv/dev.stamp ## Bring the code into its form.
