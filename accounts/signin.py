@@ -2,7 +2,7 @@
 
 import math
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib import admin
@@ -19,10 +19,14 @@ from accounts import rates
 from accounts.rest import address_of
 
 AT_KEYCLOAK = "oidc_authentication_init"
+# A form here may lead on to Keycloak, by a sign-out or by a renewal of the session: browsers hold
+# a form's redirects to `form-action` too.
+_KEYCLOAK = "{0.scheme}://{0.netloc}".format(urlsplit(settings.OIDC_ISSUER))
+FORMS_TO = f"'self' {_KEYCLOAK}" if settings.OIDC_ISSUER else "'self'"
 # A page that holds its own style, and takes its script from here or has none.
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; script-src 'self';"
-    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    f" connect-src 'self'; form-action {FORMS_TO}; base-uri 'none'; frame-ancestors 'none'"
 )
 
 

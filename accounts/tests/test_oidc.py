@@ -223,3 +223,9 @@ def test_the_pages_offer_both_ways(client: Client, settings: Settings) -> None:
     settings.OIDC_ISSUER = ""
     for page in ("/sign-in/", "/admin/login/"):
         assert BEGIN not in client.get(page).content.decode()
+
+
+def test_a_form_here_may_lead_on_to_keycloak(client: Client) -> None:
+    # As a sign-out does. Browsers hold where a form is led on to to this policy as well.
+    policy = client.get("/sign-in/")["Content-Security-Policy"]
+    assert "form-action 'self' http://127.0.0.1:9;" in policy

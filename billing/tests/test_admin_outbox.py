@@ -165,5 +165,5 @@ def test_it_asks_as_often_for_many_events_as_for_few(
         for _ in range(10):
             other = Organization.objects.create(name="other")
             OutboxEvent.objects.create(record=record(alice, organization=other))
-        with django_assert_num_queries(6):  # session, user, rows, their requests and organizations, alarms
+        with django_assert_num_queries(6):  # also for requests, organizations
             assert operator.get(OUTBOX).status_code == 200

@@ -13,7 +13,8 @@ import pytest
 from opscenter import env
 from tests import openai_server as openai
 from tests.openai_server import OpenAIServer
-from tests.real import litellm, machine, peers, postgres, programs, redis, tap, tunnel
+from tests.real import browser, litellm, machine, peers, postgres, programs, redis, tap, tunnel
+from tests.real.browser import Chromium
 from tests.real.litellm import LiteLLM
 from tests.real.postgres import Postgres
 from tests.real.programs import Finished
@@ -159,6 +160,13 @@ def postgres_server() -> Iterator[Postgres]:
     need("postgresql")
     with postgres.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    need(*browser.PEERS)
+    with browser.running(tmp_path_factory.mktemp("chromium")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres and redis"])

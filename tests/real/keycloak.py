@@ -1,13 +1,15 @@
 """A real Keycloak with the realm of deploy/keycloak, in memory, on a port of its own."""
 
 import html
+import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,10 @@ from urllib.parse import urljoin
 import httpx
 
 from tests import environment
-from tests.gateway import free_port
+from tests.gateway import eventually, free_port
 from tests.real import peers
 
-START_S = 120  # 15 s on an idle machine
+START_S = 300  # 15 s on an idle machine, 84 s where much else runs
 STOP_S = 20
 REALM = "opscenter"
 SECRET = "only-for-tests-" + "k" * 32
@@ -92,11 +94,30 @@ class Keycloak:
 
     def freeze(self) -> None:
         """As a machine that hangs: it takes connections and says nothing."""
-        self.process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """It goes on where it hung."""
-        self.process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """As a machine that loses its power: connections are refused from now on."""
+        self._signal(signal.SIGKILL)
+        self.process.wait(STOP_S)
+        eventually(self._refuses, STOP_S)  # only the script is a child of ours
+
+    def _refuses(self) -> bool:
+        with suppress(ConnectionResetError):
+            try:
+                socket.create_connection(("127.0.0.1", int(self.url.rpartition(":")[2]))).close()
+            except ConnectionRefusedError:
+                return True
+        return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the server and to the script that started it, which would hand on few of them."""
+        with suppress(ProcessLookupError):  # it has been killed
+            os.killpg(self.process.pid, number)
 
     def admin(self, method: str, path: str, body: Json = None) -> httpx.Response:
         """What the administrator's API answers."""
@@ -226,6 +247,7 @@ def running(gateway_url: str) -> Iterator[Keycloak]:
             env=environment.child(**told),
             stdout=output,
             stderr=output,
+            start_new_session=True,  # a group of their own, see _signal
         )
     found = Keycloak(url=f"http://127.0.0.1:{port}", process=process)
     try:
@@ -237,8 +259,7 @@ def running(gateway_url: str) -> Iterator[Keycloak]:
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            found.kill()
 
 
 def _bring_the_realm(own: Path) -> None:

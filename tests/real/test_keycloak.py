@@ -20,6 +20,7 @@ from tests.environment import ROOT, VAR
 from tests.gateway import eventually
 from tests.real import keycloak as keycloaks
 from tests.real import peers
+from tests.real.browser import Chromium
 from tests.real.conftest import Claude, need
 from tests.real.keycloak import Browser, Keycloak, Machine
 from tests.upstream import Upstream
@@ -98,6 +99,20 @@ def _sign_out(browser: Browser, url: str) -> None:
     page = browser.get(f"{url}/approvals/")
     page = browser.submit(page)
     assert str(page.url) == f"{url}/", page.text
+
+
+def test_a_real_browser_comes_in_and_goes(
+    chromium: Chromium, ada: Browser, url: str, keycloak: Keycloak
+) -> None:
+    with chromium.page() as page:
+        page.open(f"{url}/sign-in/")
+        page.leave("text=Sign in with Keycloak")
+        assert page.url.startswith(keycloak.issuer)
+        page.sign_in("ada", keycloaks.PASSWORD)
+        assert page.url == f"{url}/approvals/"
+        page.leave("text=Sign out")
+        assert page.url == f"{url}/"
+    assert keycloak.sessions("ada") == 0
 
 
 def test_a_role_that_is_gone_opens_nothing(ada: Browser, url: str, keycloak: Keycloak) -> None:

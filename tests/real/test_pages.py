@@ -1,0 +1,65 @@
+"""The pages in a real browser, wide and narrow, light and dark: nobody is kept out of them."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from accounts.models import Membership
+from accounts.tests.people import Person
+from mcp.tests.test_approval_pages import waiting
+from tests.gateway import Gateway
+from tests.real.browser import LOOKS, Chromium, Look, Page
+
+pytestmark = [pytest.mark.real, pytest.mark.django_db(transaction=True)]
+
+PASSWORD = "correct horse battery staple"
+FOR_ANYBODY = {
+    "home": "/",
+    "sign-in": "/sign-in/",
+    "admin-sign-in": "/admin/login/",
+}
+OF_STAFF = {"approvals": "/approvals/", "admin": "/admin/"}
+
+in_each_look = pytest.mark.parametrize("look", LOOKS, ids=str)
+
+
+@pytest.fixture
+def ada(alice: Person) -> User:
+    """She runs the gateway, and belongs to an organization of which a call waits for her."""
+    ada = User.objects.create_superuser("ada", "ada@example.org", PASSWORD)
+    Membership.objects.create(user=ada, organization=alice.organization)
+    here = Person(user=ada, organization=alice.organization)
+    waiting(here, {"command": "rm -r build && make\n" * 3, "<b>name</b>": ["a", {"b": None}]})
+    return ada
+
+
+def findings(page: Page, url: str, paths: dict[str, str]) -> list[str]:
+    found = []
+    for name, path in paths.items():
+        page.open(f"{url}{path}")
+        assert page.url == f"{url}{path}"
+        found += page.findings(name)
+    return found
+
+
+@in_each_look
+def test_pages_for_anybody(chromium: Chromium, server: Gateway, look: Look) -> None:
+    with chromium.page(look) as page:
+        assert findings(page, server.url, FOR_ANYBODY) == []
+
+
+@in_each_look
+def test_pages_of_staff(chromium: Chromium, server: Gateway, look: Look, ada: User) -> None:
+    with chromium.page(look) as page:
+        page.open(f"{server.url}/sign-in/")
+        page.sign_in("ada", PASSWORD)
+        assert page.url == f"{server.url}/approvals/"
+        assert "rm -r build" in page.text()
+        assert findings(page, server.url, OF_STAFF) == []
+
+
+def test_it_hears_of_a_wrong_password(chromium: Chromium, server: Gateway, ada: User) -> None:
+    with chromium.page() as page:
+        page.open(f"{server.url}/sign-in/")
+        page.sign_in("ada", "wrong")
+        assert "correct" in page.text("[role=alert]")
+        assert page.findings("sign-in-refused") == []
