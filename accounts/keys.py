@@ -98,9 +98,13 @@ def issue(
     *,
     is_service: bool = False,
     tags: Iterable[str] = (),
+    key_id: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key. The second value is the key itself: it cannot be read again from anywhere."""
-    key_id = _chosen(ID_ALPHABET, ID_CHARS)
+    """Make a key. The second value is the key itself: it cannot be read again from anywhere.
+
+    With a `key_id` that `new_id` made there is one such key: a second one is an IntegrityError.
+    """
+    key_id = key_id or new_id()
     plaintext = _with_new_secret(key_id)
     wanted = set(scopes)
     key = ApiKey.objects.create(
@@ -115,6 +119,11 @@ def issue(
         tags=list(tags),
     )
     return key, plaintext
+
+
+def new_id() -> str:
+    """A public id that no key has."""
+    return _chosen(ID_ALPHABET, ID_CHARS)
 
 
 def describe(key: ApiKey) -> None:

@@ -1,12 +1,9 @@
 """The REST pages on which people and programs keep their API keys."""
 
-from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
@@ -14,16 +11,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import audit, keys, rates
+from accounts import keys
 from accounts.described import described
+from accounts.keeping import KEYS_LISTED, Keeper, NotAllowedError, Wanted
 from accounts.models import ApiKey, Membership
 from accounts.principal import KEYS_WRITE, Principal
-from accounts.rest import BoundedJSONParser, HasScope, bound
+from accounts.rest import BoundedJSONParser, HasScope
 from accounts.serializers import IssuedKey, Key, Keys, NewKey, Rotation
 
 TAG = "API keys"
-KEYS_LISTED = 200  # more on one page than anybody reads; the answer says when there are more
-RULERS = [Membership.Role.OWNER, Membership.Role.ADMIN]  # who manage everybody's keys
 
 
 class ConflictError(APIException):
@@ -48,34 +44,23 @@ class KeyPage(APIView):
         """The API key that calls; None for a signed-in person."""
         return self.request.auth if isinstance(self.request.auth, Principal) else None
 
+    def keeper(self) -> Keeper:
+        """The caller, as who keeps keys."""
+        return Keeper(user=self.user(), caller=self.principal())
+
     def actor(self) -> str:
-        caller = self.principal()
-        return audit.caller(caller) if caller else audit.user(self.user().pk)
+        return self.keeper().actor
 
     def memberships(self) -> QuerySet[Membership]:
         """Where the caller may act: a key only in its own organization."""
-        mine = Membership.objects.filter(user=self.user())
-        caller = self.principal()
-        return mine.filter(organization_id=caller.organization_id) if caller else mine
+        return self.keeper().memberships()
 
     def visible(self) -> QuerySet[ApiKey]:
         """One's own keys, and all keys of the organizations that one rules."""
-        mine = self.memberships()
-        ruled = mine.filter(role__in=RULERS)
-        return ApiKey.objects.select_related("user").filter(
-            Q(organization__in=ruled.values("organization"))
-            | Q(organization__in=mine.values("organization"), user=self.user())
-        )
+        return self.keeper().visible()
 
     def shown(self, key: ApiKey) -> dict[str, Any]:
         return dict(Key(key, context={"now": timezone.now()}).data)
-
-    def bound_secrets(self) -> None:
-        """Count a new secret. Raises TooOftenError when the caller made too many of late."""
-        bound(rates.KEY_SECRETS, self.user().pk, "A user can make and rotate keys")
-
-    def record(self, action: str, key: ApiKey, **details: Any) -> None:
-        audit.record(action, audit.key(key.id), self.actor(), key.organization, details)
 
 
 class ApiKeys(KeyPage):
@@ -103,43 +88,24 @@ class ApiKeys(KeyPage):
         body = NewKey(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = body.validated_data
-        self._refuse_more_scopes(wanted["scopes"])
-        place = self._place(wanted["organization"])
-        if wanted["service"] and place.role not in RULERS:
-            # Each has limits of its own: a member could have as much as they like.
-            text = "Only an owner or an admin of the organization may make service keys."
-            raise PermissionDenied({"service": [text]})
-        self.bound_secrets()
-        days = wanted["expires_in_days"]
-        with transaction.atomic():
-            key, plaintext = keys.issue(
-                place.organization,
-                self.user(),
-                wanted["name"],
-                wanted["scopes"],
-                timezone.now() + timedelta(days=days) if days else None,
-                is_service=wanted["service"],
-                tags=wanted["tags"],
-            )
-            self.record(audit.KEY_CREATED, key, **audit.made(key))
-        return Response(self.shown(key) | {"key": plaintext}, status=201)
-
-    def _refuse_more_scopes(self, scopes: list[str]) -> None:
-        caller = self.principal()
-        if caller and (more := set(scopes) - caller.scopes):
-            text = (
-                f"Your own key lacks: {', '.join(sorted(more))}. It can only pass on what it has."
-            )
-            raise PermissionDenied({"scopes": [text]})
-
-    def _place(self, wanted: UUID | None) -> Membership:
-        """The caller's membership of the organization that the key is for."""
-        mine = self.memberships().select_related("organization").order_by("created_at", "id")
-        # One that does not exist and one of somebody else get the same answer.
-        membership = mine.filter(organization=wanted).first() if wanted else mine.first()
-        if membership is None:
+        place = self.keeper().place(wanted["organization"])
+        if place is None:
+            # One that does not exist and one of somebody else get the same answer.
             raise ValidationError({"organization": ["You are not a member of it, or of any."]})
-        return membership
+        try:
+            key, plaintext = self.keeper().make(
+                place,
+                Wanted(
+                    name=wanted["name"],
+                    scopes=wanted["scopes"],
+                    days=wanted["expires_in_days"],
+                    is_service=wanted["service"],
+                    tags=wanted["tags"],
+                ),
+            )
+        except NotAllowedError as error:
+            raise PermissionDenied({error.field: [str(error)]}) from error
+        return Response(self.shown(key) | {"key": plaintext}, status=201)
 
 
 class ApiKeyDetail(KeyPage):
@@ -152,9 +118,7 @@ class ApiKeyDetail(KeyPage):
     @described("keys_revoke", tag=TAG, summary="Revoke a key", status=204, refuses=(404,))
     def delete(self, request: Request, key_id: str) -> Response:
         key = get_object_or_404(self.visible().select_related("organization"), id=key_id)
-        with transaction.atomic():
-            if keys.revoke(key):
-                self.record(audit.KEY_REVOKED, key, name=key.name)
+        self.keeper().revoke(key)
         return Response(status=204)
 
 
@@ -171,25 +135,13 @@ class ApiKeyRotation(KeyPage):
     )
     def post(self, request: Request, key_id: str) -> Response:
         key = get_object_or_404(self.visible().select_related("organization"), id=key_id)
-        self._refuse_higher_key(key)
-        body = Rotation(data=request.data)
-        body.is_valid(raise_exception=True)
-        self.bound_secrets()
-        hours = body.validated_data["grace_hours"]
         try:
-            with transaction.atomic():
-                plaintext = keys.rotate(key, timedelta(hours=hours))
-                self.record(audit.KEY_ROTATED, key, name=key.name, grace_hours=hours)
+            self.keeper().check_rotation(key)  # before its body is read
+            body = Rotation(data=request.data)
+            body.is_valid(raise_exception=True)
+            plaintext = self.keeper().rotate(key, body.validated_data["grace_hours"])
+        except NotAllowedError as error:
+            raise PermissionDenied(str(error)) from error
         except keys.ClosedKeyError as error:
             raise ConflictError(str(error)) from error
         return Response(self.shown(key) | {"key": plaintext})
-
-    def _refuse_higher_key(self, key: ApiKey) -> None:
-        # The answer holds the key's new secret: a key must not get at one that may do more.
-        caller = self.principal()
-        if caller is None:
-            return
-        if key.user_id != caller.user_id:
-            raise PermissionDenied("A key can rotate only keys of its own user.")
-        if more := set(key.scopes) - caller.scopes:
-            raise PermissionDenied(f"Your own key lacks: {', '.join(sorted(more))}.")

@@ -15,10 +15,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.described import described
+from accounts.keeping import RULERS
 from accounts.models import ApiKey, Organization
 from accounts.principal import USAGE_READ
 from accounts.rest import HasScope
-from accounts.views import RULERS, KeyPage
+from accounts.views import KeyPage
 from billing import current, shapes, statements, terms, usage
 from billing.allowances import ORGANIZATION
 from billing.plans import Limits

@@ -13,11 +13,12 @@ from rest_framework.response import Response
 
 from accounts import rates, sealed
 from accounts.described import described, shape
+from accounts.keeping import RULERS
 from accounts.models import Organization
 from accounts.principal import MESSAGES
 from accounts.rest import HasScope, bound
 from accounts.serializers import Strict, Text
-from accounts.views import RULERS, KeyPage
+from accounts.views import KeyPage
 from proxy import credentials, probe, table
 from proxy.explain import NOBODY
 from proxy.models import OwnCredential
