@@ -42,7 +42,7 @@ CONNECTOR_SESSIONS = "connector-sessions"  # sessions that machines open, by use
 LOGIN_ADDRESS = "login-address"  # passwords tried, by address
 LOGIN_NAME = "login-name"  # passwords tried, by user name
 LOGIN_NAME_ADDRESS = "login-name-address"  # the same, by both
-KEY_SECRETS = "key-secrets"  # keys made and rotated over REST, by user
+KEY_SECRETS = "key-secrets"  # keys made and rotated by their keepers, by user
 OWN_CREDENTIAL_TESTS = "own-credential-tests"  # calls of an upstream, by organization
 
 RATES: dict[str, Rate] = {

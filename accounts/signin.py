@@ -57,7 +57,7 @@ class PersonalSignIn(LoginView):
 
     form_class = PersonalSignInForm
     template_name = "sign_in.html"
-    next_page = "mcp-inbox"
+    next_page = "portal-home"
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
         wanted = self.get_redirect_url() or resolve_url(self.next_page)

@@ -96,6 +96,7 @@ class Asked(Ranged):
 class Exported(Ranged):
     """Which rows of the ledger, and how they are written."""
 
+    user = serializers.IntegerField(min_value=1, max_value=2**63 - 1, default=None)
     format = serializers.ChoiceField(choices=list(statements.FORMATS), default="csv")
 
 

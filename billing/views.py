@@ -68,6 +68,12 @@ class UsagePage(KeyPage):
             user_id=None if rules else self.user().pk,
         )
 
+    def user_seen(self, sight: Sight, wanted: int | None) -> int | None:
+        """Whose usage is shown of what the caller sees. None: everybody's."""
+        if sight.user_id is not None and wanted not in (None, sight.user_id):
+            raise PermissionDenied({"user": ["You see only your own usage there."]})
+        return wanted if sight.user_id is None else sight.user_id
+
     def is_operator(self) -> bool:
         """A key of staff is a key: it sees what its place in its organization lets it see."""
         return self.user().is_staff and self.principal() is None
@@ -102,14 +108,12 @@ class Usage(UsagePage):
     def _question(self, wanted: Mapping[str, Any], sight: Sight) -> usage.Question:
         if "organization" in wanted["group_by"] and not self.is_operator():
             raise PermissionDenied({"group_by": ["Only operators see several organizations."]})
-        if sight.user_id is not None and wanted["user"] not in (None, sight.user_id):
-            raise PermissionDenied({"user": ["You see only your own usage there."]})
         return usage.Question(
             starts_at=wanted["from"],
             ends_at=wanted["to"],
             group_by=wanted["group_by"],
             organization_id=sight.organization_id,
-            user_id=wanted["user"] if sight.user_id is None else sight.user_id,
+            user_id=self.user_seen(sight, wanted["user"]),
             model=wanted["model"],
             key=wanted["key"],
             limit=wanted["limit"],
@@ -200,7 +204,7 @@ class UsageExport(UsagePage):
             starts_at=query["from"],
             ends_at=query["to"],
             organization_id=sight.organization_id,
-            user_id=sight.user_id,
+            user_id=self.user_seen(sight, query["user"]),
         )
         name = f"usage-{query['from']:%Y%m%dT%H%M}-{query['to']:%Y%m%dT%H%M}.{query['format']}"
         return StreamingHttpResponse(

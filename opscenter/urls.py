@@ -58,6 +58,7 @@ urlpatterns = [
     re_path(r"^api/schema/?$", openapi.Schema.as_view(), name="schema"),
     re_path(r"^api/docs/?$", openapi.Docs.as_view(), name="docs"),
     re_path(r"^api(?:/|$)", nowhere),  # after all others below it
+    path("portal/", include("opscenter.portal.urls")),
     path("approvals/", inbox.inbox, name=inbox.PAGE),
     path("approvals/<uuid:approval_id>/", inbox.decided, name="mcp-inbox-decided"),
     path("sign-in/", PersonalSignIn.as_view(), name="sign-in"),

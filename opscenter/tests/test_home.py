@@ -34,7 +34,8 @@ def test_it_shows_the_address_that_people_reach_it_by(client: Client) -> None:
 
 
 def test_it_leads_to_the_pages_for_people_and_to_the_health_page(page: str) -> None:
-    assert re.findall(r'<a href="([^"]+)"', page) == ["/admin/", "/approvals/", "/v1/health"]
+    found = re.findall(r'<a href="([^"]+)"', page)
+    assert found == ["/portal/", "/portal/", "/admin/", "/v1/health"]
 
 
 def test_it_asks_no_other_host_for_anything(client: Client, page: str) -> None:

@@ -69,7 +69,8 @@ class Command(BaseCommand):
     def _tell(self, opened: Opened | None, route: Route | None) -> None:
         url = settings.EXTERNAL_API_URL
         bold = self.style.MIGRATE_HEADING
-        lines = [bold("Ops-Center is ready."), "", f"  Admin    {url}/admin/"]
+        lines = [bold("Ops-Center is ready."), "", f"  Portal   {url}/portal/"]
+        lines += [f"  Admin    {url}/admin/"]
         if opened:
             lines += [f"           user {opened.username}, password {opened.password}"]
         lines += [f"  Models   {_where(route)}", "", bold("Point Claude Code at it:"), ""]
