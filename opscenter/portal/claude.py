@@ -1,6 +1,7 @@
 """How Claude Code is pointed at this gateway: lines to paste, and whether they have worked."""
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from datetime import timedelta
@@ -29,7 +30,7 @@ from proxy import catalog, table
 PAGE = "portal-claude"
 NAME, DAYS = "Claude Code", 365
 KEYS_READ = 200
-KEY_ID_CHARS = 16  # the column's width; what is longer is no key
+KEY_ID = re.compile(r"[0-9a-z]{1,16}")  # some other texts are an error to the database
 MODELS_OFFERED = 200
 RECENT = timedelta(hours=1)  # how far back the ledger is searched for what became of a request
 KEY_FILE = "~/.config/opscenter/claude-code.key"
@@ -57,7 +58,9 @@ def connect(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @page()
 def seen(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """Whether the key has come yet, and with what success. With `part` for the script alone."""
-    key = next(iter(_keys(visitor, id=request.GET.get("key", "")[:KEY_ID_CHARS])), None)
+    wanted = request.GET.get("key", "")
+    found = _keys(visitor, id=wanted) if KEY_ID.fullmatch(wanted) else []
+    key = next(iter(found), None)
     template = "claude_seen_part" if "part" in request.GET else "claude_seen"
     return shown(request, template, visitor, key=key, last=_last(key) if key else None)
 

@@ -142,7 +142,7 @@ def test_it_shows_every_name_inert(both: Person, charlie: Person) -> None:
         ("/portal/keys/", 4),
         ("/portal/keys/new/", 3),
         ("/portal/claude-code/", 4),
-        ("/portal/claude-code/seen/?key=nothing", 4),
+        ("/portal/claude-code/seen/?key=abcdef123456", 4),
         ("/portal/machine/", 6),
         ("/portal/machine/there/", 6),
         ("/portal/usage/", 5),

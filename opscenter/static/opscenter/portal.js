@@ -47,7 +47,9 @@ async function look(part, seen) {
     // The gateway is away; the next look may find it.
   }
   if (now !== seen) {
+    const open = [...part.querySelectorAll("details[open]")].map((each) => each.id);
     part.innerHTML = now; // from our own templates, which escape what others wrote
+    for (const each of part.querySelectorAll("details")) each.open = open.includes(each.id);
     if (part.querySelector("[data-over]")) return;
   }
   setTimeout(look, document.hidden ? 5 * every : every, part, now);
