@@ -10,10 +10,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import keys, rates
-from accounts.models import ApiKey, AuditEntry
+from accounts.models import ApiKey, AuditEntry, Membership
 from accounts.principal import APPROVE, MESSAGES
 from accounts.rates import Rate
-from accounts.tests.people import Person, alice, bob, charlie, uses_written
+from accounts.tests.people import Person, Role, alice, bob, charlie, uses_written
 from opscenter.tests.portal_browser import (
     HOSTILE,
     browser,
@@ -139,6 +139,20 @@ def test_it_lists_ones_own_keys_and_an_owner_those_of_all(
     assert listed(browser(alice)) == {of["alice"], of["bob"]}
     assert listed(browser(bob)) == {of["bob"]}
     assert listed(browser(charlie)) == {of["charlie"]}
+
+
+def test_it_lists_the_keys_of_one_organization_at_a_time(alice: Person, charlie: Person) -> None:
+    Membership.objects.create(user=alice.user, organization=charlie.organization, role=Role.ADMIN)
+    here, there = alice.key()[0].pk, charlie.key()[0].pk
+    client = browser(alice)
+    assert listed(client) == {here}
+    assert client.get(f"{LIST}{there}/revoke/").status_code == 404
+    token = form_of(client, NEW)["csrfmiddlewaretoken"]
+    chosen = {"organization": str(charlie.organization.pk), "csrfmiddlewaretoken": token}
+    client.post("/portal/organization/", chosen)
+    assert listed(client) == {there}
+    send(client, NEW, **GOOD)
+    assert ApiKey.objects.filter(user=alice.user, organization=charlie.organization).count() == 1
 
 
 @pytest.mark.parametrize("action", ["rotate", "revoke"])
