@@ -1,9 +1,12 @@
 """The pages in a real browser, wide and narrow, light and dark: nobody is kept out of them."""
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 
-from accounts.models import Membership
+from accounts import keys
+from accounts.models import Membership, Organization
+from accounts.principal import MESSAGES
 from accounts.tests.people import Person
 from mcp.tests.test_approval_pages import waiting
 from tests.gateway import Gateway
@@ -18,6 +21,18 @@ FOR_ANYBODY = {
     "admin-sign-in": "/admin/login/",
 }
 OF_STAFF = {"approvals": "/approvals/", "admin": "/admin/"}
+OF_PEOPLE = {
+    f"portal-{name}": f"/portal/{path}"
+    for name, path in {
+        "home": "",
+        "keys": "keys/",
+        "new-key": "keys/new/",
+        "claude-code": "claude-code/",
+        "machine": "machine/",
+        "usage": "usage/",
+        "limits": "limits/",
+    }.items()
+}
 
 in_each_look = pytest.mark.parametrize("look", LOOKS, ids=str)
 
@@ -50,11 +65,35 @@ def test_pages_for_anybody(chromium: Chromium, server: Gateway, look: Look) -> N
 @in_each_look
 def test_pages_of_staff(chromium: Chromium, server: Gateway, look: Look, ada: User) -> None:
     with chromium.page(look) as page:
-        page.open(f"{server.url}/sign-in/")
-        page.sign_in("ada", PASSWORD)
-        assert page.url == f"{server.url}/approvals/"
+        sign_in(page, server.url)
+        page.open(f"{server.url}/approvals/")
         assert "rm -r build" in page.text()
         assert findings(page, server.url, OF_STAFF) == []
+
+
+@in_each_look
+def test_the_portals_pages(chromium: Chromium, server: Gateway, look: Look, ada: User) -> None:
+    key, _ = keys.issue(Organization.objects.get(), ada, "<b>laptop</b>", [MESSAGES], None)
+    of_key = {f"portal-{verb}": f"/portal/keys/{key.pk}/{verb}/" for verb in ("rotate", "revoke")}
+    with chromium.page(look) as page:
+        sign_in(page, server.url)
+        assert findings(page, server.url, OF_PEOPLE | of_key) == []
+
+
+def test_the_admins_lists(chromium: Chromium, server: Gateway, ada: User) -> None:
+    tables = [model._meta for model in admin.site._registry]
+    lists = {
+        f"admin-{one.model_name}": f"/admin/{one.app_label}/{one.model_name}/" for one in tables
+    }
+    with chromium.page() as page:
+        sign_in(page, server.url)
+        assert findings(page, server.url, lists) == []
+
+
+def sign_in(page: Page, url: str) -> None:
+    page.open(f"{url}/sign-in/")
+    page.sign_in("ada", PASSWORD)
+    assert page.url == f"{url}/portal/"
 
 
 def test_it_hears_of_a_wrong_password(chromium: Chromium, server: Gateway, ada: User) -> None:
