@@ -34,6 +34,7 @@ KEY_ID = re.compile(r"[0-9a-z]{1,16}")  # some other texts are an error to the d
 MODELS_OFFERED = 200
 RECENT = timedelta(hours=1)  # how far back the ledger is searched for what became of a request
 KEY_FILE = "~/.config/opscenter/claude-code.key"
+HELPER_TTL_MS = "30000"  # half of how long a token is good for at least when it is printed
 HELPER = "~/.config/opscenter/claude-code-key.sh"
 
 
@@ -144,6 +145,15 @@ def _lines(secret: str, model: str) -> dict[str, Any]:
                 f"printf '#!/bin/sh\\nexec cat {KEY_FILE}\\n' > {HELPER}",
                 f"chmod 700 {HELPER}",
             ]
+        ),
+        "sign_in": f"ops-connector login --api-url {shlex.quote(url)}",
+        "sign_in_settings": json.dumps(
+            {
+                "apiKeyHelper": f"ops-connector token --api-url {shlex.quote(url)}",
+                "env": without | {"CLAUDE_CODE_API_KEY_HELPER_TTL_MS": HELPER_TTL_MS},
+            },
+            indent=2,
+            ensure_ascii=False,
         ),
         "helper_settings": json.dumps(
             {"apiKeyHelper": HELPER, "env": without}, indent=2, ensure_ascii=False

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -46,7 +47,8 @@ def shown(
     request: HttpRequest, template: str, visitor: Visitor, **context: Any
 ) -> TemplateResponse:
     """The page of this name."""
-    context |= {"visitor": visitor, "now": timezone.now()}
+    context |= {"visitor": visitor, "now": timezone.now(), "url": settings.EXTERNAL_API_URL}
+    context |= {"by_keycloak": bool(settings.OIDC_ISSUER)}
     return TemplateResponse(request, f"portal/{template}.html", context)
 
 

@@ -57,7 +57,7 @@ def test_it_makes_a_key_in_place_and_puts_it_into_every_line(alice: Person, tmp_
     (plaintext,) = secrets_in(answer)
     assert "no-store" in answer["Cache-Control"]
     assert ApiKey.objects.get().scopes == [MESSAGES]
-    _, shell, _, settings, helper, helper_settings = blocks(answer)
+    _, shell, _, settings, helper, helper_settings, *_ = blocks(answer)
     env = {
         "ANTHROPIC_BASE_URL": "https://gateway.example.com",
         "ANTHROPIC_AUTH_TOKEN": plaintext,
@@ -177,3 +177,14 @@ def test_it_says_so_where_no_route_leads_anywhere(alice: Person) -> None:
     Route.objects.update(enabled=False)
     table._memory.forget(None)
     assert "No route leads to any model yet" in text(browser(alice).get(PAGE))
+
+
+@override_settings(EXTERNAL_API_URL="https://gateway.example.com")
+def test_it_tells_of_the_sign_in_where_there_is_one(alice: Person) -> None:
+    *_, sign_in, settings = blocks(browser(alice).get(PAGE))
+    assert sign_in == "ops-connector login --api-url https://gateway.example.com"
+    given = json.loads(settings)
+    assert given["apiKeyHelper"] == "ops-connector token --api-url https://gateway.example.com"
+    assert "ANTHROPIC_AUTH_TOKEN" not in given["env"]
+    with override_settings(OIDC_ISSUER=""):
+        assert "ops-connector token" not in text(browser(alice).get(PAGE))
