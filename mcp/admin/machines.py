@@ -60,7 +60,6 @@ class ConnectorAdmin(ReadOnlyAdmin):
     search_fields = ["name"]  # asks for the search box; `get_search_results` does the search
     search_help_text = "The beginning of a name, a user name, or an id or instance, in full"
     ordering = ["-last_seen_at", "-created_at"]
-    show_full_result_count = False
     compressed_fields = False  # labels above their fields: several stand in a row
     fieldsets = [
         ("Machine", {"fields": [("name", "there_now", "kind"), ("agent", "platform")]}),
