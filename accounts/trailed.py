@@ -19,6 +19,8 @@ def actor(request: HttpRequest) -> str:
 class TrailedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     """A page whose every change leaves a line in the trail."""
 
+    show_full_result_count = False  # a search need not say of how many
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         was = trail.before(obj)
         super().save_model(request, obj, form, change)
@@ -47,6 +49,8 @@ class TrailedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     """A page that shows what the server wrote. Nobody changes it here."""
+
+    show_full_result_count = False  # a search need not say of how many
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,5 +1,6 @@
 """On which terms an organization may use the gateway, kept in memory for a few seconds."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from django.conf import settings
@@ -25,13 +26,18 @@ def plan_of(code: str) -> models.Plan | None:
 
 def read(organization_id: UUID) -> Terms:
     """The terms as the database has them now."""
-    subscription = (
-        models.Subscription.objects.select_related("plan")
-        .filter(organization_id=organization_id)
-        .first()
-    )
-    if subscription is None:
-        return _default()
+    return read_all([organization_id])[organization_id]
+
+
+def read_all(organization_ids: Collection[UUID]) -> dict[UUID, Terms]:
+    """The same of several, in as many questions as of one."""
+    rows = models.Subscription.objects.select_related("plan").filter(pk__in=organization_ids)
+    found = {row.pk: _agreed(row) for row in rows}
+    missing = [one for one in organization_ids if one not in found]
+    return found | (dict.fromkeys(missing, _default()) if missing else {})
+
+
+def _agreed(subscription: models.Subscription) -> Terms:
     plan = subscription.plan
     return Terms(
         plan=plan.code,

@@ -12,7 +12,16 @@ from mcp.models import Connector, McpServer, McpTool
 from mcp.registry import is_online
 
 SEE = "GET /api/mcp/servers/me lists what there is."
-_TOLD = ("id", "connector_id", "name", "connector__name", "can_work", "state", "error")
+_TOLD = (
+    "id",
+    "connector_id",
+    "name",
+    "connector__name",
+    "can_work",
+    "connector__drained_at",
+    "state",
+    "error",
+)
 
 
 class RefusedError(Exception):
@@ -54,7 +63,7 @@ class Target:
 def offered(principal: Principal) -> list[Offered]:
     """All tools of all ready servers. Of two servers of one name the first in order counts."""
     servers: dict[str, McpServer] = {}
-    ready = _servers_of(principal).filter(is_online("connector__"), state=McpServer.State.READY)
+    ready = _servers_of(principal).filter(_takes_calls(), state=McpServer.State.READY)
     for server in ready.select_related("connector"):
         servers.setdefault(server.name, server)
     by_id = {server.id: server for server in servers.values()}
@@ -99,7 +108,10 @@ def _ready(principal: Principal, server_name: str, machine: str) -> tuple[UUID, 
         named = _server_of(**whose, name=name)
     if not named:
         raise _unknown(server_name, machine)
-    server_id, connector_id, name, machine, can_work, state, error = named[0]
+    server_id, connector_id, name, machine, can_work, drained_at, state, error = named[0]
+    if drained_at is not None:
+        text = f"The machine {machine!r} with the server {name} is drained: an operator lets it go."
+        raise RefusedError("drained", text)
     if not can_work:
         text = f"The machine {machine!r} with the server {name} is offline."
         raise RefusedError("offline", text)
@@ -136,6 +148,11 @@ def _tool_of(*, server_id: UUID, name: str) -> QuerySet[Any, Any]:
     return found.values_list("name", "annotations", "digest")
 
 
+def _takes_calls() -> Q:
+    """Whether a machine is there, and no operator lets it go."""
+    return is_online("connector__") & Q(connector__drained_at__isnull=True)
+
+
 def _servers_of(principal: Principal) -> QuerySet[McpServer]:
     return _servers(principal.organization_id, principal.user_id)
 
@@ -150,7 +167,7 @@ def _servers(organization_id: UUID, user_id: int) -> QuerySet[McpServer]:
         connector__organization_id=organization_id,
         connector__user_id=user_id,
     )
-    can_work = Case(When(is_online("connector__"), then=Value(True)), default=Value(False))
+    can_work = Case(When(_takes_calls(), then=Value(True)), default=Value(False))
     is_ready = Case(When(Q(state=McpServer.State.READY), then=Value(True)), default=Value(False))
     return mine.annotate(can_work=can_work, is_ready=is_ready).order_by(
         F("can_work").desc(),

@@ -61,6 +61,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     ]
     list_filter = [StatusFilter, "created_at", "last_used_at"]
     list_select_related = ["organization", "user"]
+    show_full_result_count = False  # a search need not say of how many
     search_fields = ["name", "id", "organization__name", "user__username"]
     search_help_text = "Name, id, organization or user"
     ordering = ["-created_at", "-id"]

@@ -212,7 +212,7 @@ def test_it_asks_the_database_as_often_for_many_rows_as_for_one(
         if rows > 1:
             for number in range(1, rows):
                 add(number)
-        with django_assert_num_queries(6):  # session, user, two counts, rows, alarms
+        with django_assert_num_queries(5):  # session, user, a count, rows, alarms
             operator.get(KEYS)
-        with django_assert_num_queries(7):  # the same, and the actions of the filter
+        with django_assert_num_queries(5):  # no count, but the actions of the filter
             operator.get(TRAIL)

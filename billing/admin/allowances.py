@@ -32,7 +32,6 @@ class AllowanceAdmin(DollarsAdmin, ReadOnlyAdmin):
     search_fields = ["id"]  # asks for the search box; `get_search_results` does the search
     search_help_text = "A day or month, a subject such as user:12, an organization's id; in full"
     ordering = ["-period", "id"]
-    show_full_result_count = False
     paginator = InfinitePaginator  # a row for each user and day is too much to count for a page
     fieldsets = [
         ("Whose and when", {"fields": ["organization", "subject", "period"]}),

@@ -15,5 +15,4 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     search_fields = ["unique_key__exact", "webhook_type__exact"]
     search_help_text = "A unique key or a type of webhook, in full"
     ordering = ["-received_at", "-id"]
-    show_full_result_count = False
     fields = ["received_at", "webhook_type", "outcome", "unique_key"]

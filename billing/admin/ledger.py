@@ -111,7 +111,6 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     ordering = ["-admitted_at"]
     list_per_page = 25
     # A ledger of millions is never counted to show a page.
-    show_full_result_count = False
     paginator = InfinitePaginator
     compressed_fields = False  # labels above their fields: several stand in a row
     fieldsets = FIELDSETS

@@ -40,7 +40,6 @@ class ApprovalAdmin(ReadOnlyAdmin):
     list_filter = ["state", "asked_by", "source", "created_at"]
     ordering = ["-created_at", "-id"]
     list_per_page = 25
-    show_full_result_count = False
     paginator = InfinitePaginator
     compressed_fields = False
     fieldsets = [
@@ -85,7 +84,6 @@ class AuditedCallAdmin(ReadOnlyAdmin):
     search_help_text = "The id of a call, in full"
     ordering = ["-written_at", "-number"]
     list_per_page = 25
-    show_full_result_count = False
     paginator = InfinitePaginator
     compressed_fields = False
     fieldsets = [

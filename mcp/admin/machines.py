@@ -1,22 +1,27 @@
 """Machines in the admin: whether they are there, whose they are, what they front."""
 
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html_join
 from unfold.decorators import display
 
-from accounts.trailed import ReadOnlyAdmin
+from accounts import audit, trail
+from accounts.trailed import ReadOnlyAdmin, actor
 from mcp.admin import shapes
 from mcp.models import Connector, ToolCall
 from mcp.shown import ONLINE, is_online
 
-ONLINE_COLOURS = {"online": "success", "offline": "warning", "gateway": "info"}
+DRAINED, RESUMED = "connector.drained", "connector.resumed"
+ONLINE_COLOURS = {"online": "success", "drained": "danger", "offline": "warning", "gateway": "info"}
+AT_ONCE = 100  # a page of the list
 LINKED_AT_MOST = 64  # a machine has no more servers
 
 
@@ -60,7 +65,7 @@ class ConnectorAdmin(ReadOnlyAdmin):
     search_fields = ["name"]  # asks for the search box; `get_search_results` does the search
     search_help_text = "The beginning of a name, a user name, or an id or instance, in full"
     ordering = ["-last_seen_at", "-created_at"]
-    show_full_result_count = False
+    actions = ["drain", "resume"]
     compressed_fields = False  # labels above their fields: several stand in a row
     fieldsets = [
         ("Machine", {"fields": [("name", "there_now", "kind"), ("agent", "platform")]}),
@@ -70,7 +75,7 @@ class ConnectorAdmin(ReadOnlyAdmin):
             {
                 "fields": [
                     ("its_transport", "epoch", "max_in_flight"),
-                    ("opened_at", "last_seen_at", "closed_at"),
+                    ("opened_at", "last_seen_at", "closed_at", "drained_at"),
                     ("id", "instance", "created_at"),
                 ]
             },
@@ -106,8 +111,26 @@ class ConnectorAdmin(ReadOnlyAdmin):
             ).count()
         return row
 
+    def has_drain_permission(self, request: HttpRequest) -> bool:
+        """Draining changes machines, although nobody edits one."""
+        return request.user.has_perm("mcp.change_connector")
+
+    @admin.action(description="Drain", permissions=["drain"])
+    def drain(self, request: HttpRequest, chosen: QuerySet[Connector]) -> None:
+        count = _changed(request, chosen.filter(drained_at__isnull=True), timezone.now(), DRAINED)
+        text = f"{count} end what they have, and are given no more calls until they are resumed."
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+
+    @admin.action(description="Resume", permissions=["drain"])
+    def resume(self, request: HttpRequest, chosen: QuerySet[Connector]) -> None:
+        count = _changed(request, chosen.filter(drained_at__isnull=False), None, RESUMED)
+        text = f"{count} are given calls again."
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+
     @display(description="there now", label=ONLINE_COLOURS)  # type: ignore[untyped-decorator]  # unfold ships no types
     def there_now(self, row: Connector) -> str:
+        if row.drained_at is not None:
+            return "drained"
         if row.kind == Connector.Kind.GATEWAY:
             return "gateway"
         return "online" if is_online(row, now=timezone.now()) else "offline"
@@ -131,3 +154,16 @@ class ConnectorAdmin(ReadOnlyAdmin):
     @admin.display(description="open calls")
     def open_calls(self, row: Any) -> int:
         return int(row.calls_there)
+
+
+def _changed(
+    request: HttpRequest, rows: QuerySet[Connector], at: datetime | None, action: str
+) -> int:
+    """Drain or resume these, with a line in the trail for each; how many they were."""
+    with transaction.atomic():
+        found = list(rows.order_by("pk")[:AT_ONCE])
+        Connector.objects.filter(pk__in=[row.pk for row in found]).update(drained_at=at)
+        for row in found:
+            told = {"name": row.name}
+            audit.record(action, trail.subject(row), actor(request), row.organization, told)
+    return len(found)

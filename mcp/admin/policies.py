@@ -3,10 +3,11 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import TextField
+from django.db.models import Count, OuterRef, QuerySet, Subquery, TextField
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.trailed import ReadOnlyAdmin, actor
@@ -39,6 +40,10 @@ class OrganizationPolicyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships
     """One for each organization. It narrows what the machines' own policies allow."""
 
     list_display = ["organization", "otherwise", "rule_count", "version"]
+    list_filter = ["otherwise"]
+    search_fields = ["organization__name"]
+    search_help_text = "Organization"
+    show_full_result_count = False  # a search need not say of how many
     inlines = [Rules]
     fieldsets = [
         (
@@ -54,6 +59,18 @@ class OrganizationPolicyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships
             },
         )
     ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OrganizationPolicy]:
+        """Each with its organization, how many rules it has, and the version that counts."""
+        versions = PolicyVersion.objects.filter(organization=OuterRef("organization"))
+        newest = versions.order_by("-version")
+        rows: QuerySet[OrganizationPolicy] = super().get_queryset(request)
+        return rows.select_related("organization").annotate(
+            rules_there=Count("rules"),
+            last_pk=Subquery(newest.values("pk")[:1]),
+            last_version=Subquery(newest.values("version")[:1]),
+            last_saved_at=Subquery(newest.values("saved_at")[:1]),
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["version", *(["organization"] if obj else [])]
@@ -72,15 +89,16 @@ class OrganizationPolicyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships
         self.message_user(request, text, messages.SUCCESS)
 
     @admin.display(description="rules")
-    def rule_count(self, row: OrganizationPolicy) -> int:
-        return row.rules.count()
+    def rule_count(self, row: Any) -> int:
+        return int(row.rules_there)
 
     @admin.display(description="version")
-    def version(self, row: OrganizationPolicy) -> str:
-        last = policies.last_version(row.organization_id) if row.pk else None
-        if last is None:
+    def version(self, row: Any) -> str:
+        if getattr(row, "last_pk", None) is None:
             return "-"
-        return shapes.link("policyversion", last.pk, f"{last.version}, of {last.saved_at:%d %b %Y}")
+        return shapes.link(
+            "policyversion", row.last_pk, f"{row.last_version}, of {row.last_saved_at:%d %b %Y}"
+        )
 
 
 @admin.register(PolicyVersion)
@@ -88,8 +106,11 @@ class PolicyVersionAdmin(ReadOnlyAdmin):
     """What each version said. The newest of an organization counts."""
 
     list_display = ["organization", "version", "otherwise_coloured", "rule_count", "saved_at"]
-    list_filter = ["organization"]
+    list_select_related = ["organization"]
+    search_fields = ["organization__name"]
+    search_help_text = "Organization"
     ordering = ["-saved_at", "-id"]
+    paginator = InfinitePaginator
     fields = ["organization", "version", "otherwise", "its_rules", "saved_at", "saved_by"]
 
     @display(description="otherwise", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold ships no types

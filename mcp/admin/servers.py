@@ -38,7 +38,6 @@ class McpServerAdmin(ReadOnlyAdmin):
     search_fields = ["name"]  # asks for the search box; `get_search_results` does the search
     search_help_text = "The beginning of a name, a user name or an id, in full"
     ordering = ["-updated_at", "-id"]
-    show_full_result_count = False
     compressed_fields = False  # labels above their fields: several stand in a row
     fieldsets = [
         (

@@ -38,6 +38,11 @@ class Connector(models.Model):
     opened_at = models.DateTimeField(null=True, editable=False)
     last_seen_at = models.DateTimeField(null=True, editable=False)
     closed_at = models.DateTimeField(null=True, editable=False)
+    drained_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="An operator lets it end what it has, and gives no more.",
+    )
 
     class Meta:
         constraints = [

@@ -15,9 +15,11 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.models import Organization
 from accounts.tests.people import Person, Role, alice, charlie, join, uses_written
 from billing.tests.admin import ESCAPED, HTML, lines, operator, staff, told
+from mcp import offers
 from mcp.models import Connector, McpServer, McpTool, ToolCall, ToolCallEvent
 from mcp.states import State
 from mcp.tests.machines import call, machine, server
+from tests.tunnel import principal_of
 
 __all__ = ["alice", "charlie", "operator", "uses_written"]
 
@@ -239,3 +241,32 @@ def test_it_loads_no_params_and_results_for_a_list(
     assert ToolCall.objects.count() == McpServer.objects.count() + 1
     assert lines() == []
     assert told(operator.get(CALLS)) == []
+
+
+def test_a_drained_machine_is_given_no_more(operator: Client, alice: Person) -> None:
+    laptop = machine(alice)
+    server(laptop, "files", "read")
+    whose = principal_of(alice)
+    assert [one.tool for one in offers.offered(whose)] == ["read"]
+    chosen = {"_selected_action": [laptop.pk]}
+    operator.post(MACHINES, {"action": "drain", **chosen})
+    assert "drained" in text(operator, MACHINES, laptop.pk)
+    assert offers.offered(whose) == []
+    with pytest.raises(offers.RefusedError, match="is drained") as refused:
+        offers.find(whose, "files", "read")
+    assert refused.value.code == "drained"
+    operator.post(MACHINES, {"action": "drain", **chosen})  # a repeat changes nothing
+    operator.post(MACHINES, {"action": "resume", **chosen})
+    assert offers.find(whose, "files", "read").connector_id == laptop.pk
+    assert lines() == [
+        ("connector.drained", {"name": "laptop"}),
+        ("connector.resumed", {"name": "laptop"}),
+    ]
+
+
+def test_who_may_only_look_drains_nothing(alice: Person) -> None:
+    laptop = machine(alice)
+    chosen = {"action": "drain", "_selected_action": [laptop.pk]}
+    staff("view_connector").post(MACHINES, chosen)
+    laptop.refresh_from_db()
+    assert (laptop.drained_at, lines()) == (None, [])

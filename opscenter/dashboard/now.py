@@ -70,7 +70,7 @@ def near(now: datetime) -> list[Near]:
         for row in rows.order_by(by)[:BUSIEST]
     }
     wanted = list(dict.fromkeys(row.organization_id for row in busiest.values()))[:ORGANIZATIONS]
-    agreed = {organization_id: terms.read(organization_id) for organization_id in wanted}
+    agreed = terms.read_all(wanted)
     names = dict(Organization.objects.filter(pk__in=wanted).values_list("pk", "name"))
     found = [
         one

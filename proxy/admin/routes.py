@@ -203,6 +203,7 @@ class OwnCredentialAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no t
     list_display = ["organization", "upstream", "fingerprint", "state", "updated_at"]
     list_filter = ["upstream"]
     list_select_related = ["organization", "upstream"]
+    show_full_result_count = False  # a search need not say of how many
     search_fields = ["organization__name", "upstream__name", "fingerprint"]
     fields = ["organization", "upstream", "fingerprint", "state", "updated_at", "created_at"]
     readonly_fields = fields
