@@ -9,7 +9,7 @@ from billing.models import Alarm
 
 USAGE = "billing.usagerollup"  # whoever may see the sums may see the page of usage
 ALARMS = "billing.alarm"
-SPECIAL = {USAGE: "billing_usage"}  # pages of our own, at no model's address
+SPECIAL = {"Usage": "billing_usage", "Live": "live"}  # pages of our own, at no model's address
 
 # Title, icon, and the model that gives the page and the permission.
 GROUPS: dict[str, list[tuple[str, str, str]]] = {
@@ -33,6 +33,7 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
         ("Workers", "memory", "billing.worker"),
     ],
     "Machines": [
+        ("Live", "sensors", "mcp.toolcall"),
         ("Connectors", "computer", "mcp.connector"),
         ("MCP servers", "construction", "mcp.mcpserver"),
         ("Tool calls", "terminal", "mcp.toolcall"),
@@ -69,7 +70,7 @@ def _may_see(request: HttpRequest, model: str) -> bool:
 
 def _item(title: str, icon: str, model: str) -> dict[str, Any]:
     page = f"admin:{model.replace('.', '_')}_changelist"
-    item = {"title": title, "icon": icon, "link": reverse(SPECIAL.get(model, page))}
+    item = {"title": title, "icon": icon, "link": reverse(SPECIAL.get(title, page))}
     # A table of a few rows: this is one cheap query on every page.
     if model == ALARMS and (count := Alarm.objects.count()):
         item["badge"] = str(count)

@@ -13,6 +13,7 @@ from accounts.signin import PersonalSignIn, sign_in
 from billing.admin.usage import usage
 from mcp.views import inbox
 from opscenter import first_run, openapi
+from opscenter.live import live
 from opscenter.well_known import protected_resource
 
 # The page holds its own style and asks for nothing else, wherever it may be served from.
@@ -66,6 +67,7 @@ urlpatterns = [
     path("oidc/", include("accounts.oidc_urls" if settings.OIDC_ISSUER else [])),
     path("admin/login/", sign_in),  # in front of the admin's own, which it asks in the end
     path("admin/logout/", sign_out),
+    path("admin/live/", admin.site.admin_view(live), name="live"),
     path("admin/billing/usage/", admin.site.admin_view(usage), name="billing_usage"),
     path("admin/", admin.site.urls),
 ]

@@ -8,8 +8,9 @@ from accounts import keys
 from accounts.models import Membership, Organization
 from accounts.principal import MESSAGES
 from accounts.tests.people import Person
+from mcp.tests.machines import machine
 from mcp.tests.test_approval_pages import waiting
-from tests.gateway import Gateway
+from tests.gateway import Gateway, eventually
 from tests.real.browser import LOOKS, Chromium, Look, Page
 
 pytestmark = [pytest.mark.real, pytest.mark.django_db(transaction=True)]
@@ -20,7 +21,7 @@ FOR_ANYBODY = {
     "sign-in": "/sign-in/",
     "admin-sign-in": "/admin/login/",
 }
-OF_STAFF = {"approvals": "/approvals/", "admin": "/admin/"}
+OF_STAFF = {"approvals": "/approvals/", "admin": "/admin/", "live": "/admin/live/"}
 OF_PEOPLE = {
     f"portal-{name}": f"/portal/{path}"
     for name, path in {
@@ -88,6 +89,16 @@ def test_the_admins_lists(chromium: Chromium, server: Gateway, ada: User) -> Non
     with chromium.page() as page:
         sign_in(page, server.url)
         assert findings(page, server.url, lists) == []
+
+
+def test_the_live_page_moves_by_itself(chromium: Chromium, server: Gateway, ada: User) -> None:
+    with chromium.page() as page:
+        sign_in(page, server.url)
+        page.open(f"{server.url}/admin/live/")
+        assert "desk-of-ada" not in page.text()
+        machine(Person(user=ada, organization=Organization.objects.get()), "desk-of-ada")
+        eventually(lambda: "desk-of-ada" in page.text())
+        assert page.findings("live-with-machine") == []
 
 
 def sign_in(page: Page, url: str) -> None:
