@@ -14,10 +14,12 @@ REFUSALS = {
     404: "There is no such thing, or none for you to see.",
     409: "It does not fit what is there.",
     413: "The body is too large.",
+    415: "The body is no JSON by its content type.",
     429: "Too often, or too much at once; `retry-after` says how long to wait.",
     503: "The gateway cannot do it now.",
 }
-ALWAYS = (401, 403)
+ALWAYS = (401, 403, 429, 503)
+WITH_BODY = (400, 413, 415)
 
 Decorator = Callable[[Any], Any]
 
@@ -44,7 +46,8 @@ def described(
         if isinstance(gives, Mapping)
         else {status: gives or OpenApiResponse(description="Done.")}
     )
-    for code in sorted({*ALWAYS, *refuses, *([400] if body or query else [])}):
+    taken = WITH_BODY if body else (400,) if query else ()
+    for code in sorted({*ALWAYS, *refuses, *taken}):
         answers[code] = OpenApiResponse(description=REFUSALS[code])
     return extend_schema(
         operation_id=name,

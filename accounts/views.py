@@ -82,7 +82,6 @@ class ApiKeys(KeyPage):
         body=NewKey,
         gives=IssuedKey,
         status=201,
-        refuses=(413, 429),
     )
     def post(self, request: Request) -> Response:
         body = NewKey(data=request.data)
@@ -131,7 +130,7 @@ class ApiKeyRotation(KeyPage):
         summary="Give a key a new secret",
         body=Rotation,
         gives=IssuedKey,
-        refuses=(404, 409, 413, 429),
+        refuses=(404, 409),
     )
     def post(self, request: Request, key_id: str) -> Response:
         key = get_object_or_404(self.visible().select_related("organization"), id=key_id)

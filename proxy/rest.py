@@ -175,7 +175,7 @@ class OwnCredentialDetail(OwnPage):
         summary="Store a credential for an upstream",
         body=NewCredential,
         gives=OWN,
-        refuses=(404, 413, 503),
+        refuses=(404,),
     )
     def put(self, request: Request, name: str) -> Response:
         body = NewCredential(data=request.data)
@@ -215,7 +215,7 @@ class OwnCredentialTest(OwnPage):
         summary="Ask the upstream whether it takes the stored credential",
         query=Where,
         gives=FINDING,
-        refuses=(404, 429, 503),
+        refuses=(404,),
     )
     def post(self, request: Request, name: str) -> Response:
         own = self.own(request, name)

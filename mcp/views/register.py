@@ -58,7 +58,7 @@ class Servers(RegisterPage):
         summary="Register an MCP server",
         body=Registration,
         gives=REGISTERED,
-        refuses=(409, 413, 429, 503),
+        refuses=(409,),
     )
     def post(self, request: Request) -> Response:
         body = Registration(data=request.data)
