@@ -27,7 +27,14 @@ def test_every_answer_is_a_described_one(
     log.write_bytes(b"")
     program = peers.environment_of(peers.named("schemathesis")) / "bin" / "st"
     with gateways.running(log) as (url, _):
-        asked = [program, "run", f"{url}/api/schema", "--seed", "8", "--continue-on-failure"]
+        asked: list[str | Path] = [
+            program,
+            "run",
+            f"{url}/api/schema",
+            "--seed",
+            "8",
+            "--continue-on-failure",
+        ]
         asked += ["-H", f"Authorization: Bearer {key}", "-H", "Accept: application/json"]
         asked += ["--phases", "coverage,fuzzing", "-c", CHECKS, "--max-time", str(ASKING_S)]
         found = programs.run(
