@@ -18,6 +18,7 @@ NONE: dict[str, Any] = {
     "LOCAL_ACCOUNTS": True,
     "OIDC_ISSUER": "",
     "OIDC_ISSUERS": {},
+    "LOGOUT_REDIRECT_URL": "/sign-in/",
 }
 
 
