@@ -90,7 +90,7 @@ def test_it_counts_no_alarms_for_those_who_may_not_see_them(
 ) -> None:
     client = staff("view_worker")
     client.get(BILLING + "worker/")
-    with django_assert_num_queries(7) as seen:  # session, user, two of rights, two counts, rows
+    with django_assert_num_queries(6) as seen:  # session, user, two of rights, one count, rows
         client.get(BILLING + "worker/")
     assert not [query for query in seen.captured_queries if "billing_alarm" in query["sql"]]
 

@@ -198,5 +198,5 @@ def test_it_asks_as_often_for_many_plans_as_for_few(
             plan = Plan.objects.create(code=f"p{number}", name=f"P{number}")
             organization = Organization.objects.create(name=f"o{number}")
             Subscription.objects.create(organization=organization, plan=plan)
-        with django_assert_num_queries(6):  # session, user, two counts, rows, alarms
+        with django_assert_num_queries(5):  # session, user, one count, rows, alarms
             assert operator.get(PLANS).status_code == 200

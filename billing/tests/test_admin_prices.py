@@ -183,5 +183,5 @@ def test_it_asks_as_often_for_many_prices_as_for_few(
             number = Price.objects.count()
             organization = Organization.objects.create(name=f"o{number}")
             price(f"p{number}", organization=organization)
-        with django_assert_num_queries(6):  # session, user, two counts, rows, alarms
+        with django_assert_num_queries(5):  # session, user, one count, rows, alarms
             assert operator.get(PRICES).status_code == 200

@@ -203,8 +203,8 @@ def test_it_asks_as_often_for_many_subscriptions_as_for_few(
         for _ in range(10):
             organization = Organization.objects.create(name=f"o{Organization.objects.count()}")
             Subscription.objects.create(organization=organization, plan=gold)
-        # Session, user, the filter's plans, two counts, rows, alarms.
-        with django_assert_num_queries(7):
+        # Session, user, the filter's plans, one count, rows, alarms.
+        with django_assert_num_queries(6):
             assert operator.get(SUBSCRIPTIONS).status_code == 200
     operator.get(f"{SUBSCRIPTIONS}{hers.pk}/change/")  # what a process looks up once
     # Session, user, row, today, month, what is held, the chosen plan, alarms.

@@ -66,7 +66,7 @@ def upstream_form(*routes: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("page", "queries"),
-    [(UPSTREAMS, 6), (ROUTES, 7), (UPSTREAMS + "add/", 3), (ROUTES + "add/", 3)],
+    [(UPSTREAMS, 5), (ROUTES, 6), (UPSTREAMS + "add/", 3), (ROUTES + "add/", 3)],
 )
 def test_it_asks_as_often_for_many_rows_as_for_few(
     operator: Client, page: str, queries: int, django_assert_num_queries: DjangoAssertNumQueries

@@ -232,7 +232,7 @@ def test_it_shows_an_agent_to_who_may_only_look(operator: Client) -> None:
     assert looking.get(CREWS).status_code == 403
 
 
-@pytest.mark.parametrize(("page", "queries"), [(AGENTS, 6), (CREWS, 6)])
+@pytest.mark.parametrize(("page", "queries"), [(AGENTS, 5), (CREWS, 5)])
 def test_it_asks_as_often_for_many_rows_as_for_few(
     operator: Client, page: str, queries: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
