@@ -25,7 +25,7 @@ from mozilla_django_oidc.views import (
 from accounts import claims, identities, jwt, sessions
 from accounts.claims import Claims
 from accounts.models import Identity
-from accounts.signin import PAGE_POLICY
+from accounts.signin import PAGE_POLICY, bound_session
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]  # it has 
         if not sessions.began(identity, sid, self.request.session.session_key or ""):
             auth.logout(self.request)
             return failed(self.request, OVER, 401)
+        bound_session(self.request)
         return response
 
     def login_failure(self) -> HttpResponse:

@@ -1,6 +1,7 @@
 """The admin's login page, which lets nobody try passwords for long."""
 
 import math
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -13,11 +14,13 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.urls import reverse
+from django.utils import timezone
 from unfold.forms import AuthenticationForm
 
 from accounts import rates
 from accounts.rest import address_of
 
+SESSION_MOST = timedelta(hours=8)  # then even who never paused signs in again
 AT_KEYCLOAK = "oidc_authentication_init"
 # A form here may lead on to Keycloak, by a sign-out or by a renewal of the session: browsers hold
 # a form's redirects to `form-action` too.
@@ -63,6 +66,11 @@ class PersonalSignIn(LoginView):
     template_name = "sign_in.html"
     next_page = "portal-home"
 
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        bound_session(self.request)
+        return response
+
     def get_context_data(self, **more: Any) -> dict[str, Any]:
         wanted = self.get_redirect_url() or resolve_url(self.next_page)
         return super().get_context_data(**more, **_ways(wanted))
@@ -77,7 +85,16 @@ class PersonalSignIn(LoginView):
 def sign_in(request: HttpRequest) -> HttpResponse:
     """The admin's own view, with the status that belongs to a refusal."""
     wanted = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index")
-    return _with_status(admin.site.login(request, _ways(wanted)))
+    response = _with_status(admin.site.login(request, _ways(wanted)))
+    if request.user.is_authenticated:
+        bound_session(request)
+    return response
+
+
+def bound_session(request: HttpRequest) -> None:
+    """End the session at its time, however often it is written until then."""
+    if request.session.get("_session_expiry") is None:
+        request.session.set_expiry(timezone.now() + SESSION_MOST)
 
 
 def _ways(wanted: str) -> dict[str, Any]:

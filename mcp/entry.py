@@ -55,6 +55,8 @@ async def enter(scope: Mapping[str, Any], user: str) -> Entered:
         text = f"This key is of user {principal.user_id}; the path names another: say `me`."
         raise NoEntryError(403, "permission_error", text)
     shown = await auth.shown(principal, authorization, x_api_key)
+    if shown is None:  # a token that ended just now; nothing would ever judge it again
+        raise NoEntryError(401, "authentication_error", "What was shown has ended. Come back.")
     return Entered(principal=principal, shown=shown)
 
 

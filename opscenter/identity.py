@@ -9,7 +9,6 @@ from opscenter.env import BadSettingError
 IS_ON = bool(env.url("KEYCLOAK_URL"))
 CALLBACK = "/oidc/callback/"
 LOCAL = "django.contrib.auth.backends.ModelBackend"
-SESSION_S = 8 * 60 * 60  # then even staff who never paused sign in again
 RENEW_S = 15 * 60  # how often Keycloak is asked, unseen, whether the session is still good there
 TIMEOUT_S = 5
 # Without Keycloak: what the rest of the code reads all the same.

@@ -223,7 +223,7 @@ LOGIN_URL = "/sign-in/"
 LOGIN_REDIRECT_URL = "/admin/"
 globals().update(identity.settings(EXTERNAL_API_URL))  # AUTHENTICATION_BACKENDS and OIDC_…
 
-SESSION_COOKIE_AGE = identity.SESSION_S
+SESSION_COOKIE_AGE = 8 * 60 * 60  # as accounts/signin.py bounds a session from its beginning
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_COOKIES = EXTERNAL_API_URL.startswith("https://")
 SESSION_COOKIE_SECURE = SECURE_COOKIES

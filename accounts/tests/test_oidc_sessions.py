@@ -1,12 +1,16 @@
 """Sessions at Keycloak and here: renewed, ended here, ended there."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from accounts import jwt
 from accounts.models import OidcSession
+from accounts.signin import SESSION_MOST
 from accounts.tests.at_keycloak import asked, back, refused, signed_in, who
 from accounts.tests.people import Person
 from tests.keycloak import Keycloak
@@ -129,3 +133,26 @@ def test_no_other_token_ends_a_session(client: Client, keycloak: Keycloak) -> No
     for token in (keycloak.access(), keycloak.identity("n"), "", "x", "a.b.c"):
         assert tell(client, token).status_code == 400
     assert who(client) == "ada"
+
+
+def test_a_session_ends_in_time_however_often_it_is_renewed(
+    client: Client, keycloak: Keycloak
+) -> None:
+    signed_in(client)
+    ends = client.session.get_expiry_date()
+    assert timedelta(hours=7) < ends - timezone.now() <= SESSION_MOST
+    session = client.session
+    session["oidc_id_token_expiration"] = 0
+    session.save()
+    back(client, client.get("/approvals/").headers["location"])
+    assert client.session.get_expiry_date() == ends
+
+
+@pytest.mark.parametrize("page", ["/sign-in/", "/admin/login/"])
+def test_a_session_of_an_account_here_ends_in_time_too(client: Client, page: str) -> None:
+    User.objects.create_superuser("root", password="correct horse battery")
+    client.post(page, {"username": "root", "password": "correct horse battery"})
+    ends = client.session.get_expiry_date()
+    assert timedelta(hours=7) < ends - timezone.now() <= SESSION_MOST
+    assert client.get("/approvals/").status_code == 200
+    assert client.session.get_expiry_date() == ends
