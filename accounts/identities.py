@@ -1,6 +1,5 @@
 """People as tokens tell of them: users, their organizations, and what staff may do."""
 
-import hashlib
 import logging
 import secrets
 import string
@@ -20,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _ID_CHARS = 12
+SAVED = ["email", "first_name", "last_name", "is_staff", "is_superuser", "password"]
 _TRIES = 3  # somebody may be known by another request at the same moment
 
 # What an organization's role is called elsewhere.
@@ -67,7 +67,10 @@ def signed_in(claims: Claims) -> Identity:
         user.email, user.first_name = claims.email, claims.first_name
         user.last_name = claims.last_name
         _grant(user, claims.roles)
-        user.save()
+        if user.has_usable_password():  # it would be a way in past Keycloak
+            user.set_unusable_password()
+        # Not the whole row: somebody may deactivate them just now.
+        user.save(update_fields=SAVED)
         _belong(user, claims)
         Identity.objects.filter(pk=identity.pk).update(seen_at=timezone.now())
     return identity
@@ -92,8 +95,7 @@ def _free_name(claims: Claims) -> str:
     wanted = claims.username or claims.email or claims.subject
     if not User.objects.filter(username__iexact=wanted[:NAME_CHARS]).exists():
         return wanted[:NAME_CHARS]
-    mark = hashlib.sha256(f"{claims.issuer} {claims.subject}".encode()).hexdigest()[:8]
-    return f"{wanted[: NAME_CHARS - 9]}~{mark}"
+    return f"{wanted[: NAME_CHARS - 9]}~{secrets.token_hex(4)}"
 
 
 def _grant(user: User, roles: Collection[str]) -> None:
@@ -123,6 +125,13 @@ def _rights(user: User) -> dict[str, object]:
     }
 
 
+def moved(claims: Claims) -> None:
+    """Somebody known shows a token that names other organizations than the last one."""
+    identity = met(claims)
+    with transaction.atomic():
+        _belong(identity.user, claims)
+
+
 def _belong(user: User, claims: Claims) -> None:
     """Be a member where the token says so, and no longer where an earlier one did."""
     named = [_named(claims.issuer, name) for name in claims.organizations]
@@ -136,7 +145,7 @@ def _belong(user: User, claims: Claims) -> None:
     gone.delete()
     role = ROLES.get(claims.role.lower(), Membership.Role.MEMBER)
     for organization in named:
-        _join(user, organization, role, follows=bool(claims.role))
+        _join(user, organization, role, follows=bool(settings.OIDC_CLAIMS.role))
 
 
 def _join(user: User, organization: Organization, role: str, *, follows: bool) -> None:

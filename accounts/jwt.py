@@ -17,7 +17,7 @@ LEEWAY_S = 10  # between the clocks of two machines
 LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
-_LOGOUT_REQUIRED = ["iat", "iss", "aud", "jti", "events"]
+_LOGOUT_REQUIRED = ["exp", "iat", "iss", "aud", "jti", "events"]
 
 Payload = dict[str, Any]
 
@@ -154,8 +154,13 @@ def _check_times(payload: Payload) -> None:
 def _check_texts(payload: Payload) -> None:
     for name in ("sub", "sid", "azp"):
         value = payload.get(name, "")
-        if not isinstance(value, str) or "\0" in value or len(value) > 255:
+        if not isinstance(value, str) or not _can_be_stored(value) or len(value) > 255:
             raise TokenError(f"The `{name}` of this token is no text of at most 255 characters")
+
+
+def _can_be_stored(text: str) -> bool:
+    """No NUL and no half of a surrogate pair: no database holds these."""
+    return "\0" not in text and text == text.encode(errors="replace").decode()
 
 
 def _reason(error: jwt.InvalidTokenError) -> str:

@@ -162,7 +162,11 @@ class OidcSession(models.Model):
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["identity", "sid"], name="oidc_session_by_sid")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["identity", "sid", "session_key"], name="one_oidc_session_each"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.sid} of {self.identity_id}"

@@ -9,6 +9,7 @@ import requests
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -36,6 +37,7 @@ STATE = (
     " Begin it again from here."
 )
 REFUSED = "Keycloak's answer could not be trusted, so nobody was signed in. Begin again from here."
+OVERDUE = "Your session must be renewed at Keycloak: load the page again."
 INACTIVE = "This account is deactivated here. Ask an operator."
 # What Keycloak says where somebody must first do something there (OIDC Core 1.0, 3.1.2.6).
 ENDED = frozenset({"login_required", "interaction_required", "consent_required"})
@@ -47,11 +49,24 @@ MOST_AWAY_S = 60  # how soon a session is tried again that could not be renewed
 class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # it has no types
     """Users by issuer and subject, and staff by the roles of our own client."""
 
-    def get_token(self, payload: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = super().get_token(
-            payload | {"redirect_uri": settings.OIDC_CALLBACK_URL}
-        )
+    def authenticate(self, request: Any, **more: Any) -> User | None:
+        """Only what Callback asks: a password's form may hold a code, too."""
+        if not more.get("nonce"):
+            return None
+        found: User | None = super().authenticate(request, **more)
         return found
+
+    def get_user(self, user_id: Any) -> Any:
+        # The library's own gives out who is deactivated.
+        return ModelBackend.get_user(self, user_id)
+
+    def get_token(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Both tokens. Raises jwt.TokenError where there are not two."""
+        found = super().get_token(payload | {"redirect_uri": settings.OIDC_CALLBACK_URL})
+        tokens = found if isinstance(found, dict) else {}
+        if not all(isinstance(tokens.get(name), str) for name in ("access_token", "id_token")):
+            raise jwt.TokenError("Keycloak's answer has no tokens")
+        return tokens
 
     def verify_token(self, token: Any, **more: Any) -> jwt.Payload:
         """The ID token's payload. Raises jwt.TokenError, jwt.KeysAwayError."""
@@ -65,7 +80,7 @@ class Backend(OIDCAuthenticationBackend):  # type: ignore[misc]  # it has no typ
         told = claims.read(payload | access, settings.OIDC_CLAIMS)
         identity = identities.signed_in(told)
         self.has_signed_in(identity, told)
-        self.request.at_keycloak = (identity, told.session)
+        self.request.at_keycloak = (identity, told)
         return identity.user
 
     def has_signed_in(self, identity: Identity, told: Claims) -> None:
@@ -106,8 +121,8 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]  # it has 
 
     def login_success(self) -> HttpResponse:
         response: HttpResponse = super().login_success()
-        identity, sid = self.request.at_keycloak
-        if not sessions.began(identity, sid, self.request.session.session_key or ""):
+        identity, told = self.request.at_keycloak
+        if not sessions.began(identity, told, self.request.session.session_key or ""):
             auth.logout(self.request)
             return failed(self.request, OVER, 401)
         bound_session(self.request)
@@ -116,6 +131,7 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]  # it has 
     def login_failure(self) -> HttpResponse:
         if self.request.GET.get("error") in ENDED:
             return failed(self.request, OVER, 401)
+        auth.logout(self.request)
         user = getattr(self, "user", None)
         return failed(self.request, INACTIVE if user else REFUSED, 403)
 
@@ -135,12 +151,20 @@ class Renewal(SessionRefresh):  # type: ignore[misc]  # it has no types
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         response: HttpResponse | None = super().process_request(request)
+        if response is None and self._is_long_overdue(request):
+            # What cannot follow to Keycloak must not go on for ever without.
+            response = HttpResponse(OVERDUE, status=401, content_type="text/plain")
         if response is None or async_to_sync(jwt.is_issuer_there)(settings.OIDC_ISSUER):
             return response
         # Nobody is thrown out because Keycloak is away; the session's own age is the bound.
         request.session["oidc_id_token_expiration"] = time.time() + MOST_AWAY_S
         log.warning("a session was not renewed: Keycloak does not answer")
         return None
+
+    def _is_long_overdue(self, request: HttpRequest) -> bool:
+        expires = request.session.get("oidc_id_token_expiration")
+        is_late = expires is not None and time.time() - expires > settings.OIDC_OVERDUE_S
+        return is_late and request.user.is_authenticated and request.path not in self.exempt_urls
 
 
 def failed(request: HttpRequest, text: str, status: int) -> HttpResponse:

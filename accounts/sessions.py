@@ -13,20 +13,29 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from accounts import audit, jwt
+from accounts.claims import Claims
 from accounts.models import Identity, OidcSession
 
 KEPT = timedelta(days=30)  # a month after it began no token of a session is good
 
 
-def began(identity: Identity, sid: str, session_key: str) -> bool:
+def began(identity: Identity, told: Claims, session_key: str) -> bool:
     """Keep which of our sessions belongs to which of Keycloak's. False where that one is over."""
-    if not sid:
-        return True
-    own = OidcSession.objects.filter(identity=identity)
-    own.filter(created_at__lt=timezone.now() - KEPT).delete()
-    OidcSession.objects.get_or_create(identity=identity, sid=sid, session_key=session_key)
-    # Looked at last: whoever ends it from now on finds the row and deletes the session.
-    return not own.filter(sid=sid, ended_at__isnull=False).exists()
+    with transaction.atomic():
+        # Whoever ends it waits for this row, or has ended it before.
+        known = Identity.objects.select_for_update().get(pk=identity.pk)
+        if known.ended_at is not None and told.issued_at <= known.ended_at.timestamp():
+            return False
+        if not told.session:
+            return True
+        own = OidcSession.objects.filter(identity=identity)
+        own.filter(created_at__lt=timezone.now() - KEPT).delete()
+        if own.filter(sid=told.session, ended_at__isnull=False).exists():
+            return False
+        OidcSession.objects.get_or_create(
+            identity=identity, sid=told.session, session_key=session_key
+        )
+    return True
 
 
 @csrf_exempt  # it comes from Keycloak, and its token is the proof
@@ -59,6 +68,7 @@ def end(issuer: str, subject: str, sid: str) -> None:
 
 
 def _end(identity: Identity, sid: str) -> None:
+    Identity.objects.select_for_update().get(pk=identity.pk)
     now = timezone.now()
     sessions = OidcSession.objects.filter(identity=identity, ended_at__isnull=True)
     if sid:

@@ -40,6 +40,7 @@ class Place:
     organization_id: UUID
     issuer: str
     external_id: str
+    by_claims: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +76,16 @@ async def owner(token: str) -> Principal:
     """
     claims = await claims_of(token)
     known = await _people.get(whose(claims))
-    if known is None:
-        await _meet(claims)
+    if known is None or _has_moved(known, claims):
+        await (_meet if known is None else _move)(claims)
         _people.forget(whose(claims))
         known = await _people.get(whose(claims))
     if known is None or (reason := _closed(known, claims.issued_at)):
         raise OverError(GONE if known is None else reason)
-    return _principal(known, _place(known, claims))
+    place = _place(known, claims)
+    if place is None:
+        raise OverError(NOWHERE)
+    return _principal(known, place)
 
 
 async def still_open(identity_id: str, organization_id: UUID) -> Principal | None:
@@ -118,7 +122,7 @@ def _closed(known: Known, issued_at: int | None) -> str | None:
     is_of_before = (
         issued_at is not None
         and known.ended_at is not None
-        and issued_at <= known.ended_at.timestamp()
+        and issued_at <= known.ended_at.timestamp() + jwt.LEEWAY_S
     )
     if known.is_session_over or is_of_before:
         return ENDED
@@ -134,11 +138,21 @@ def _principal(known: Known, place: Place) -> Principal:
     )
 
 
-def _place(known: Known, claims: Claims) -> Place:
-    """Where the person acts: the first organization that the token names, or their oldest."""
+def _has_moved(known: Known, claims: Claims) -> bool:
+    """Whether the token names others than the places that an earlier one gave."""
+    places = [one for one in known.places if one.by_claims and one.issuer == claims.issuer]
+    named = set(claims.organizations)
+    there = {one.external_id for one in known.places if one.issuer == claims.issuer}
+    return bool(named) and (not named <= there or any(p.external_id not in named for p in places))
+
+
+def _place(known: Known, claims: Claims) -> Place | None:
+    """Where the person acts: the first organization that the token names, else the oldest that
+    they were given here. Not one that another token named."""
     by_name = {one.external_id: one for one in known.places if one.issuer == claims.issuer}
     named = [by_name[name] for name in claims.organizations if name in by_name]
-    return next(iter([*named, *known.places]))
+    given = [one for one in known.places if not one.by_claims or not one.external_id]
+    return next(iter([*named, *given]), None)
 
 
 def _load(of: Whose) -> Known | None:
@@ -166,6 +180,7 @@ def _known(identity: Identity | None, session: str) -> Known | None:
                 organization_id=place.organization_id,
                 issuer=place.organization.issuer,
                 external_id=place.organization.external_id,
+                by_claims=place.by_claims,
             )
             for place in places.order_by("created_at", "pk")
         ),
@@ -173,6 +188,7 @@ def _known(identity: Identity | None, session: str) -> Known | None:
 
 
 _meet = off_loop(identities.met)
+_move = off_loop(identities.moved)
 _read = off_loop(_load)
 _read_by_id = off_loop(_load_by_id)
 _people: Memory[Whose, Known | None] = Memory(

@@ -26,6 +26,7 @@ from billing.plans import Limits
 from billing.serializers import Asked, Exported, Organized, amounts, asked, by, moment
 
 TAG = "Usage"
+SEES = "billing.view_usagerollup"  # with it, staff see everybody's
 NOT_YOURS = "You are not a member of it, or of any."
 
 # What has a name besides its id, and which column holds it.
@@ -76,7 +77,8 @@ class UsagePage(KeyPage):
 
     def is_operator(self) -> bool:
         """A key of staff is a key: it sees what its place in its organization lets it see."""
-        return self.user().is_staff and self.principal() is None
+        user = self.user()
+        return user.is_staff and self.principal() is None and user.has_perm(SEES)
 
 
 class Usage(UsagePage):

@@ -68,6 +68,7 @@ def settings(external_url: str) -> dict[str, Any]:
         "OIDC_STORE_ID_TOKEN": True,  # Keycloak wants to see it at a logout
         "OIDC_TIMEOUT": TIMEOUT_S,
         "OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS": RENEW_S,
+        "OIDC_OVERDUE_S": RENEW_S,  # beyond it also what cannot be renewed is refused
         "OIDC_CALLBACK_URL": f"{external_url}{CALLBACK}",
         # Not the address that a request names, which a proxy may have changed.
         "OIDC_AUTH_REQUEST_EXTRA_PARAMS": {"redirect_uri": f"{external_url}{CALLBACK}"},

@@ -25,6 +25,7 @@ from proxy.models import OwnCredential
 from proxy.validators import CREDENTIAL_CHARS, plain_credential
 
 TAG = "Own credentials"
+EXPLAINS = "proxy.view_route"  # with it, staff may ask for any organization
 NOT_SET_UP = "This gateway is not set up to store credentials. Ask its operator to do it."
 
 
@@ -108,7 +109,8 @@ class OwnPage(KeyPage):
 
     def organization_of(self, wanted: UUID | None) -> UUID:
         """A key's own; a person's own; any, where staff ask."""
-        if self.user().is_staff and self.principal() is None:
+        user = self.user()
+        if user.is_staff and self.principal() is None and user.has_perm(EXPLAINS):
             if wanted and not Organization.objects.filter(id=wanted).exists():
                 raise ValidationError({"organization": ["There is none with this id."]})
             return wanted or NOBODY

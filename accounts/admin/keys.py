@@ -18,8 +18,8 @@ from accounts.forms import KeyForm, NewKeyForm
 from accounts.models import ApiKey
 
 CLOSED_AT_ONCE = 200  # two pages of the list; all at once is a job for a script
-# Each shows a secret on the next page. As many messages as this travel in the browser's cookie;
-# more would be put into the session, and so a plaintext into the database.
+# Each shows a secret on the next page, without its name, which may be long. As many messages as
+# this travel in the browser's cookie; more would go into the session, and so into the database.
 ROTATED_AT_ONCE = 5
 
 
@@ -218,6 +218,6 @@ def _record(action: str, request: HttpRequest, key: ApiKey, **details: Any) -> N
 
 def _show_once(request: HttpRequest, key: ApiKey, plaintext: str) -> None:
     text = format_html(
-        "The key of “{}” is shown only now, copy it: <code>{}</code>", key.name, plaintext
+        "The key {} is shown only now, copy it: <code>{}</code>", key.prefix, plaintext
     )
     messages.warning(request, text)

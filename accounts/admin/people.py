@@ -6,13 +6,14 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts import audit, trail
-from accounts.models import Membership, Organization
+from accounts.models import Identity, Membership, Organization
 from accounts.trailed import TrailedAdmin, actor
 
 PASSWORD_PAGE = "/password/"  # noqa: S105  (the end of a path)
@@ -62,6 +63,11 @@ class UserAdmin(GrantingAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # no
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002  (Django's name)
+        if id.isdecimal() and Identity.objects.filter(user_id=int(id)).exists():
+            raise PermissionDenied("They sign in at Keycloak and have no password here.")
+        return super().user_change_password(request, id, form_url)
+
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         if request.path.endswith(PASSWORD_PAGE):
             told = {"name": str(obj)}
@@ -95,6 +101,12 @@ class OrganizationAdmin(TrailedAdmin):
     fields = ["name", "issuer", "external_id", "id", "created_at"]
     readonly_fields = ["id", "created_at"]
     inlines = [Members]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Whose token has these names is a member.
+        found = super().get_readonly_fields(request, obj)
+        may = request.user.has_perm("accounts.change_membership")
+        return found if may else [*found, "issuer", "external_id"]
 
 
 def _is_superuser(request: HttpRequest) -> bool:

@@ -118,8 +118,10 @@ class Migration(migrations.Migration):
                 fields=("issuer", "subject"), name="one_identity_each"
             ),
         ),
-        migrations.AddIndex(
+        migrations.AddConstraint(
             model_name="oidcsession",
-            index=models.Index(fields=["identity", "sid"], name="oidc_session_by_sid"),
+            constraint=models.UniqueConstraint(
+                fields=("identity", "sid", "session_key"), name="one_oidc_session_each"
+            ),
         ),
     ]

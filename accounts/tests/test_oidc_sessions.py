@@ -1,5 +1,6 @@
 """Sessions at Keycloak and here: renewed, ended here, ended there."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import jwt
-from accounts.models import OidcSession
+from accounts.models import Identity, OidcSession
 from accounts.signin import SESSION_MOST
 from accounts.tests.at_keycloak import asked, back, refused, signed_in, who
 from accounts.tests.people import Person
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db
 def test_a_session_is_renewed_unseen(client: Client, keycloak: Keycloak) -> None:
     signed_in(client)
     session = client.session
-    session["oidc_id_token_expiration"] = 0
+    session["oidc_id_token_expiration"] = time.time() - 1
     session.save()
     away = client.get("/approvals/")
     assert asked(away.headers["location"])["prompt"] == "none"
@@ -34,7 +35,7 @@ def test_a_session_is_renewed_unseen(client: Client, keycloak: Keycloak) -> None
 def test_a_session_that_ended_there_ends_here(client: Client, keycloak: Keycloak) -> None:
     signed_in(client)
     session = client.session
-    session["oidc_id_token_expiration"] = 0
+    session["oidc_id_token_expiration"] = time.time() - 1
     session.save()
     at = client.get("/approvals/").headers["location"]
     keycloak.says = "login_required"
@@ -47,7 +48,7 @@ def test_a_session_outlives_keycloaks_absence(client: Client, keycloak: Keycloak
     keycloak.stop()
     jwt._keys.clear()
     session = client.session
-    session["oidc_id_token_expiration"] = 0
+    session["oidc_id_token_expiration"] = time.time() - 1
     session.save()
     assert client.get("/approvals/").status_code == 200
     assert who(client) == "ada"
@@ -56,10 +57,54 @@ def test_a_session_outlives_keycloaks_absence(client: Client, keycloak: Keycloak
 def test_a_script_is_not_sent_to_keycloak(client: Client, keycloak: Keycloak) -> None:
     signed_in(client)
     session = client.session
-    session["oidc_id_token_expiration"] = 0
+    session["oidc_id_token_expiration"] = time.time() - 1
     session.save()
     assert client.get("/approvals/?part").status_code == 200
     assert client.get("/approvals/", headers={"sec-fetch-mode": "cors"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [("GET", {"sec-fetch-mode": "cors"}), ("GET", {"hx-request": "true"}), ("POST", {})],
+)
+def test_nobody_goes_on_for_ever_by_what_cannot_be_renewed(
+    client: Client, keycloak: Keycloak, method: str, headers: dict[str, str]
+) -> None:
+    signed_in(client)
+    session = client.session
+    session["oidc_id_token_expiration"] = 0
+    session.save()
+    refused = client.generic(method, "/approvals/", headers=headers)
+    assert (refused.status_code, "load the page again" in refused.content.decode()) == (401, True)
+    assert client.post("/sign-out/").status_code == 302
+
+
+def test_who_is_deactivated_is_signed_out_at_once(client: Client, keycloak: Keycloak) -> None:
+    signed_in(client)
+    User.objects.update(is_active=False)
+    assert client.get("/approvals/").status_code == 302
+
+
+def test_a_password_set_here_opens_nothing(client: Client, keycloak: Keycloak) -> None:
+    signed_in(client)
+    user = User.objects.get()
+    user.set_password("correct horse battery")
+    user.save()
+    signed_in(client)
+    user.refresh_from_db()
+    assert not user.has_usable_password()
+
+
+def test_a_form_with_a_code_is_only_a_form(client: Client, keycloak: Keycloak) -> None:
+    form = {"username": "x", "password": "y"}
+    for page in ("/sign-in/", "/admin/login/"):
+        assert client.post(f"{page}?code=c&state=s", form).status_code == 200
+
+
+def test_all_sessions_ended_while_one_begins(client: Client, keycloak: Keycloak) -> None:
+    signed_in(client)
+    Identity.objects.update(ended_at=timezone.now() + timedelta(seconds=5))
+    refused(signed_in(Client()), 401, "has ended")
 
 
 def test_who_signs_out_here_signs_out_there(client: Client, keycloak: Keycloak) -> None:
@@ -142,7 +187,7 @@ def test_a_session_ends_in_time_however_often_it_is_renewed(
     ends = client.session.get_expiry_date()
     assert timedelta(hours=7) < ends - timezone.now() <= SESSION_MOST
     session = client.session
-    session["oidc_id_token_expiration"] = 0
+    session["oidc_id_token_expiration"] = time.time() - 1
     session.save()
     back(client, client.get("/approvals/").headers["location"])
     assert client.session.get_expiry_date() == ends

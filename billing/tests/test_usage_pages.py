@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
@@ -31,6 +32,8 @@ def operator() -> APIClient:
     person = join("olga", Organization.objects.create(name="Operators"), Role.OWNER)
     person.user.is_staff = True
     person.user.save()
+    sees = Permission.objects.get(codename="view_usagerollup")
+    person.user.user_permissions.add(sees)
     return person.signed_in()
 
 
@@ -234,3 +237,10 @@ def test_it_asks_the_database_a_fixed_number_of_times(
     client = alice.signed_in()
     with django_assert_num_queries(count):  # session, user, membership; then the sums and the names
         ask(client, group_by=group_by, limit=limit)
+
+
+def test_staff_without_the_right_see_what_is_theirs(used: None, alice: Person) -> None:
+    alice.user.is_staff = True
+    alice.user.save()
+    Membership.objects.filter(user=alice.user).update(role=Role.MEMBER)
+    assert costs(alice.signed_in().get("/api/v1/usage?group_by=user"), "user") == {alice.user.pk: 1}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from django.contrib.auth.models import Permission
 from rest_framework.test import APIClient
 
 from accounts.models import Organization
@@ -21,4 +22,6 @@ def operator() -> Person:
     person = join("olga", Organization.objects.create(name="Operators"), Role.OWNER)
     person.user.is_staff = True
     person.user.save()
+    rights = ["view_toolcall", "change_toolcall"]
+    person.user.user_permissions.set(Permission.objects.filter(codename__in=rights))
     return person

@@ -24,6 +24,9 @@ class ConflictError(APIException):
     default_code = "conflict"
 
 
+SEES, CHANGES = "mcp.view_toolcall", "mcp.change_toolcall"
+
+
 class TunnelParser(BoundedJSONParser):
     """JSON as large as arguments of a tool may be."""
 
@@ -36,9 +39,11 @@ class TunnelPage(KeyPage):
     parser_classes = [TunnelParser]
     permission_classes = [HasScope(CALLBACK)]
 
-    def is_operator(self) -> bool:
-        """A key of staff is a key: it sees what its owner's place lets it see."""
-        return self.user().is_staff and self.principal() is None
+    def is_operator(self, right: str = SEES) -> bool:
+        """Whether it is staff with this right. A key of theirs is a key: it sees what its owner's
+        place lets it see."""
+        user = self.user()
+        return user.is_staff and self.principal() is None and user.has_perm(right)
 
     def of_organizations(self) -> Q:
         """What the caller sees of rows that have an organization."""
@@ -46,9 +51,12 @@ class TunnelPage(KeyPage):
             return Q()
         return Q(organization__in=self.memberships().values("organization"))
 
-    def own(self) -> Q:
-        """What the caller sees of rows that have a user too."""
-        return Q() if self.is_operator() else self.of_organizations() & Q(user=self.user())
+    def own(self, right: str = SEES) -> Q:
+        """What the caller sees, or may change, of rows that have a user too."""
+        if self.is_operator(right):
+            return Q()
+        mine = Q(organization__in=self.memberships().values("organization"))
+        return mine & Q(user=self.user())
 
     def acting(self, wanted: UUID | None = None) -> Principal:
         """The caller as who acts: the key's, or a signed-in person in one organization."""

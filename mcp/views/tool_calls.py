@@ -18,7 +18,7 @@ from mcp.models import ToolCall
 from mcp.serializers import CallsAsked
 from mcp.shown import Cancellation, EndedCall, ShownCall, ShownCalls
 from mcp.states import Outcome
-from mcp.views.pages import TAG, TunnelPage
+from mcp.views.pages import CHANGES, SEES, TAG, TunnelPage
 
 NO_CALL = "There is no such call of yours; GET /api/mcp/calls lists them."
 
@@ -26,9 +26,9 @@ NO_CALL = "There is no such call of yours; GET /api/mcp/calls lists them."
 class CallPage(TunnelPage):
     """What the pages about calls share."""
 
-    def seen(self) -> QuerySet[ToolCall]:
+    def seen(self, right: str = SEES) -> QuerySet[ToolCall]:
         """One's own, for arguments may hold anything; to operators all."""
-        return ToolCall.objects.filter(self.own())
+        return ToolCall.objects.filter(self.own(right))
 
     def one(self, rows: QuerySet[ToolCall], call_id: UUID) -> ToolCall:
         """The call of this id, if it is one to be seen."""
@@ -92,7 +92,7 @@ class CallCancellation(CallPage):
         refuses=(404,),
     )
     def post(self, request: Request, call_id: UUID) -> Response:
-        rows = self.seen().only("organization_id", "user_id")
+        rows = self.seen(CHANGES).only("organization_id", "user_id")
         call = self.one(rows, call_id)
         asked = async_to_sync(tools.cancel)(owner_of(call), call.id)
         state = ToolCall.objects.values_list("state", flat=True).get(id=call.id)

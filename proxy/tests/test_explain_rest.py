@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from rest_framework.test import APIClient
 
 from accounts.models import Membership
@@ -55,6 +56,9 @@ def test_it_lets_staff_alone_choose_any_organization(alice: Person, charlie: Per
     assert (refused.status_code, list(refused.json())) == (400, ["organization"])
     charlie.user.is_staff = True
     charlie.user.save()
+    refused = charlie.signed_in().get(URL, {"model": "m", "organization": theirs})
+    assert (refused.status_code, list(refused.json())) == (400, ["organization"])
+    charlie.user.user_permissions.add(Permission.objects.get(codename="view_route"))
     staff = charlie.signed_in()
     assert target(staff, organization=theirs) == "acmes"
     assert target(staff) == "for-all"
