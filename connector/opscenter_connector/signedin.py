@@ -7,20 +7,24 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from opscenter_connector import addresses
+from opscenter_connector.credential import checked
 from opscenter_connector.mistakes import AwayError, CredentialError
 from opscenter_connector.plain import clean
 
 LEFT_S = 60.0  # a token is good for this long at least when it is given out
 FRESH_S = 30.0  # one that is refused so soon after it came is refused for good
 ANSWER_S = 10.0
+MAX_BODY_BYTES = 1024 * 1024
+YEAR_S = 366 * 24 * 3600.0
 OWNER_ONLY = 0o700
 AGAIN = "sign in again: ops-connector login"
 
@@ -68,7 +72,7 @@ class Tokens:
         return not self._is_over and time.monotonic() - self._renewed_s > FRESH_S
 
     def _current(self) -> str:
-        with _alone(self._path):
+        with alone(self._path):
             found = read(self._path)
             if found.api_url != self._api_url:
                 raise CredentialError(f"the sign-in is for {clean(found.api_url)}; {AGAIN}")
@@ -88,20 +92,22 @@ class Tokens:
         }
         try:
             with httpx.Client(verify=addresses.trust(self._ca_file), timeout=ANSWER_S) as client:
-                answer = client.post(found.token_url, data=form)
-            said = answer.json()
+                reply = client.post(found.token_url, data=form)
+            said = answer(reply)
         except (httpx.HTTPError, ValueError) as error:
             raise AwayError(f"Keycloak does not renew the sign-in: {clean(repr(error))}") from None
-        if answer.status_code in {400, 401}:
+        if reply.status_code in {400, 401}:
             raise CredentialError(f"the sign-in has ended; {AGAIN}")
-        if not answer.is_success or not isinstance(said.get("access_token"), str):
-            raise AwayError(f"Keycloak does not renew the sign-in: HTTP {answer.status_code}")
-        return replace(
-            found,
-            access_token=said["access_token"],
-            refresh_token=str(said.get("refresh_token") or found.refresh_token),
-            expires_at=time.time() + float(said.get("expires_in", 0)),
-        )
+        try:
+            return replace(
+                found,
+                access_token=token(said, "access_token"),
+                refresh_token=token({"refresh_token": found.refresh_token} | said, "refresh_token"),
+                expires_at=time.time() + lasts_s(said),
+            )
+        except CredentialError:
+            text = f"Keycloak does not renew the sign-in: HTTP {reply.status_code}"
+            raise AwayError(text) from None
 
 
 def read(path: Path) -> SignedIn:
@@ -133,10 +139,38 @@ def write(path: Path, found: SignedIn) -> None:
         raise CredentialError(f"{path}: {error.strerror}") from None
 
 
+def answer(reply: httpx.Response) -> dict[str, Any]:
+    """The JSON object in `reply`. Raises ValueError where there is none."""
+    if len(reply.content) > MAX_BODY_BYTES:
+        raise ValueError("the answer is too long")
+    try:
+        said = reply.json()
+    except RecursionError as error:
+        raise ValueError("the answer nests too deeply") from error
+    if not isinstance(said, dict):
+        raise ValueError("the answer is no object")
+    return said
+
+
+def token(said: Mapping[str, Any], name: str) -> str:
+    """A token in an answer, fit for a header. Raises CredentialError where it is none."""
+    found = said.get(name)
+    return checked(found if isinstance(found, str) else "", f"Keycloak's {name}")
+
+
+def lasts_s(said: Mapping[str, Any], name: str = "expires_in", default: float = 0.0) -> float:
+    """A number of seconds in an answer. Raises CredentialError where it is none."""
+    found = said.get(name, default)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < YEAR_S:
+        raise CredentialError(f"Keycloak's {name} is no number of seconds")
+    return float(found)
+
+
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Keycloak may take a refresh token once: two programs must not show the same."""
     try:
+        path.parent.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
         lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         raise CredentialError(f"nobody is signed in here; {AGAIN}") from None

@@ -1,12 +1,12 @@
 """`ops-connector login`, `token` and `logout`: a person's own sign-in instead of an API key."""
 
-import json
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -16,12 +16,13 @@ from opscenter_connector.config import Config
 from opscenter_connector.endings import ExitCode
 from opscenter_connector.mistakes import CredentialError
 from opscenter_connector.plain import clean
-from opscenter_connector.signedin import ANSWER_S, SignedIn
+from opscenter_connector.signedin import ANSWER_S, SignedIn, lasts_s
 
 METADATA = "/.well-known/oauth-protected-resource"  # RFC 9728
 DISCOVERY = "/.well-known/openid-configuration"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 SCOPE = "openid profile email offline_access"  # the last: it outlives the browser's session
+SLOWEST_S = 60.0
 SLOWER_S = 5.0  # RFC 8628, section 3.5
 LEAST_S = 1.0  # between two questions
 MOST_S = 900.0  # a code that is good for longer is asked for anew
@@ -63,18 +64,19 @@ def login(config: Config, given: Mapping[str, Any]) -> int:
         code = begin(client, provider)
         _show(code)
         answer = wait(client, provider, code, threading.Event().wait)
-    signedin.write(
-        settings.login,
-        SignedIn(
-            api_url=settings.api_url,
-            client_id=provider.client_id,
-            token_url=provider.token_url,
-            revocation_url=provider.revocation_url,
-            refresh_token=_text(answer, "refresh_token"),
-            access_token=_text(answer, "access_token"),
-            expires_at=time.time() + float(answer.get("expires_in", 0)),
-        ),
-    )
+    with signedin.alone(settings.login):
+        signedin.write(
+            settings.login,
+            SignedIn(
+                api_url=settings.api_url,
+                client_id=provider.client_id,
+                token_url=provider.token_url,
+                revocation_url=provider.revocation_url,
+                refresh_token=signedin.token(answer, "refresh_token"),
+                access_token=signedin.token(answer, "access_token"),
+                expires_at=time.time() + lasts_s(answer),
+            ),
+        )
     sys.stderr.write("Signed in. The connector and `ops-connector token` use it from now on.\n")
     return ExitCode.STOPPED
 
@@ -90,8 +92,9 @@ def token(config: Config, given: Mapping[str, Any]) -> int:
 def logout(config: Config, given: Mapping[str, Any]) -> int:
     """Have Keycloak forget the sign-in, and forget it here, in whichever order that works."""
     settings = config.settings
-    found = signedin.read(settings.login)
-    settings.login.unlink()
+    with signedin.alone(settings.login):
+        found = signedin.read(settings.login)
+        settings.login.unlink()
     form = {"client_id": found.client_id, "token": found.refresh_token}
     try:
         with _client(config) as client:
@@ -110,6 +113,7 @@ def discover(client: httpx.Client, gateway: str) -> Provider:
     if not isinstance(servers, list) or not servers or not isinstance(client_id, str):
         raise CredentialError(NO_SIGN_IN)
     issuer = str(servers[0]).rstrip("/")
+    _refuse_open(issuer, gateway)
     away = f"{clean(issuer)} does not say how people sign in there"
     found = _fields(client, f"{issuer}{DISCOVERY}", away)
     if found.get("issuer") != issuer:
@@ -117,9 +121,9 @@ def discover(client: httpx.Client, gateway: str) -> Provider:
     return Provider(
         issuer=issuer,
         client_id=client_id,
-        device_url=_text(found, "device_authorization_endpoint"),
-        token_url=_text(found, "token_endpoint"),
-        revocation_url=_text(found, "revocation_endpoint"),
+        device_url=_endpoint(found, "device_authorization_endpoint", issuer),
+        token_url=_endpoint(found, "token_endpoint", issuer),
+        revocation_url=_endpoint(found, "revocation_endpoint", issuer),
     )
 
 
@@ -127,17 +131,16 @@ def begin(client: httpx.Client, provider: Provider) -> Code:
     """Ask for a code (RFC 8628, section 3.1)."""
     form = {"client_id": provider.client_id, "scope": SCOPE}
     try:
-        answer = client.post(provider.device_url, data=form)
-        said = answer.json()
+        said = signedin.answer(client.post(provider.device_url, data=form))
         return Code(
             device_code=_text(said, "device_code"),
             user_code=_text(said, "user_code"),
             url=_text(said, "verification_uri"),
             whole_url=str(said.get("verification_uri_complete", "")),
-            every_s=max(float(said.get("interval", SLOWER_S)), LEAST_S),
-            until_s=time.monotonic() + min(float(said["expires_in"]), MOST_S),
+            every_s=min(max(lasts_s(said, "interval", SLOWER_S), LEAST_S), SLOWEST_S),
+            until_s=time.monotonic() + min(lasts_s(said), MOST_S),
         )
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+    except (httpx.HTTPError, ValueError, CredentialError) as error:
         raise CredentialError(f"no code could be had to sign in with: {error!r}") from None
 
 
@@ -151,12 +154,12 @@ def wait(
         pause(every_s)
         try:
             answer = client.post(provider.token_url, data=form | {"device_code": code.device_code})
-            said = answer.json()
-        except (httpx.TransportError, ValueError):
+            said = signedin.answer(answer)
+        except (httpx.HTTPError, ValueError):
             continue  # it may be back in a moment
-        if answer.is_success and isinstance(said, dict):
+        if answer.is_success:
             return said
-        problem = said.get("error") if isinstance(said, dict) else None
+        problem = said.get("error")
         if problem == "slow_down":
             every_s += SLOWER_S
         elif problem == "access_denied":
@@ -164,6 +167,24 @@ def wait(
         elif problem != "authorization_pending":
             raise CredentialError(f"the sign-in failed: {clean(str(problem))}")
     raise CredentialError("nobody said yes in time; begin again with ops-connector login")
+
+
+def _refuse_open(url: str, gateway: str) -> None:
+    """A month's sign-in does not travel where others read it, unless the gateway's own key does."""
+    try:
+        is_open = urlsplit(url).scheme != "https" and urlsplit(gateway).scheme == "https"
+    except ValueError as error:
+        raise CredentialError(f"{clean(url)} is no address") from error
+    if is_open:
+        raise CredentialError(f"{clean(url)} is not encrypted; nobody signs in there")
+
+
+def _endpoint(found: Mapping[str, Any], name: str, issuer: str) -> str:
+    """An address of the issuer's own."""
+    url = _text(found, name)
+    if urlsplit(url)[:2] != urlsplit(issuer)[:2]:
+        raise CredentialError(f"Keycloak's {name} is at another address: {clean(url)}")
+    return url
 
 
 def _show(code: Code) -> None:
@@ -182,14 +203,15 @@ def _client(config: Config) -> httpx.Client:
 def _fields(client: httpx.Client, url: str, else_say: str) -> dict[str, Any]:
     try:
         answer = client.get(url)
-        found = answer.json() if answer.is_success else None
-    except httpx.HTTPError as error:
+        return signedin.answer(answer) if answer.is_success else _nothing(else_say)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CredentialError(f"{clean(url)} cannot be reached: {clean(str(error))}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise CredentialError(else_say)
-    return found
+    except ValueError:
+        return _nothing(else_say)
+
+
+def _nothing(say: str) -> dict[str, Any]:
+    raise CredentialError(say)
 
 
 def _text(said: Mapping[str, Any], name: str) -> str:

@@ -80,7 +80,8 @@ def test_it_waits_until_somebody_says_yes(
         ((400, {"error": "access_denied"}), "refused"),
         ((400, {"error": "expired_token"}), "expired_token"),
         ((200, {"access_token": "a"}), "refresh_token"),
-        ((400, []), "failed"),
+        ((200, {"access_token": "a", "refresh_token": "b", "expires_in": "x"}), "expires_in"),
+        ((200, {"access_token": "a b", "refresh_token": "b"}), "access_token"),
         ((500, {"error": "\x1b[2J"}), "failed"),
     ],
 )
@@ -95,6 +96,43 @@ def test_it_says_why_it_came_to_nothing(
     assert cli.main(["login"]) == 3
     said = capsys.readouterr().err
     assert words in said and "\x1b" not in said
+    assert not file_of(home).exists()
+
+
+@pytest.mark.parametrize("device", [{"expires_in": "x"}, {"expires_in": None}, {"interval": 1e300}])
+def test_an_odd_code_is_named(
+    home: Path, provider: Provider, capsys: pytest.CaptureFixture[str], device: dict[str, Any]
+) -> None:
+    provider.device |= device
+    assert cli.main(["login"]) == 3
+    assert "no code could be had" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("issuer", ["http://[::1", "http://x\0y", "http://x:99999999"])
+def test_an_odd_issuer_is_named(
+    home: Path, provider: Provider, capsys: pytest.CaptureFixture[str], issuer: str
+) -> None:
+    provider.metadata = {"authorization_servers": [issuer]}
+    assert cli.main(["login"]) == 3
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_nobody_signs_in_where_others_read_along() -> None:
+    with pytest.raises(CredentialError, match="not encrypted"):
+        signin._refuse_open("http://keycloak.example", "https://gateway.example")
+    signin._refuse_open("http://127.0.0.1:1", "http://127.0.0.1:2")
+    with pytest.raises(CredentialError, match="another address"):
+        signin._endpoint({"e": "https://evil.example/t"}, "e", "https://keycloak.example/realms/x")
+
+
+def test_a_renewal_waits_for_a_sign_out(home: Path, provider: Provider) -> None:
+    keep(file_of(home), provider.url)
+    with ThreadPoolExecutor(1) as pool:
+        with signedin.alone(file_of(home)):
+            renewal = pool.submit(Tokens(file_of(home), provider.url, None).current)
+            file_of(home).unlink()
+        with pytest.raises(CredentialError):
+            renewal.result(30)
     assert not file_of(home).exists()
 
 
