@@ -8,10 +8,12 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from accounts.models import AuditEntry, Membership
+from accounts.models import AuditEntry, Identity, Membership
 from accounts.tests.people import Person
 from accounts.tests.people import alice as alice
 from accounts.trailed import ReadOnlyAdmin, TrailedAdmin
+from mcp.states import State
+from mcp.tests import machines
 from opscenter import roles
 from proxy.models import Upstream
 
@@ -135,6 +137,43 @@ def test_an_owner_makes_no_superuser(as_role: SignedIn) -> None:
         assert response.status_code == 403, page
     root.refresh_from_db()
     assert (root.username, root.check_password("x" * 20)) == ("root", True)
+
+
+def test_who_keeps_no_members_names_no_organization(as_role: SignedIn, alice: Person) -> None:
+    page = f"/admin/accounts/organization/{alice.organization.pk}/change/"
+    form = {"name": "Acme", "issuer": "https://x", "external_id": "mine"}
+    form |= {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
+    as_role("billing").post(page, form)
+    alice.organization.refresh_from_db()
+    assert alice.organization.external_id == ""
+    assert as_role("operator").post(page, form).status_code == 302
+    alice.organization.refresh_from_db()
+    assert alice.organization.external_id == "mine"
+
+
+def test_who_signs_in_at_keycloak_gets_no_password_here(admin_client: Client) -> None:
+    user = User.objects.create_user("ada")
+    Identity.objects.create(id="@abc", user=user, issuer="https://x", subject="s")
+    form = {"password1": "another-long-one", "password2": "another-long-one"}
+    page = f"/admin/auth/user/{user.pk}/password/"
+    assert admin_client.post(page, form).status_code == 403
+    assert not User.objects.get(pk=user.pk).check_password("another-long-one")
+
+
+@pytest.mark.parametrize(("role", "sees", "stops"), [("viewer", 200, 404), ("operator", 200, 200)])
+def test_rest_goes_by_the_role_too(
+    as_role: SignedIn, alice: Person, role: str, sees: int, stops: int
+) -> None:
+    call = machines.call(machines.machine(alice), State.QUEUED)
+    client = as_role(role)
+    page = f"/api/mcp/calls/{call.pk}"
+    assert client.get(page).status_code == sees
+    assert client.post(f"{page}/cancel").status_code == stops
+    door = Client()
+    door.force_login(
+        User.objects.create_user("door", is_staff=True), "django.contrib.auth.backends.ModelBackend"
+    )
+    assert door.get(page).status_code == 404
 
 
 def told() -> list[tuple[str, Any]]:
