@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from accounts import memory
 from accounts.models import Organization
 from accounts.principal import SCOPES
 from accounts.tests import people
@@ -74,6 +76,12 @@ def client(gateway: Gateway) -> Iterator[httpx.Client]:
 def charlies_key(transactional_db: None, charlie: Person) -> str:
     """A key of another organization."""
     return charlie.key("laptop", list(SCOPES))[1]
+
+
+@pytest.fixture
+def memory_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process has read is read once, however slow the machine is."""
+    monkeypatch.setattr(memory, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 @pytest.fixture

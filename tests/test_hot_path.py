@@ -166,7 +166,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Counted]]:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.usefixtures("loop_ended")
+@pytest.mark.usefixtures("loop_ended", "memory_kept")
 async def test_it_leaves_the_event_loop_only_for_the_group_commit(
     routed_key: str, counted: Callable[[], Counted], streaming: bool
 ) -> None:
@@ -184,7 +184,7 @@ async def test_it_leaves_the_event_loop_only_for_the_group_commit(
     assert await rows() == [("completed", 200)] * (TIMES + 1)
 
 
-@pytest.mark.usefixtures("loop_ended")
+@pytest.mark.usefixtures("loop_ended", "memory_kept")
 async def test_it_does_as_much_for_many_requests_at_once(
     routed_key: str, counted: Callable[[], Counted]
 ) -> None:
@@ -199,7 +199,7 @@ async def test_it_does_as_much_for_many_requests_at_once(
     assert await rows() == [("completed", 200)] * (TIMES + 1)
 
 
-@pytest.mark.usefixtures("loop_ended")
+@pytest.mark.usefixtures("loop_ended", "memory_kept")
 async def test_it_counts_what_goes_another_way(counted: Callable[[], Counted]) -> None:
     """The counters above see something, where there is something to see."""
     count = counted()
@@ -208,7 +208,7 @@ async def test_it_counts_what_goes_another_way(counted: Callable[[], Counted]) -
     assert count.signals == 2
 
 
-@pytest.mark.usefixtures("loop_ended")
+@pytest.mark.usefixtures("loop_ended", "memory_kept")
 async def test_it_shares_one_read_of_the_tables_among_all_who_come_first(
     routed_key: str, counted: Callable[[], Counted]
 ) -> None:
@@ -218,7 +218,7 @@ async def test_it_shares_one_read_of_the_tables_among_all_who_come_first(
     assert count.thread_hops == 4  # one read each of the key, the routes, the terms, the prices
 
 
-@pytest.mark.usefixtures("loop_ended")
+@pytest.mark.usefixtures("loop_ended", "memory_kept")
 async def test_it_lists_models_from_memory(routed_key: str, counted: Callable[[], Counted]) -> None:
     await Conversation(routed_key, {}, "/v1/models", "GET").held()
     count = counted()
@@ -238,7 +238,7 @@ async def interrupted(
     assert await asyncio.to_thread(upstream.requests[0].left)
 
 
-@pytest.mark.usefixtures("loop_ended")
+@pytest.mark.usefixtures("loop_ended", "memory_kept")
 async def test_it_settles_a_request_whose_client_leaves_before_the_first_byte(
     routed_key: str, upstream: ScriptedUpstream
 ) -> None:
@@ -251,7 +251,7 @@ async def test_it_settles_a_request_whose_client_leaves_before_the_first_byte(
     assert await rows() == [("interrupted", None)]
 
 
-@pytest.mark.usefixtures("loop_ended")
+@pytest.mark.usefixtures("loop_ended", "memory_kept")
 async def test_it_settles_a_stream_whose_client_leaves_in_the_middle(
     routed_key: str, upstream: ScriptedUpstream
 ) -> None:
@@ -265,7 +265,7 @@ async def test_it_settles_a_stream_whose_client_leaves_in_the_middle(
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.usefixtures("loop_ended")
+@pytest.mark.usefixtures("loop_ended", "memory_kept")
 async def test_it_says_that_the_server_stops_and_settles(
     routed_key: str, upstream: ScriptedUpstream, streaming: bool
 ) -> None:
