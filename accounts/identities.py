@@ -72,7 +72,9 @@ def signed_in(claims: Claims) -> Identity:
         # Not the whole row: somebody may deactivate them just now.
         user.save(update_fields=SAVED)
         _belong(user, claims)
-        Identity.objects.filter(pk=identity.pk).update(seen_at=timezone.now())
+        Identity.objects.filter(pk=identity.pk).update(
+            seen_at=timezone.now(), claimed_at=claims.issued_at
+        )
     return identity
 
 
@@ -83,7 +85,11 @@ def _new(claims: Claims) -> Identity:
     user.save()
     chosen = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARS - len(IDENTITY_MARK)))
     identity = Identity.objects.create(
-        id=IDENTITY_MARK + chosen, user=user, issuer=claims.issuer, subject=claims.subject
+        id=IDENTITY_MARK + chosen,
+        user=user,
+        issuer=claims.issuer,
+        subject=claims.subject,
+        claimed_at=claims.issued_at,
     )
     details = {"issuer": claims.issuer, "subject": claims.subject, "username": user.username}
     audit.record("user.met", f"user:{user.pk}", audit.SYSTEM, None, details)
@@ -126,10 +132,15 @@ def _rights(user: User) -> dict[str, object]:
 
 
 def moved(claims: Claims) -> None:
-    """Somebody known shows a token that names other organizations than the last one."""
+    """Somebody known shows a token that names other organizations than the last one.
+
+    A token lives on when the next one is there already: only the newest counts.
+    """
     identity = met(claims)
+    older = Identity.objects.filter(pk=identity.pk, claimed_at__lt=claims.issued_at)
     with transaction.atomic():
-        _belong(identity.user, claims)
+        if older.update(claimed_at=claims.issued_at) == 1:
+            _belong(identity.user, claims)
 
 
 def _belong(user: User, claims: Claims) -> None:

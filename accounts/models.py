@@ -139,6 +139,10 @@ class Identity(models.Model):
     subject = models.CharField(max_length=255)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     seen_at = models.DateTimeField(null=True, help_text="The last sign-in.")
+    # When the newest token was issued whose organizations hold: an older one undoes nothing.
+    claimed_at = models.BigIntegerField(
+        default=0, db_default=0, editable=False, help_text="Seconds since 1970, as tokens count."
+    )
     # A token that was issued before this moment opens nothing.
     ended_at = models.DateTimeField(null=True, editable=False)
 

@@ -50,6 +50,7 @@ class Known:
     id: str
     user_id: int
     is_active: bool
+    claimed_at: int
     ended_at: datetime | None
     is_session_over: bool
     places: tuple[Place, ...]  # the oldest first
@@ -139,7 +140,9 @@ def _principal(known: Known, place: Place) -> Principal:
 
 
 def _has_moved(known: Known, claims: Claims) -> bool:
-    """Whether the token names others than the places that an earlier one gave."""
+    """Whether the token is newer, and names others than the places that an earlier one gave."""
+    if claims.issued_at <= known.claimed_at:
+        return False
     places = [one for one in known.places if one.by_claims and one.issuer == claims.issuer]
     named = set(claims.organizations)
     there = {one.external_id for one in known.places if one.issuer == claims.issuer}
@@ -173,6 +176,7 @@ def _known(identity: Identity | None, session: str) -> Known | None:
         id=identity.pk,
         user_id=identity.user_id,
         is_active=identity.user.is_active,
+        claimed_at=identity.claimed_at,
         ended_at=identity.ended_at,
         is_session_over=bool(session) and over.exists(),
         places=tuple(

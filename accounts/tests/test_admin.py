@@ -148,7 +148,7 @@ def test_it_rotates_and_shows_each_new_key_once(operator: Client, alice: Person)
 def test_it_rotates_only_as_many_as_somebody_can_copy(
     operator: Client, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("accounts.admin.keys.ROTATED_AT_ONCE", 1)
+    monkeypatch.setattr("accounts.admin.keys.ROTATED_AT_ONCE", 1)  # two keys are too many
     chosen = [alice.key()[0] for _ in range(2)]
     answer = choose(operator, "rotate_selected", *chosen, confirmed=True)
     assert "Choose at most 1 keys" in answer.content.decode()

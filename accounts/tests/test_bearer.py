@@ -78,14 +78,22 @@ async def test_it_acts_where_it_names_first(keycloak: Keycloak) -> None:
     assert principal.organization_id == beta.pk
 
 
-async def test_it_goes_where_the_token_goes(keycloak: Keycloak) -> None:
-    acme = (await owner(keycloak.access())).organization_id
+def issued(seconds: int) -> dict[str, int]:
+    """The times of a token that is issued so many seconds from now."""
+    now = int(time.time()) + seconds
+    return {"iat": now, "exp": now + 300}
+
+
+async def test_it_goes_where_the_newest_token_goes(keycloak: Keycloak) -> None:
+    old = keycloak.access(**issued(-60))
+    acme = (await owner(old)).organization_id
     beta = (await owner(keycloak.access(organization="beta"))).organization_id
     assert beta != acme
+    text = await refused(old, auth.ClosedError)  # it lives on, and undoes nothing
+    assert "belongs to no organization" in text
     names = Membership.objects.values_list("organization__external_id", flat=True)
     assert [name async for name in names] == ["beta"]
-    text = await refused(keycloak.access(organization=None), auth.ClosedError)
-    assert "belongs to no organization" in text
+    await refused(keycloak.access(organization=None), auth.ClosedError)
 
 
 async def test_who_belongs_nowhere_hears_so(keycloak: Keycloak) -> None:
@@ -207,7 +215,7 @@ async def test_a_new_key_is_found_and_an_old_one_forgotten(
     keycloak.keys = [0, 1]
     new = keycloak.access()
     assert "`kid`" in await refused(new)  # within EVERY_S of the last question
-    monkeypatch.setattr(jwks, "EVERY_S", 0.0)
+    monkeypatch.setattr(jwks, "EVERY_S", 0.0)  # else half a minute for each step
     await owner(new)
     await owner(old)
     keycloak.keys = [1]
@@ -221,7 +229,7 @@ async def test_it_goes_on_while_keycloak_is_away(
     token = keycloak.access()
     await owner(token)
     keycloak.stop()
-    monkeypatch.setattr(jwks, "EVERY_S", 0.0)
+    monkeypatch.setattr(jwks, "EVERY_S", 0.0)  # else half a minute for each step
     await owner(token)
     jwt._keys.clear()
     with pytest.raises(jwt.KeysAwayError, match="cannot reach Keycloak"):
@@ -238,7 +246,7 @@ async def test_without_keycloak_it_says_what_is_missing(
 async def test_it_ends_with_its_session(
     keycloak: Keycloak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens._people, "_ttl_s", 0.0)
+    monkeypatch.setattr(tokens._people, "_ttl_s", 0.0)  # what the rows say, at once
     token, other = keycloak.access(), keycloak.access(sid="another")
     await owner(token)
     await owner(other)
@@ -272,7 +280,7 @@ async def test_a_connection_ends_with_its_token(
 
 
 async def test_it_ends_with_its_user(keycloak: Keycloak, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens._people, "_ttl_s", 0.0)
+    monkeypatch.setattr(tokens._people, "_ttl_s", 0.0)  # what the rows say, at once
     token = keycloak.access()
     principal = await owner(token)
     place = principal.organization_id

@@ -1,8 +1,8 @@
 """New keys on a page: shown once, and made once however often a form is sent.
 
-A form carries the id of the key that it will make, signed for its user. Sent again, by a reload or
-a second click, it asks for a key that is there: the table itself refuses, in every process and for
-ever, and no list of forms is kept anywhere.
+A form carries the id of the key that it will make, signed for its user and organization. Sent
+again, by a reload or a second click, it asks for a key that is there: the table itself refuses, in
+every process and for ever, and no list of forms is kept anywhere.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,10 @@ from opscenter.portal.visitors import Visitor
 
 _SIGNER = signing.Signer(salt="opscenter.portal.making")
 
-STALE = "This form was not complete. Send it again."
+STALE = (
+    "This form was not complete, or another organization was chosen since it was opened."
+    " Look at what it says and send it again."
+)
 REPEATED = (
     "This form was sent before, and its key was shown then. It cannot be shown again: if you have"
     " not kept it, rotate it or make another."
@@ -44,8 +47,8 @@ class NotMadeError(Exception):
 
 
 def ticket(visitor: Visitor) -> str:
-    """What a form must bring back, for one key."""
-    return _SIGNER.sign(f"{visitor.user.pk}:{keys.new_id()}")
+    """What a form must bring back, for one key of the organization that the form was opened in."""
+    return _SIGNER.sign(f"{_whose(visitor)}:{keys.new_id()}")
 
 
 def make(visitor: Visitor, wanted: Wanted, brought: str) -> Made:
@@ -64,9 +67,13 @@ def make(visitor: Visitor, wanted: Wanted, brought: str) -> Made:
 
 def _opened(visitor: Visitor, brought: str) -> str:
     try:
-        user_id, _, key_id = _SIGNER.unsign(brought).partition(":")
+        whose, _, key_id = _SIGNER.unsign(brought).partition(":")
     except BadSignature as error:
         raise NotMadeError(STALE) from error
-    if user_id != str(visitor.user.pk):
+    if whose != _whose(visitor):  # another person, or another organization chosen in another tab
         raise NotMadeError(STALE)
     return key_id
+
+
+def _whose(visitor: Visitor) -> str:
+    return f"{visitor.user.pk}@{visitor.organization.pk}"

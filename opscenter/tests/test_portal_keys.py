@@ -14,6 +14,7 @@ from accounts.models import ApiKey, AuditEntry, Membership
 from accounts.principal import APPROVE, MESSAGES
 from accounts.rates import Rate
 from accounts.tests.people import Person, Role, alice, bob, charlie, uses_written
+from opscenter.portal import making
 from opscenter.tests.portal_browser import (
     HOSTILE,
     browser,
@@ -71,7 +72,7 @@ def test_it_makes_one_key_of_one_form_however_often_it_is_sent(alice: Person) ->
 def test_it_makes_none_of_a_form_that_is_not_ours(alice: Person, ticket: str) -> None:
     answer = send(browser(alice), NEW, **GOOD, ticket=ticket)
     assert answer.status_code == 200
-    assert said(answer) == ["This form was not complete. Send it again."]
+    assert said(answer) == [making.STALE]
     assert ApiKey.objects.count() == 0
 
 
@@ -146,11 +147,14 @@ def test_it_lists_the_keys_of_one_organization_at_a_time(alice: Person, charlie:
     here, there = alice.key()[0].pk, charlie.key()[0].pk
     client = browser(alice)
     assert listed(client) == {here}
+    of_before = form_of(client, NEW)
     assert client.get(f"{LIST}{there}/revoke/").status_code == 404
     token = form_of(client, NEW)["csrfmiddlewaretoken"]
     chosen = {"organization": str(charlie.organization.pk), "csrfmiddlewaretoken": token}
     client.post("/portal/organization/", chosen)
     assert listed(client) == {there}
+    assert said(send(client, NEW, of_before, **GOOD)) == [making.STALE]
+    assert ApiKey.objects.count() == 2
     send(client, NEW, **GOOD)
     assert ApiKey.objects.filter(user=alice.user, organization=charlie.organization).count() == 1
 
