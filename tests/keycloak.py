@@ -171,7 +171,8 @@ class Keycloak:
             for number in self.keys
         ]
         other = found[0] | {"kid": "for-encryption", "use": "enc", "alg": "RSA-OAEP"}
-        return {"keys": [*found, other]}
+        odd = other | {"kid": "for-encryption-too", "alg": "RS256"}
+        return {"keys": [*found, other, odd]}
 
     def begun(self, asked: Claims) -> str:
         """Where the browser is sent: at once, as if the person had typed the right password."""

@@ -78,7 +78,7 @@ async def test_it_acts_where_it_names_first(keycloak: Keycloak) -> None:
     assert principal.organization_id == beta.pk
 
 
-def issued(seconds: int) -> dict[str, int]:
+def issued(seconds: int) -> dict[str, Any]:
     """The times of a token that is issued so many seconds from now."""
     now = int(time.time()) + seconds
     return {"iat": now, "exp": now + 300}
@@ -179,7 +179,10 @@ async def test_another_signature_is_refused(keycloak: Keycloak) -> None:
     assert "signature" in await refused(f"{head}.{changed}.{signature}")
 
 
-@pytest.mark.parametrize("header", [{"kid": "for-encryption"}, {"kid": "made-up"}, {"kid": None}])
+@pytest.mark.parametrize(
+    "header",
+    [{"kid": "for-encryption"}, {"kid": "for-encryption-too"}, {"kid": "made-up"}, {"kid": None}],
+)
 async def test_only_keys_for_signatures_count(keycloak: Keycloak, header: dict[str, Any]) -> None:
     claims = pyjwt.decode(keycloak.access(), options={"verify_signature": False})
     assert "`kid`" in await refused(keycloak.sign(claims, **header))
