@@ -25,6 +25,7 @@ _USAGE_BYTES = 16 * 1024  # a hundred times what the API reports; more is not us
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _TEXT_CHARS = 100  # of what a client or an upstream calls its session, agent, message or error
 _ROUTE_CHARS = 256
+STALL_MS = 5_000  # a silence inside a stream that somebody notices
 MOST_MS = 2**31 - 1  # what the column holds: 24 days
 
 
@@ -101,6 +102,7 @@ class Closing:
     moved_from: str = ""
     attempts: int = 1
     first_byte_ms: int | None = None
+    longest_silence_ms: int | None = None  # of the upstream, inside its stream
     status: int | None = None
     stop_reason: str = ""
     error_type: str = ""
@@ -241,6 +243,7 @@ def _columns(
         "moved_from": closing.moved_from,
         "attempts": closing.attempts,
         "first_byte_ms": closing.first_byte_ms,
+        "longest_silence_ms": closing.longest_silence_ms,
         "status": closing.status,
         "stop_reason": _short(closing.stop_reason),
         "error_type": _short(closing.error_type),

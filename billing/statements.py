@@ -58,6 +58,7 @@ NUMBERS = (
     "attempts",
     "status",
     "first_byte_ms",
+    "longest_silence_ms",
     "duration_ms",
 )
 TRUTHS = ("estimated", "unpriced", "own_credential", "streamed")

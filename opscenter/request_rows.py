@@ -119,6 +119,7 @@ def _step(row: UsageRecord) -> Step:
         began=row.admitted_at,
         ended=row.closed_at,
         first_byte_ms=row.first_byte_ms,
+        longest_silence_ms=row.longest_silence_ms,
     )
 
 

@@ -35,6 +35,7 @@ class Step:
     began: datetime
     ended: datetime | None
     first_byte_ms: int | None
+    longest_silence_ms: int | None
 
     @property
     def answered(self) -> datetime | None:

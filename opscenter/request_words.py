@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from billing.ledger import STALL_MS
 from billing.tokens import TokenCounts
 from opscenter.request_tree import Call, Step
 
@@ -128,10 +129,11 @@ def lasted(step: Step) -> str:
 
 def course(step: Step) -> list[str]:
     """How a step went, as far as there is something to say."""
-    first = step.first_byte_ms
+    first, silence = step.first_byte_ms, step.longest_silence_ms or 0
     return [
         *([lasted(step)] if step.ended else []),
         *([f"first byte after {duration(first / 1000)}"] if first is not None else []),
+        *([f"silent for {duration(silence / 1000)}"] if silence >= STALL_MS else []),
         *([f"moved here from {step.moved_from}"] if step.moved_from else []),
         *([f"asked {step.attempts} times"] if step.attempts > 1 else []),
         *([_ENDS[step.stop_reason]] if step.stop_reason in _ENDS else []),

@@ -119,7 +119,7 @@ class EventStream:
         if meter.stop_reason:  # the answer is whole, but the SDKs insist on its last event
             return sse.encode("message_stop", b'{"type":"message_stop"}')
         kind = errors.kind_of(error)
-        self._receipt.close(State.FAILED, error_type=kind)
+        self._settle(State.FAILED, error_type=kind)
         log.warning("req_%s broke off: %s", self._receipt.id.hex, error)
         return sse.encode(
             "error", msgspec.json.encode(errors.envelope(kind, errors.text_of(error)))
@@ -143,9 +143,13 @@ class EventStream:
         else:
             state = State.COMPLETED if meter.has_end else State.INTERRUPTED
         try:
-            self._receipt.close(state)
+            self._settle(state)
         finally:
             await self._stop()
+
+    def _settle(self, state: State, *, error_type: str = "") -> None:
+        self._receipt.longest_silence_ms = int(self._patience.longest_s * 1000)
+        self._receipt.close(state, error_type=error_type)
 
     async def _stop(self) -> None:
         self._patience.end()
@@ -167,6 +171,8 @@ class EventStream:
             self._refuse_endless_pings(block)
             if block:
                 self._half_since = None
+                if not self._receipt.has_begun:
+                    self._patience.longest_s = 0.0  # a stall comes after the first word
                 self._receipt.see(block)
                 return self._shown(block) if self._renamed else block
             if self._is_long_in_half():

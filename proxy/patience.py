@@ -18,11 +18,13 @@ class Patience:
         "_last",
         "_loop",
         "_patience_s",
+        "_silence_s",
         "_task",
         "_timer",
         "_until",
         "_waits_since",
         "_woken",
+        "longest_s",
     )
 
     def __init__(self, patience_s: float, *, in_all_s: float = float("inf")) -> None:
@@ -31,6 +33,8 @@ class Patience:
         self._last = self._loop.time()
         self._until = self._last + in_all_s
         self._waits_since: float | None = None
+        self._silence_s = 0.0
+        self.longest_s = 0.0  # that anything was waited for, in one wait or several
         self._task: asyncio.Task[object] | None = None
         self._woken = False
         self._timer = self._loop.call_later(patience_s, self._look)
@@ -48,10 +52,18 @@ class Patience:
                 raise TimeoutError from None
             raise
         finally:
+            self._count_silence()
             self._waits_since = None
             self._woken = False
         self._last = self._loop.time()
+        self._silence_s = 0.0
         return result
+
+    def _count_silence(self) -> None:
+        """Only what was waited: between two waits somebody else may be slow."""
+        if self._waits_since is not None:
+            self._silence_s += self._loop.time() - self._waits_since
+            self.longest_s = max(self.longest_s, self._silence_s)
 
     def silent_s(self) -> float:
         """Seconds since something last came."""

@@ -49,6 +49,7 @@ class Receipt:
         "cost_nano",
         "headers",
         "id",
+        "longest_silence_ms",
         "meter",
         "status",
         "target",
@@ -69,6 +70,7 @@ class Receipt:
         self.upstream_request_id = ""
         self._start = time.monotonic()
         self._first_byte_ms: int | None = None
+        self.longest_silence_ms: int | None = None  # of the upstream, inside a stream
         self._open = True
 
     def see(self, block: bytes) -> None:
@@ -76,6 +78,11 @@ class Receipt:
         if self._first_byte_ms is None:
             self._first_byte_ms = self._elapsed_ms()
         self.meter.see(block)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the answer has."""
+        return self._first_byte_ms is not None
 
     def turn_to(self, target: Target) -> None:
         """Another target is asked; what an earlier one has said does not count."""
@@ -125,6 +132,7 @@ class Receipt:
                 moved_from=self.moved_from,
                 attempts=self.attempts,
                 first_byte_ms=self._first_byte_ms,
+                longest_silence_ms=self.longest_silence_ms,
                 status=self.status,
                 stop_reason=meter.stop_reason,
                 error_type=error_type,

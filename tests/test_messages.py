@@ -201,6 +201,8 @@ def test_it_writes_one_row_with_what_the_answer_reported(
     assert row.first_byte_ms is not None
     assert row.duration_ms is not None
     assert row.first_byte_ms <= row.duration_ms
+    assert row.longest_silence_ms is not None
+    assert row.longest_silence_ms <= row.duration_ms
 
 
 def test_it_has_the_row_before_the_upstream_is_asked(

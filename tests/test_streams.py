@@ -57,16 +57,22 @@ def test_it_pings_between_events_while_the_upstream_is_silent(
     assert got.replace(sse.PING, b"") == raw.replace(sse.PING, b"")
     assert got.count(b"event: ping") >= raw.count(b"event: ping") + 2
     assert all(json.loads(event.data)["type"] == event.name for event in events_of(got))
-    assert ledger_row().state == "completed"
+    row = ledger_row()
+    assert row.state == "completed"
+    # Three waits with two pings between them are one silence.
+    assert row.longest_silence_ms is not None and row.longest_silence_ms >= 450
 
 
 def test_it_answers_and_pings_when_the_upstream_sends_headers_and_then_nothing(
     impatient: httpx.Client, upstream: Upstream
 ) -> None:
-    upstream.script(answers.stream([b"", answers.Pause(0.5), *EVENTS]))
+    upstream.script(answers.stream([b"", answers.Pause(0.9), *EVENTS]))
     with stream_of(impatient) as response:
         assert response.status_code == 200
         names = [event.name for event in events_of(response.read())]
+    row = ledger_row()
+    assert row.first_byte_ms is not None and row.longest_silence_ms is not None
+    assert row.first_byte_ms >= 850 > row.longest_silence_ms  # it thought, and did not stall
     assert names[0] == "ping"
     assert names[-1] == "message_stop"
 
@@ -82,6 +88,7 @@ def test_it_ends_a_stream_whose_upstream_stays_silent_with_an_error(
     assert upstream.requests[0].left()
     row = ledger_row()
     assert (row.state, row.error_type, row.input_tokens) == ("failed", "timeout_error", 9)
+    assert row.longest_silence_ms is not None and row.longest_silence_ms >= 950
 
 
 @pytest.mark.parametrize("after", [1, 200, 480, 560, 700])

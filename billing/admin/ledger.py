@@ -69,7 +69,15 @@ FIELDSETS: list[tuple[str, dict[str, Any]]] = [
         "Money",
         {"fields": [("cost", "price_version", "unpriced"), ("metered", "held", "held_tokens")]},
     ),
-    ("Times", {"fields": [("admitted_at", "closed_at"), ("first_byte_ms", "duration_ms")]}),
+    (
+        "Times",
+        {
+            "fields": [
+                ("admitted_at", "closed_at"),
+                ("first_byte_ms", "longest_silence_ms", "duration_ms"),
+            ]
+        },
+    ),
     ("Belongs to", {"fields": ["step_of", "correction_of", "corrections_of_it"]}),
     ("As the upstream reported it", {"classes": ["collapse"], "fields": ["usage"]}),
 ]

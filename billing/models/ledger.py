@@ -93,6 +93,9 @@ class UsageRecord(models.Model):
     admitted_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
     first_byte_ms = models.PositiveIntegerField(null=True)
+    longest_silence_ms = models.PositiveIntegerField(
+        null=True, help_text="Of the upstream, within its stream: between two of its chunks."
+    )
     duration_ms = models.PositiveIntegerField(null=True)
     status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status of the answer.")
     stop_reason = models.CharField(max_length=100, blank=True)

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from billing import money
+from billing.ledger import STALL_MS
 from mcp.visible import in_one_line
 from opscenter.dashboard import latest, now, sums
 from opscenter.dashboard.sums import Amounts, Share, Step
@@ -48,6 +49,7 @@ def _usage(wanted: sums.Range, at: Any) -> dict[str, Any]:
         ],
         "answered": latest.answered(sums.begins(wanted, at), at),
         "newest": latest.NEWEST,
+        "stall_s": STALL_MS // 1000,
     }
 
 

@@ -87,10 +87,13 @@ def test_upstreams_are_told_by_their_newest_requests(alice: Person) -> None:
     present = at()
     fast_ones = [row(alice, present, upstream="fast", first_byte_ms=ms) for ms in range(1, 101)]
     failed = row(alice, present, upstream="slow", state=State.FAILED, error_type="overloaded_error")
-    keep([*fast_ones, failed, row(alice, present, upstream="slow", first_byte_ms=900)])
+    stalls = [row(alice, present, upstream="slow", longest_silence_ms=ms) for ms in (4_999, 9_000)]
+    keep([*fast_ones, failed, *stalls, row(alice, present, upstream="slow", first_byte_ms=900)])
     fast, slow = latest.answered(present - HOUR, present + HOUR)
     assert (fast.upstream, fast.first_byte_ms, fast.first_byte_slow_ms) == ("fast", 50, 95)
-    assert (slow.failed_percent, slow.errors) == (50, "1 overloaded_error")
+    assert (slow.failed_percent, slow.errors) == (25, "1 overloaded_error")
+    assert (slow.stalls, slow.silence_ms) == (1, 9_000)
+    assert (fast.stalls, fast.silence_ms) == (0, 0)
     assert latest.answered(present - 2 * HOUR, present - HOUR) == []
 
 

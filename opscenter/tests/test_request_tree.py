@@ -37,6 +37,7 @@ def step(id_: UUID, began: float = 0, ended: float | None = 10, **fields: Any) -
         "cost_nano": 0,
         "called": 0,
         "first_byte_ms": None,
+        "longest_silence_ms": None,
     }
     end = None if ended is None else at(ended)
     return Step(id=id_, began=at(began), ended=end, **values | fields)

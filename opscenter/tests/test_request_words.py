@@ -42,14 +42,26 @@ def test_it_says_who_answered() -> None:
 
 def test_it_says_how_a_step_went() -> None:
     assert request_words.course(step(ROOT, ended=None)) == []
-    moved = step(ROOT, first_byte_ms=310, moved_from="a", attempts=3, stop_reason="max_tokens")
+    moved = step(
+        ROOT,
+        first_byte_ms=310,
+        longest_silence_ms=7_000,
+        moved_from="a",
+        attempts=3,
+        stop_reason="max_tokens",
+    )
     assert request_words.course(moved) == [
         "10.0 s",
         "first byte after 310 ms",
+        "silent for 7.0 s",
         "moved here from a",
         "asked 3 times",
         "cut off at the most tokens it may have",
     ]
+
+
+def test_a_short_silence_is_not_worth_a_word() -> None:
+    assert request_words.course(step(ROOT, longest_silence_ms=4_999)) == ["10.0 s"]
 
 
 def test_it_says_how_long_a_call_waited_and_ran() -> None:

@@ -35,6 +35,20 @@ async def test_it_counts_from_the_start_of_the_wait_and_not_of_the_timer() -> No
     patience.end()
 
 
+async def test_it_knows_the_longest_silence_and_blames_no_wait_for_what_lies_between() -> None:
+    patience = Patience(0.05)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(patience.wait(asyncio.Event().wait()), 5)
+    await patience.wait(asyncio.sleep(0))
+    first = patience.longest_s
+    assert first >= 0.1  # both waits are one silence
+    await asyncio.sleep(first * 2)
+    await patience.wait(asyncio.sleep(0))
+    assert patience.longest_s == first
+    patience.end()
+
+
 async def test_it_does_not_swallow_somebody_elses_cancellation() -> None:
     patience = Patience(5)
     waiting = asyncio.create_task(patience.wait(asyncio.Event().wait()))
