@@ -25,7 +25,6 @@ _USAGE_BYTES = 16 * 1024  # a hundred times what the API reports; more is not us
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _TEXT_CHARS = 100  # of what a client or an upstream calls its session, agent, message or error
 _ROUTE_CHARS = 256
-STALL_MS = 5_000  # a silence inside a stream that somebody notices
 MOST_MS = 2**31 - 1  # what the column holds: 24 days
 
 

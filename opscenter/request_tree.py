@@ -10,6 +10,7 @@ from opscenter.timeline import Bar, Tick, Whole
 
 FEW_CALLS = 3  # of a step: shown without being asked for
 FEW_LINES = 40  # of a tree: as many fit on a screen or two, so that all may be open
+STALL_MS = 5_000  # a silence inside a stream that somebody notices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,8 @@ import json
 import re
 from typing import Any
 
-from billing.ledger import STALL_MS
 from billing.tokens import TokenCounts
-from opscenter.request_tree import Call, Step
+from opscenter.request_tree import STALL_MS, Call, Step
 
 MOST_CHARS = 300  # of what a tool says of its failure; its own page has the rest
 

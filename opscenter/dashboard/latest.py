@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from billing.ledger import STALL_MS
 from billing.models import UsageRecord
+from opscenter.request_tree import STALL_MS
 
 NEWEST = 2_000  # requests: the index by time gives them in a few milliseconds
 

@@ -9,10 +9,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from billing import money
-from billing.ledger import STALL_MS
 from mcp.visible import in_one_line
 from opscenter.dashboard import latest, now, sums
 from opscenter.dashboard.sums import Amounts, Share, Step
+from opscenter.request_tree import STALL_MS
 
 SEES_USAGE = "billing.view_usagerollup"
 SEES_MACHINES = "mcp.view_toolcall"
