@@ -28,6 +28,7 @@ REST_S = 1.0  # between two tries of a layer that is away
 MAX_CARRIED = 16 * 1024  # characters of a result told to other processes; each of them reads it
 GROUP = "tunnel"
 _OWN = uuid4().hex
+_ANY = UUID(int=0)  # where those listen who hear everything
 
 WORK = "work"  # of a connector: there may be a call or a cancellation for it
 EPOCH = "epoch"  # of a connector: it has opened a newer session
@@ -105,6 +106,7 @@ class Bell:
         self._loop = loop
         self._connectors: dict[UUID, set[Ear]] = {}
         self._calls: dict[UUID, set[Ear]] = {}
+        self._all: dict[UUID, set[Ear]] = {}
         self._polling: asyncio.Task[None] | None = None
         self._outgoing: deque[dict[str, Any]] = deque(maxlen=MAX_OUTGOING)
         self._send_now = asyncio.Event()
@@ -118,6 +120,10 @@ class Bell:
         """Hear of this call's progress and end."""
         return self._listening(self._calls, row)
 
+    def of_all(self) -> Listening:
+        """Hear whatever is rung, by any process. What nobody rang for is not looked for."""
+        return Listening(self._all, _ANY, lambda: None)
+
     def is_waited_for(self, call: UUID) -> bool:
         """Whether anybody here listens for this call's end."""
         return call in self._calls
@@ -128,7 +134,7 @@ class Bell:
     def hear(self, topic: str, row: UUID, note: Note) -> None:
         """A ring, from wherever it came."""
         ears = self._connectors if topic == "connector" else self._calls
-        for ear in ears.get(row, ()):
+        for ear in (*ears.get(row, ()), *self._all.get(_ANY, ())):
             ear.hear(note)
 
     def tell_others(self, ring: dict[str, Any]) -> None:

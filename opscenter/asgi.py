@@ -19,7 +19,7 @@ from django.conf import settings  # noqa: E402  (they are read now)
 from billing import writer  # noqa: E402  (needs Django)
 from mcp.routing import websockets  # noqa: E402  (needs Django)
 from mcp.views import carried  # noqa: E402  (needs Django)
-from opscenter import beside, callers  # noqa: E402  (needs Django)
+from opscenter import beside, callers, live, live_bell  # noqa: E402  (needs Django)
 from opscenter.intake import Receive, Scope, Send  # noqa: E402  (needs Django)
 from opscenter.lean import (  # noqa: E402  (needs Django)
     LeanHandler,
@@ -46,6 +46,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await tunnel(scope, receive, send)
     elif scope["type"] == "http":
         await within_bounds(site, scope, receive, send)
+    elif scope["type"] == "websocket" and scope["path"] == live.BELL:
+        await live_bell.application(scope, receive, send)
     elif scope["type"] == "websocket":
         await websockets(scope, receive, send)
     else:

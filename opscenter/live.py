@@ -17,13 +17,14 @@ from mcp.shown import ONLINE
 from mcp.visible import in_one_line
 
 MAY_LOOK = "mcp.view_toolcall"
+BELL = "/admin/live/bell"
 MOST = 50  # of each: what somebody can follow with their eyes
 
 
 @require_safe
 @never_cache
 def live(request: HttpRequest) -> HttpResponse:
-    """What is so now. With `part`, the lists alone: the page asks for them every few seconds."""
+    """What is so now. With `part`, the lists alone: the page asks for them when it is rung for."""
     if not request.user.has_perm(MAY_LOOK):
         raise PermissionDenied
     now = timezone.now()
@@ -36,7 +37,7 @@ def live(request: HttpRequest) -> HttpResponse:
     }
     if "part" in request.GET:
         return TemplateResponse(request, "admin/live_part.html", page)
-    page |= admin.site.each_context(request) | {"title": "Live"}
+    page |= admin.site.each_context(request) | {"title": "Live", "bell": BELL}
     return TemplateResponse(request, "admin/live.html", page)
 
 

@@ -6,11 +6,12 @@ from django.contrib.auth.models import User
 
 from accounts import keys
 from accounts.models import Membership, Organization
-from accounts.principal import MESSAGES
+from accounts.principal import CALLBACK, MESSAGES
 from accounts.tests.people import Person
 from mcp.tests.machines import machine
 from mcp.tests.test_approval_pages import waiting
 from tests.gateway import Gateway, eventually
+from tests.polling import machine_of
 from tests.real.browser import LOOKS, Chromium, Look, Page
 
 pytestmark = [pytest.mark.real, pytest.mark.django_db(transaction=True)]
@@ -99,6 +100,25 @@ def test_the_live_page_moves_by_itself(chromium: Chromium, server: Gateway, ada:
         machine(Person(user=ada, organization=Organization.objects.get()), "desk-of-ada")
         eventually(lambda: "desk-of-ada" in page.text())
         assert page.findings("live-with-machine") == []
+
+
+RINGS = """
+window.rings = 0;
+document.querySelector("[data-bell]").addEventListener("rung", () => window.rings++);
+"""
+
+
+def test_the_live_page_is_rung_for(chromium: Chromium, server: Gateway, ada: User) -> None:
+    here = Person(user=ada, organization=Organization.objects.get())
+    _, key = here.key("laptop", [CALLBACK])
+    with chromium.page() as page, machine_of(server.url, key) as laptop:
+        sign_in(page, server.url)
+        page.open(f"{server.url}/admin/live/")
+        page.do("evaluate", RINGS)
+        laptop.hello(name="rung-by-ada")
+        # Opening the socket counts as the first ring.
+        eventually(lambda: page.do("evaluate", "window.rings") >= 1)
+        eventually(lambda: "rung-by-ada" in page.text())
 
 
 def sign_in(page: Page, url: str) -> None:
