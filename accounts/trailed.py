@@ -5,9 +5,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
 from accounts import audit, trail
+from accounts.sane import SaneAdmin
 
 
 def actor(request: HttpRequest) -> str:
@@ -16,10 +16,8 @@ def actor(request: HttpRequest) -> str:
     return audit.user(request.user.pk)
 
 
-class TrailedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class TrailedAdmin(SaneAdmin):
     """A page whose every change leaves a line in the trail."""
-
-    show_full_result_count = False  # a search need not say of how many
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         was = trail.before(obj)
@@ -47,10 +45,8 @@ class TrailedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         formset.save_m2m()
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class ReadOnlyAdmin(SaneAdmin):
     """A page that shows what the server wrote. Nobody changes it here."""
-
-    show_full_result_count = False  # a search need not say of how many
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -9,11 +9,11 @@ from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest
-from unfold.admin import TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts import audit, trail
 from accounts.models import Identity, Membership, Organization
+from accounts.sane import SaneInline
 from accounts.trailed import TrailedAdmin, actor
 
 PASSWORD_PAGE = "/password/"  # noqa: S105  (the end of a path)
@@ -44,7 +44,7 @@ class GrantingAdmin(TrailedAdmin):
 
 
 @admin.register(User)
-class UserAdmin(GrantingAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # not generic
+class UserAdmin(GrantingAdmin, DjangoUserAdmin):  # type: ignore[type-arg,misc]  # not generic; unfold has no types
     """People."""
 
     form = UserChangeForm
@@ -76,14 +76,14 @@ class UserAdmin(GrantingAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # no
 
 
 @admin.register(Group)
-class GroupAdmin(GrantingAdmin, DjangoGroupAdmin):
+class GroupAdmin(GrantingAdmin, DjangoGroupAdmin):  # type: ignore[misc]  # unfold has no types
     """Groups of staff. Those that are roles get their permissions anew at each start."""
 
     filter_horizontal = ()
     grants = ("permissions",)
 
 
-class Members(TabularInline):  # type: ignore[misc]  # unfold has no types
+class Members(SaneInline):
     """Who belongs to the organization."""
 
     model = Membership

@@ -9,9 +9,9 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.db.models import Model
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from accounts.sane import SaneAdmin
 from billing import money
 
 Column = Callable[[Any], str]
@@ -43,7 +43,7 @@ class ScaledField(forms.Field):
         return amount
 
 
-class DollarsAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class DollarsAdmin(SaneAdmin):
     """A page whose `_nano` fields are typed in dollars, and `_ppm` ones as plain numbers."""
 
     dollars_help = ""  # what an amount here means; the models speak of what is stored

@@ -38,7 +38,6 @@ class OutboxEventAdmin(ReadOnlyAdmin):
     search_fields = ["record__id__exact"]
     search_help_text = "A request id, in full"
     ordering = ["-queued_at", "-record_id"]
-    show_full_result_count = False
     paginator = InfinitePaginator  # with Lago away for a day there are too many to count for a page
     fields = [
         "request_id",

@@ -8,8 +8,8 @@ from django.contrib.admin.actions import delete_selected
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from unfold.admin import TabularInline
 
+from accounts.sane import SaneInline
 from accounts.trailed import TrailedAdmin
 from billing.admin.fields import DollarsAdmin, dollars
 from billing.models import Plan, PlanAlias, Subscription
@@ -23,7 +23,7 @@ LIMITS = [
 ]
 
 
-class Aliases(TabularInline):  # type: ignore[misc]  # unfold ships no types
+class Aliases(SaneInline):
     """The other codes of a plan."""
 
     model = PlanAlias

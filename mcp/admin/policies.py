@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import Count, OuterRef, QuerySet, Subquery, TextField
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from accounts.sane import SaneAdmin, SaneInline
 from accounts.trailed import ReadOnlyAdmin, actor
 from mcp import policies
 from mcp.admin import shapes
@@ -25,7 +25,7 @@ class LowTextarea(UnfoldAdminTextareaWidget):  # type: ignore[misc]  # unfold sh
         super().__init__({"rows": 3, **(attrs or {})})
 
 
-class Rules(TabularInline):  # type: ignore[misc]  # unfold ships no types
+class Rules(SaneInline):
     """The rules, the first that fits decides."""
 
     model = PolicyRule
@@ -36,14 +36,13 @@ class Rules(TabularInline):  # type: ignore[misc]  # unfold ships no types
 
 
 @admin.register(OrganizationPolicy)
-class OrganizationPolicyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class OrganizationPolicyAdmin(SaneAdmin):
     """One for each organization. It narrows what the machines' own policies allow."""
 
     list_display = ["organization", "otherwise", "rule_count", "version"]
     list_filter = ["otherwise"]
     search_fields = ["organization__name"]
     search_help_text = "Organization"
-    show_full_result_count = False  # a search need not say of how many
     inlines = [Rules]
     fieldsets = [
         (

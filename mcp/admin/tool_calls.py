@@ -77,7 +77,6 @@ class ToolCallAdmin(ReadOnlyAdmin):
     ordering = ["-id"]  # by time, as ids are; an index of times would cost each change of a call
     list_per_page = 25
     # A history of millions is never counted to show a page.
-    show_full_result_count = False
     paginator = InfinitePaginator
     compressed_fields = False  # labels above their fields: several stand in a row
     fieldsets = FIELDSETS

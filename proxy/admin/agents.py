@@ -5,8 +5,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
-from unfold.admin import TabularInline
 
+from accounts.sane import SaneInline
 from accounts.trailed import TrailedAdmin
 from billing.admin.fields import DollarsAdmin
 from proxy import wishes
@@ -58,7 +58,7 @@ class AgentAdmin(DollarsAdmin, TrailedAdmin):
         return types_of(agent)
 
 
-class Members(TabularInline):  # type: ignore[misc]  # unfold ships no types
+class Members(SaneInline):
     """The agents of a crew, in their order."""
 
     model = CrewMember

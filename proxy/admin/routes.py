@@ -12,9 +12,9 @@ from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action
 
+from accounts.sane import SaneAdmin, SaneInline
 from accounts.trailed import TrailedAdmin, actor
 from proxy import credentials, probe, table
 from proxy.aliases import DEFAULTS
@@ -26,7 +26,7 @@ from proxy.routing import UpstreamConfig
 TESTED_AT_ONCE = 10  # asked side by side, so that the page comes within probe.TOTAL_S
 
 
-class Routes(TabularInline):  # type: ignore[misc]  # unfold ships no types
+class Routes(SaneInline):
     model = Route
     formset = RouteFormSet
     extra = 0
@@ -197,13 +197,12 @@ def _told(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 @admin.register(OwnCredential)
-class OwnCredentialAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class OwnCredentialAdmin(SaneAdmin):
     """Seen and removed here, but never entered or read."""
 
     list_display = ["organization", "upstream", "fingerprint", "state", "updated_at"]
     list_filter = ["upstream"]
     list_select_related = ["organization", "upstream"]
-    show_full_result_count = False  # a search need not say of how many
     search_fields = ["organization__name", "upstream__name", "fingerprint"]
     fields = ["organization", "upstream", "fingerprint", "state", "updated_at", "created_at"]
     readonly_fields = fields
