@@ -12,6 +12,8 @@ REFUSALS = {
     401: "No API key, or one that opens nothing.",
     403: "The key lacks the scope, or its owner may not do this.",
     404: "There is no such thing, or none for you to see.",
+    406: "It does not speak this version.",
+    408: "There is no such session, or it has ended.",
     409: "It does not fit what is there.",
     413: "The body is too large.",
     415: "The body is no JSON by its content type.",

@@ -17,13 +17,13 @@ _groups = {
 
 
 class Limit(serializers.Serializer[Any]):
-    """A limit and where somebody stands with it."""
+    """A limit and where somebody stands with it; that of a minute says the limit alone."""
 
     limit = serializers.IntegerField(allow_null=True)
-    used = serializers.IntegerField()
-    held = serializers.IntegerField()
-    remaining = serializers.IntegerField(allow_null=True)
-    resets_at = serializers.DateTimeField()
+    used = serializers.IntegerField(required=False)
+    held = serializers.IntegerField(required=False)
+    remaining = serializers.IntegerField(allow_null=True, required=False)
+    resets_at = serializers.DateTimeField(required=False)
 
 
 USAGE = shape(

@@ -32,7 +32,7 @@ class Submit(TunnelEdge):
         summary="Hand in frames of a machine's session",
         body=CarriedFrames,
         gives=PolledFrames,
-        refuses=(409,),
+        refuses=(406, 408, 409),
     )
     async def post(self, request: HttpRequest) -> HttpResponse:
         asked = carried.read(request.body)
@@ -49,7 +49,7 @@ class Poll(TunnelEdge):
         summary="Hand in frames of a machine's session, and wait for calls",
         body=Polling,
         gives=PolledFrames,
-        refuses=(409,),
+        refuses=(406, 408, 409),
     )
     async def post(self, request: HttpRequest) -> HttpResponse:
         asked = carried.read(request.body)
