@@ -20,6 +20,8 @@ COPY billing /app/billing
 COPY mcp /app/mcp
 COPY proxy /app/proxy
 COPY templates /app/templates
+# Handed out at /connector.tar.gz; it is never installed here.
+COPY connector /app/connector
 WORKDIR /app
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

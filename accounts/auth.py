@@ -111,7 +111,7 @@ def require(principal: Principal, scope: str) -> None:
         has = ", ".join(sorted(principal.scopes)) or "none"
         raise ScopeError(
             f"This API key lacks the scope {scope}; its scopes are: {has}."
-            " Make one that has it: API keys in the admin, or POST /api/v1/api-keys."
+            " Make one that has it: Keys in the portal (/portal/keys/), or POST /api/v1/api-keys."
         )
 
 

@@ -55,6 +55,8 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
 class PersonalSignInForm(SignInForm):
     """The same for everybody with an account, staff or not."""
 
+    error_messages = ModelBackendForm.error_messages
+
     def confirm_login_allowed(self, user: Any) -> None:
         ModelBackendForm.confirm_login_allowed(self, user)
 

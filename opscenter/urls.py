@@ -12,7 +12,7 @@ from mozilla_django_oidc.views import OIDCLogoutView
 from accounts.signin import PersonalSignIn, sign_in
 from billing.admin.usage import usage
 from mcp.views import inbox
-from opscenter import first_run, openapi
+from opscenter import connector_archive, first_run, openapi
 from opscenter.live import live
 from opscenter.well_known import protected_resource
 
@@ -49,6 +49,7 @@ sign_out = OIDCLogoutView.as_view()
 
 urlpatterns = [
     path("", home),
+    path(connector_archive.PATH, connector_archive.archive),
     path("api/hello", hello),
     path(".well-known/oauth-protected-resource", protected_resource),
     path("api/v1/", include("accounts.urls")),

@@ -177,7 +177,10 @@ async def _reached(principal: Principal, wanted: Wanted) -> Wanted:
     if CALLBACK not in principal.scopes:  # as for /api/mcp/execute: a model must not be the way in
         if server.where:
             auth.require(principal, CALLBACK)
-        raise RefusedError("no_scope", f"This API key lacks the scope {CALLBACK}: no tools run.")
+        raise RefusedError(
+            "no_scope",
+            f"This API key lacks the scope {CALLBACK}, so no tools run: /portal/keys/ makes keys.",
+        )
     if server.is_tunnel:
         return wanted
     try:

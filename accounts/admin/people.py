@@ -50,6 +50,7 @@ class UserAdmin(GrantingAdmin, DjangoUserAdmin):  # type: ignore[type-arg,misc] 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    add_fieldsets = DjangoUserAdmin.add_fieldsets  # unfold hides them behind none
     filter_horizontal = ()  # two boxes side by side are wider than a laptop's page
     grants = ("groups", "user_permissions")
 

@@ -18,6 +18,7 @@ SEES_USAGE = "billing.view_usagerollup"
 SEES_MACHINES = "mcp.view_toolcall"
 FIRST_RANGE = "24h"
 PRIMARY, QUIET = "var(--color-primary-600)", "var(--color-primary-300)"
+WORDS = "#787f8a"  # of axes and legends: to be read on white and on black
 GREEN, AMBER, RED = "#16a34a", "#d97706", "#dc2626"
 
 Series = tuple[str, str, list[float]]  # title, colour, a number for each step
@@ -133,14 +134,21 @@ def _plot(
 
 def _options(has_legend: bool) -> dict[str, Any]:
     axis = {"stacked": True, "border": {"display": False}, "grid": {"display": False}}
-    ticks = {"maxTicksLimit": 8, "maxRotation": 0, "autoSkip": True}
-    legend = {"display": has_legend, "position": "bottom", "labels": {"boxWidth": 10}}
+    ticks = {"color": WORDS, "maxTicksLimit": 8, "maxRotation": 0, "autoSkip": True}
+    legend = {
+        "display": has_legend,
+        "position": "bottom",
+        "labels": {"boxWidth": 10, "color": WORDS},
+    }
     return {
         "animation": False,
         "maintainAspectRatio": False,
         "barPercentage": 0.9,
         "categoryPercentage": 0.9,
-        "scales": {"x": axis | {"ticks": ticks}, "y": axis | {"beginAtZero": True}},
+        "scales": {
+            "x": axis | {"ticks": ticks},
+            "y": axis | {"beginAtZero": True, "ticks": {"color": WORDS}},
+        },
         "plugins": {"legend": legend},
     }
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts.keeping import Wanted
 from accounts.models import ApiKey
-from accounts.principal import MESSAGES
+from accounts.principal import CALLBACK, MESSAGES
 from billing.models import UsageRecord
 from opscenter import first_run
 from opscenter.portal import making
@@ -26,6 +26,7 @@ from opscenter.portal.making import Made, NotMadeError
 from opscenter.portal.pages import page, shown
 from opscenter.portal.visitors import Visitor
 from proxy import catalog, table
+from proxy.models import Upstream
 
 PAGE = "portal-claude"
 NAME, DAYS = "Claude Code", 365
@@ -43,7 +44,8 @@ def connect(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """The lines, with a key that is chosen or, after a POST, made in place and shown this once."""
     if request.method != "POST":
         return _page(request, visitor, request.GET.get("key", ""), request.GET.get("model", ""))
-    wanted = Wanted(name=NAME, scopes=[MESSAGES], days=DAYS)
+    scopes = [MESSAGES, *([CALLBACK] if "machines" in request.POST else [])]
+    wanted = Wanted(name=NAME, scopes=scopes, days=DAYS)
     try:
         made = making.make(visitor, wanted, request.POST.get("ticket", ""))
     except NotMadeError as error:
@@ -63,7 +65,8 @@ def seen(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     found = _keys(visitor, id=wanted) if KEY_ID.fullmatch(wanted) else []
     key = next(iter(found), None)
     template = "claude_seen_part" if "part" in request.GET else "claude_seen"
-    return shown(request, template, visitor, key=key, last=_last(key) if key else None)
+    last = _last(key) if key else None
+    return shown(request, template, visitor, key=key, last=last, is_demo=_is_demo(last))
 
 
 def _page(
@@ -78,6 +81,7 @@ def _page(
     key = next((key for key in keys if key.id == key_id), None)
     models = _models(visitor)
     chosen = model if model in models else _first(models)
+    last = _last(key) if key else None
     secret = made.plaintext if made else key.prefix if key else "sk-uc-your-key"
     return shown(
         request,
@@ -86,7 +90,8 @@ def _page(
         keys=keys,
         key=key,
         made=made,
-        last=_last(key) if key else None,
+        last=last,
+        is_demo=_is_demo(last),
         ticket=making.ticket(visitor),
         models=models,
         model=chosen,
@@ -124,10 +129,16 @@ def _last(key: ApiKey) -> UsageRecord | None:
         organization=key.organization_id, admitted_at__gt=timezone.now() - RECENT, api_key=key.pk
     )
     return (
-        rows.only("state", "status", "requested_model", "error_type")
+        rows.only("state", "status", "requested_model", "error_type", "upstream")
         .order_by("-admitted_at")
         .first()
     )
+
+
+def _is_demo(last: UsageRecord | None) -> bool:
+    """Whether no model has answered, but what stands in for one."""
+    of_kind = Upstream.objects.filter(kind=Upstream.Kind.DEMO)
+    return last is not None and of_kind.filter(name=last.upstream).exists()
 
 
 def _lines(secret: str, model: str) -> dict[str, Any]:

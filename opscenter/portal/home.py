@@ -9,6 +9,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.timesince import timesince
 
 from accounts.models import ApiKey
 from accounts.principal import MESSAGES
@@ -17,6 +18,7 @@ from mcp.models import Connector
 from mcp.shown import is_online
 from mcp.states import Source
 from mcp.views import deciding
+from mcp.visible import in_one_line
 from opscenter.portal.pages import page, shown
 from opscenter.portal.usage import today
 from opscenter.portal.visitors import Visitor, choose
@@ -95,12 +97,21 @@ def _steps(visitor: Visitor) -> list[Step]:
         ),
         Step(
             title="Connect a machine",
-            text="Agents use its folders, its shell and its MCP servers, as far as you allow.",
+            text=_of_machine(newest, there=there),
             button="Your machines" if newest else "Connect a machine",
             url=reverse("portal-machine"),
-            is_done=there or newest is not None,
+            is_done=there,
         ),
     ]
+
+
+def _of_machine(newest: Connector | None, *, there: bool) -> str:
+    if newest is None or there:
+        return "Agents use its folders, its shell and its MCP servers, as far as you allow."
+    seen = (
+        f", last seen {timesince(newest.last_seen_at, depth=1)} ago" if newest.last_seen_at else ""
+    )
+    return f"{in_one_line(newest.name)} is offline{seen}. Start it there: ops-connector run"
 
 
 def _keys(visitor: Visitor) -> list[ApiKey]:

@@ -18,6 +18,7 @@ from accounts.keeping import Wanted
 from accounts.principal import CALLBACK
 from mcp.models import Connector, McpServer, McpTool
 from mcp.shown import is_online
+from opscenter import connector_archive
 from opscenter.portal import making
 from opscenter.portal.making import Made, NotMadeError
 from opscenter.portal.pages import page, shown
@@ -29,8 +30,10 @@ MACHINES_SHOWN = 20
 TOOLS_SHOWN = 2_000  # of all of them together; their names are short
 FOLDER = "~/.config/opscenter-connector"
 WORK = "~/agent-work"
+PROGRAM = "~/.local/share/opscenter-connector"
 # The connector's own server tells in its title what holds the commands of its shell.
 LOCAL = "local"
+TRIED = {"server": LOCAL, "tool": "list_directory", "arguments": {"path": "."}}
 _LAYER = re.compile(r"\(sandbox: ([a-z]{1,20})\)$")
 # The connector refuses these only with TLS, unless it is told otherwise.
 _NEAR = {"127.0.0.1", "localhost", "::1"}
@@ -135,6 +138,21 @@ def _page(
             ]
         ),
         toml=_toml(visitor),
+        archive=f"{settings.EXTERNAL_API_URL}/{connector_archive.PATH}",
+        with_pip="\n".join(
+            [
+                f"python3 -m venv {PROGRAM}",
+                f"{PROGRAM}/bin/pip install {settings.EXTERNAL_API_URL}/{connector_archive.PATH}",
+                f'export PATH="$PATH:"{PROGRAM}/bin',
+            ]
+        ),
+        try_it="\n".join(
+            [
+                f"curl {settings.EXTERNAL_API_URL}/api/mcp/execute \\",
+                f'  -H "Authorization: Bearer $(cat {FOLDER}/key)" \\',
+                f"  -H 'Content-Type: application/json' -d '{json.dumps(TRIED)}'",
+            ]
+        ),
     )
 
 

@@ -188,3 +188,24 @@ def test_it_tells_of_the_sign_in_where_there_is_one(alice: Person) -> None:
     assert "ANTHROPIC_AUTH_TOKEN" not in given["env"]
     with override_settings(OIDC_ISSUER=""):
         assert "ops-connector token" not in text(browser(alice).get(PAGE))
+
+
+def test_a_key_may_use_machines_where_that_is_ticked(alice: Person) -> None:
+    send(browser(alice), PAGE, machines="1")
+    assert set(ApiKey.objects.get().scopes) == {MESSAGES, CALLBACK}
+
+
+def test_it_keeps_the_model_that_was_chosen_with_the_key(alice: Person) -> None:
+    page = text(browser(alice).get(PAGE))
+    form = page[page.index("<form method") : page.index("Make a key here")]
+    assert '<select name="model">' in form
+    assert "claude-it&#x27;s" in text(send(browser(alice), PAGE, model="claude-it's"))
+
+
+def test_it_says_when_it_was_the_demo_that_answered(alice: Person) -> None:
+    key, _ = alice.key("one", [MESSAGES])
+    used(key)
+    row(alice, timezone.now(), key=key.pk, upstream="demo").save()
+    assert "built-in demo" in seen(alice, key.pk)
+    Upstream.objects.update(name="other")
+    assert "built-in demo" not in seen(alice, key.pk)

@@ -1,14 +1,18 @@
 """What all pages of the portal share: who comes in, where they are, and what surrounds a page."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Membership, Organization
+from accounts.principal import MESSAGES
 from accounts.tests.people import Person, Role, alice, bob, charlie, uses_written
+from mcp.models import Connector
 from mcp.tests import machines
 from opscenter.tests.portal_browser import HOSTILE, PAGES, browser, text
 
@@ -169,3 +173,24 @@ def _token(client: Client) -> dict[str, str]:
     found = re.search(r'csrfmiddlewaretoken" value="(\w+)"', shown)
     assert found is not None
     return {"csrfmiddlewaretoken": found[1]}
+
+
+def test_a_machine_that_is_offline_is_not_connected(alice: Person) -> None:
+    alice.key("one", [MESSAGES])
+    laptop = machines.machine(alice, "laptop")
+    there = {"closed_at": None, "last_seen_at": timezone.now(), "kind": Connector.Kind.TUNNEL}
+    Connector.objects.filter(pk=laptop.pk).update(**there)
+    assert "is offline" not in text(browser(alice).get("/portal/"))
+    gone = {"closed_at": timezone.now(), "last_seen_at": timezone.now() - timedelta(hours=3)}
+    Connector.objects.filter(pk=laptop.pk).update(**gone)
+    page = text(browser(alice).get("/portal/"))
+    assert "laptop is offline, last seen 3\xa0hours ago" in page
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nowhere/", 404), ("/admin/live/", 403)])
+def test_a_page_that_is_not_there_leads_back(alice: Person, path: str, status: int) -> None:
+    alice.user.is_staff = True
+    alice.user.save()
+    answer = browser(alice).get(path)
+    assert answer.status_code == status
+    assert 'href="/"' in text(answer)

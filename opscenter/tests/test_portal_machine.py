@@ -26,9 +26,13 @@ PAGE, THERE = "/portal/machine/", "/portal/machine/there/"
 
 def toml_on(answer: Any) -> dict[str, Any]:
     """The file on the page, read as the connector reads it."""
-    found = re.search(r'aria-label="connector.toml">(.*?)</pre>', text(answer), re.DOTALL)
+    found = re.search(
+        r'aria-label="Lines that write connector.toml">(.*?)</pre>', text(answer), re.DOTALL
+    )
     assert found is not None
-    return tomllib.loads(html.unescape(found[1]))
+    _, *lines, end = html.unescape(found[1]).splitlines()
+    assert end == "EOF"
+    return tomllib.loads("\n".join(lines))
 
 
 def test_it_makes_a_key_that_connects_and_nothing_else(alice: Person) -> None:
