@@ -11,7 +11,7 @@ RUN python -m venv /opt/venv \
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home --home-dir /app opscenter \
  && mkdir -p /app/var \
- && chown opscenter /app/var
+ && chown 10001 /app/var
 COPY --from=build /opt/venv /opt/venv
 COPY manage.py /app/
 COPY opscenter /app/opscenter
@@ -27,7 +27,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     OPSCENTER_HOST=0.0.0.0 \
     OPSCENTER_VAR_DIR=/app/var
-USER opscenter
+USER 10001
 # SQLite lies here; with PostgreSQL nothing does.
 VOLUME /app/var
 EXPOSE 8084

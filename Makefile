@@ -45,6 +45,7 @@ chaos: .venv/dev.stamp $(TOOL)/dev.stamp ## Kill everybody at random, three time
 lint: .venv/dev.stamp $(TOOL)/dev.stamp ## Format, rules, types, layers, file sizes, missing migrations.
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/mypy --no-error-summary .
 	cd connector && .venv/bin/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
