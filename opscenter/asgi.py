@@ -19,7 +19,7 @@ from django.conf import settings  # noqa: E402  (they are read now)
 from billing import writer  # noqa: E402  (needs Django)
 from mcp.routing import websockets  # noqa: E402  (needs Django)
 from mcp.views import carried  # noqa: E402  (needs Django)
-from opscenter import beside, callers, live, live_bell  # noqa: E402  (needs Django)
+from opscenter import beside, callers, live, live_bell, probes  # noqa: E402  (needs Django)
 from opscenter.intake import Receive, Scope, Send  # noqa: E402  (needs Django)
 from opscenter.lean import (  # noqa: E402  (needs Django)
     LeanHandler,
@@ -42,6 +42,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _live(receive, send)
     elif scope["type"] == "http" and (scope["path"].startswith("/v1/") or scope["path"] == "/v1"):
         await messages(scope, receive, send)
+    elif scope["type"] == "http" and scope["path"] in probes.PATHS:
+        await probes.application(scope, receive, send)
     elif scope["type"] == "http" and _carries_calls(scope):
         await tunnel(scope, receive, send)
     elif scope["type"] == "http":
