@@ -1,7 +1,6 @@
 """A row opened before the upstream is asked, closed once, never edited again."""
 
 import random
-import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,9 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-import msgspec
-
-from billing import alarms, settling, workers, writer
+from billing import alarms, fitting, settling, workers, writer
 from billing.allowances import Denied, Granted, Release, Reservation
 from billing.models import UsageRecord
 from billing.pricing import Charge
@@ -20,12 +17,7 @@ from billing.tokens import Settled, TokenCounts
 
 State = UsageRecord.State
 RecordId = uuid.UUID
-_USAGE_BYTES = 16 * 1024  # a hundred times what the API reports; more is not usage
-# An escaped NUL. With one more backslash before it, it is the plain text of one, which may stay.
-_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-_TEXT_CHARS = 100  # of what a client or an upstream calls its session, agent, message or error
 _ROUTE_CHARS = 256
-MOST_MS = 2**31 - 1  # what the column holds: 24 days
 
 
 class LedgerUnavailableError(Exception):
@@ -53,6 +45,8 @@ class Admission:
     session_id: str = ""
     agent_id: str = ""
     parent_agent_id: str = ""
+    request_bytes: int | None = None
+    headers: Mapping[str, str] | None = None  # the few that are kept
     tags: Sequence[str] = ()
     expected_input_tokens: int = 0
     metered: bool = False  # we tell Lago of it, if it uses anything
@@ -102,6 +96,7 @@ class Closing:
     attempts: int = 1
     first_byte_ms: int | None = None
     longest_silence_ms: int | None = None  # of the upstream, inside its stream
+    answer_bytes: int | None = None
     status: int | None = None
     stop_reason: str = ""
     error_type: str = ""
@@ -149,19 +144,21 @@ def _opening(admission: Admission) -> settling.Opening:
         "requested_model": admission.requested_model,
         "target_model": admission.target_model,
         "upstream": admission.upstream,
-        "route": _short(admission.route, _ROUTE_CHARS),
+        "route": fitting.short(admission.route, _ROUTE_CHARS),
         "agent": admission.agent,
         "parent_id": admission.parent_id,
         "streamed": admission.streamed,
         "own_credential": admission.own_credential,
-        "session_id": _short(admission.session_id),
-        "agent_id": _short(admission.agent_id),
-        "parent_agent_id": _short(admission.parent_agent_id),
-        "tags": _json(admission.tags),
+        "session_id": fitting.short(admission.session_id),
+        "agent_id": fitting.short(admission.agent_id),
+        "parent_agent_id": fitting.short(admission.parent_agent_id),
+        "tags": fitting.as_json(admission.tags),
+        "request_bytes": admission.request_bytes,
+        "kept_headers": fitting.as_json(fitting.headers(admission.headers)),
         "worker_id": workers.OWN_ID,
         "expected_input_tokens": admission.expected_input_tokens,
         "metered": admission.metered,
-        "holds": _json(admission.holds),
+        "holds": fitting.as_json(admission.holds),
         "held_tokens": held.tokens if held else 0,
         "held_cost_nano": held.cost_nano if held else 0,
         "admitted_at": admission.admitted_at,
@@ -205,13 +202,13 @@ def _ending(admission: Admission, closing: Closing, holds: Sequence[str]) -> set
         api_key_id=admission.api_key_id,
         model=admission.requested_model,
         agent=admission.agent,
-        session_id=_short(admission.session_id),
+        session_id=fitting.short(admission.session_id),
         tags=admission.tags,
         admitted_at=admission.admitted_at,
         counts=counts,
         cost_nano=cost_nano,
         tool_calls=closing.tool_calls,
-        duration_ms=_ms(closing.duration_ms),
+        duration_ms=fitting.milliseconds(closing.duration_ms),
         failed=closing.state == State.FAILED,
         estimated=closing.settled.estimated,
     )
@@ -229,7 +226,7 @@ def _columns(
     admission: Admission, closing: Closing, cost_nano: int, has_event: bool
 ) -> settling.Columns:
     counts, charge = closing.settled.counts, closing.charge
-    duration_ms = _ms(closing.duration_ms)
+    duration_ms = fitting.milliseconds(closing.duration_ms)
     return {
         "state": closing.state.value,
         # Not the clock's word, which may have jumped meanwhile.
@@ -237,18 +234,19 @@ def _columns(
         "duration_ms": duration_ms,
         "upstream": closing.upstream,
         "target_model": closing.target_model,
-        "route": _short(closing.route or admission.route, _ROUTE_CHARS),
+        "route": fitting.short(closing.route or admission.route, _ROUTE_CHARS),
         "own_credential": closing.own_credential,
         "moved_from": closing.moved_from,
         "attempts": closing.attempts,
         "first_byte_ms": closing.first_byte_ms,
         "longest_silence_ms": closing.longest_silence_ms,
+        "answer_bytes": closing.answer_bytes,
         "status": closing.status,
-        "stop_reason": _short(closing.stop_reason),
-        "error_type": _short(closing.error_type),
-        "message_id": _short(closing.message_id),
-        "served_model": _short(closing.served_model),
-        "upstream_request_id": _short(closing.upstream_request_id),
+        "stop_reason": fitting.short(closing.stop_reason),
+        "error_type": fitting.short(closing.error_type),
+        "message_id": fitting.short(closing.message_id),
+        "served_model": fitting.short(closing.served_model),
+        "upstream_request_id": fitting.short(closing.upstream_request_id),
         "input_tokens": counts.input_tokens,
         "output_tokens": counts.output_tokens,
         "cache_read_tokens": counts.cache_read_tokens,
@@ -256,7 +254,7 @@ def _columns(
         "cache_write_1h_tokens": counts.cache_write_1h_tokens,
         "server_tool_uses": counts.server_tool_uses,
         "tool_calls": closing.tool_calls,
-        "usage": _stored(closing.usage),
+        "usage": fitting.usage(closing.usage),
         "estimated": closing.settled.estimated,
         "flags": " ".join(closing.settled.flags),
         "unpriced": bool(charge and not charge.is_known and not counts.is_empty),
@@ -270,31 +268,3 @@ def move(record_id: uuid.UUID, *, upstream: str, moved_from: str) -> None:
     """Say now that a failure has moved the request: its end may be many minutes away."""
     change = settling.Change(id=record_id, columns={"upstream": upstream, "moved_from": moved_from})
     writer.current().put(settling.CHANGE, change)
-
-
-def _stored(usage: Mapping[str, Any]) -> str | None:
-    """The usage object as JSON that every database takes: no NUL, nothing infinite or endless."""
-    try:
-        text = msgspec.json.encode(usage) if usage else b""
-    except (
-        RecursionError,
-        ValueError,
-        TypeError,
-    ):  # it came in a little less deep than it goes out
-        return None
-    if not 0 < len(text) <= _USAGE_BYTES:
-        return None
-    return _NUL.sub(rb"\1", text).decode()
-
-
-def _json(values: Sequence[str]) -> str | None:
-    return msgspec.json.encode(values).decode() if values else None
-
-
-def _ms(value: int) -> int:
-    return min(max(value, 0), MOST_MS)
-
-
-def _short(text: str, chars: int = _TEXT_CHARS) -> str:
-    # A stranger's name must not make the row fail: PostgreSQL takes no NUL, nobody half a pair.
-    return text[:chars].replace("\0", "").encode(errors="replace").decode()

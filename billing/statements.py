@@ -59,6 +59,8 @@ NUMBERS = (
     "status",
     "first_byte_ms",
     "longest_silence_ms",
+    "request_bytes",
+    "answer_bytes",
     "duration_ms",
 )
 TRUTHS = ("estimated", "unpriced", "own_credential", "streamed")

@@ -23,6 +23,9 @@ _AGENT = b"x-claude-code-agent-id"
 _PARENT_AGENT = b"x-claude-code-parent-agent-id"
 _TAGS = tags.HEADER.encode()
 ATTRIBUTION = frozenset({SESSION, _AGENT, _PARENT_AGENT})
+# Which program it was and what it asked of the API: no other header is kept.
+KEPT = frozenset({b"user-agent", b"x-app", b"anthropic-version", b"anthropic-beta"})
+_READ = ATTRIBUTION | KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class Receipt:
 
     __slots__ = (
         "_admission",
+        "_answer_bytes",
         "_first",
         "_first_byte_ms",
         "_open",
@@ -71,13 +75,20 @@ class Receipt:
         self._start = time.monotonic()
         self._first_byte_ms: int | None = None
         self.longest_silence_ms: int | None = None  # of the upstream, inside a stream
+        self._answer_bytes = 0
         self._open = True
 
     def see(self, block: bytes) -> None:
         """Count a block of whole events on its way to the client."""
         if self._first_byte_ms is None:
             self._first_byte_ms = self._elapsed_ms()
+        self._answer_bytes += len(block)
         self.meter.see(block)
+
+    def see_whole(self, body: bytes) -> None:
+        """Count an answer that is not streamed."""
+        self._answer_bytes = len(body)
+        self.meter.see_message(body)
 
     @property
     def has_begun(self) -> bool:
@@ -90,6 +101,7 @@ class Receipt:
         self.attempts += 1
         self.meter = Meter()
         self._first_byte_ms = None
+        self._answer_bytes = 0
         self.status, self.upstream_request_id = None, ""
 
     @property
@@ -133,6 +145,7 @@ class Receipt:
                 attempts=self.attempts,
                 first_byte_ms=self._first_byte_ms,
                 longest_silence_ms=self.longest_silence_ms,
+                answer_bytes=self._answer_bytes or None,
                 status=self.status,
                 stop_reason=meter.stop_reason,
                 error_type=error_type,
@@ -231,7 +244,7 @@ def _admission(
     target: Target,
     headers: Iterable[tuple[bytes, bytes]],
 ) -> Admission:
-    told = {name: value.decode("latin-1") for name, value in headers if name in ATTRIBUTION}
+    told = {name: value.decode("latin-1") for name, value in headers if name in _READ}
     return Admission(
         id=request_id,
         organization_id=caller.organization_id,
@@ -248,4 +261,6 @@ def _admission(
         session_id=told.get(SESSION, ""),
         agent_id=told.get(_AGENT, ""),
         parent_agent_id=told.get(_PARENT_AGENT, ""),
+        request_bytes=len(request.body.raw),
+        headers={name.decode(): told[name] for name in told.keys() & KEPT},
     )

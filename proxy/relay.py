@@ -151,7 +151,7 @@ def _whole(answer: Answer, receipt: Receipt) -> Answer:
     if answer.status >= 400:
         receipt.close(State.FAILED, error_type=_error_type(answer.body))
         return answer
-    receipt.meter.see_message(answer.body)
+    receipt.see_whole(answer.body)
     if receipt.meter.error is not None:
         raise said(receipt.meter.error)
     receipt.close(State.COMPLETED if receipt.meter.has_end else State.FAILED)

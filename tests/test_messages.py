@@ -203,6 +203,26 @@ def test_it_writes_one_row_with_what_the_answer_reported(
     assert row.first_byte_ms <= row.duration_ms
     assert row.longest_silence_ms is not None
     assert row.longest_silence_ms <= row.duration_ms
+    assert row.request_bytes == len(upstream.requests[0].body)
+    assert row.answer_bytes == len(response.content)
+    assert row.kept_headers is not None
+    assert row.kept_headers["anthropic-version"] == "2023-06-01"
+    assert row.kept_headers.keys() <= {"anthropic-version", "anthropic-beta", "user-agent", "x-app"}
+
+
+def test_it_knows_the_size_of_a_whole_answer_and_keeps_no_other_header(
+    client: httpx.Client, upstream: Upstream
+) -> None:
+    upstream.script(text_turn())
+    response = post(
+        client, user_agent="claude-cli/2.1", x_private="hunter2", anthropic_beta="b" * 999
+    )
+    row = ledger_row()
+    assert (row.answer_bytes, row.longest_silence_ms) == (len(response.content), None)
+    assert row.kept_headers is not None
+    assert row.kept_headers["user-agent"] == "claude-cli/2.1"
+    assert row.kept_headers["anthropic-beta"] == "b" * 300
+    assert "hunter2" not in str(row.kept_headers)
 
 
 def test_it_has_the_row_before_the_upstream_is_asked(

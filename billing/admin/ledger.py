@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
@@ -52,6 +52,8 @@ FIELDSETS: list[tuple[str, dict[str, Any]]] = [
                 ("attempts", "own_credential", "agent"),
                 ("agent_id", "parent_agent_id"),
                 ("message_id", "upstream_request_id"),
+                ("request_bytes", "answer_bytes"),
+                ("client_headers",),
             ]
         },
     ),
@@ -181,6 +183,11 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     def person(self, row: Any) -> str:
         """People may go; what they used stays."""
         return f"{row.user_there.username if row.user_there else 'gone'} ({row.user_id})"
+
+    @admin.display(description="headers")
+    def client_headers(self, row: UsageRecord) -> str:
+        kept = row.kept_headers if isinstance(row.kept_headers, dict) else {}
+        return format_html_join("", "<div>{}: {}</div>", sorted(kept.items())) or "-"
 
     @admin.display(description="tags")
     def tag_names(self, row: UsageRecord) -> str:

@@ -58,6 +58,14 @@ class UsageRecord(models.Model):
     agent_id = models.CharField(max_length=100, blank=True)
     parent_agent_id = models.CharField(max_length=100, blank=True)
 
+    kept_headers = models.JSONField(
+        null=True, help_text="What the client said of itself: its name and its version of the API."
+    )
+    request_bytes = models.PositiveBigIntegerField(null=True)
+    answer_bytes = models.PositiveBigIntegerField(
+        null=True, help_text="Without the headers, as far as it was relayed."
+    )
+
     requested_model = models.CharField(max_length=256)
     target_model = models.CharField(
         max_length=256, help_text="The name the upstream was asked for."

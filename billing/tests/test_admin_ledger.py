@@ -141,6 +141,7 @@ def test_it_shows_what_strangers_wrote_as_text(operator: Client, alice: Person) 
         agent_id=HTML,
         error_type=HTML,
         usage={"service_tier": HTML},
+        kept_headers={"user-agent": f"agent {HTML}"},
         tags=[HTML, "ci"],
         flags=HTML,
     )
