@@ -7,7 +7,9 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from accounts import tags
-from accounts.principal import CALLBACK, MESSAGES, SCOPES
+from accounts.principal import APPROVE, CALLBACK, MESSAGES, SCOPES
+
+MAY_GIVE = "auth.change_user"
 
 
 class TagsField(forms.CharField):
@@ -40,6 +42,8 @@ class KeyForm(forms.ModelForm):  # type: ignore[type-arg]  # Django itself is no
 class NewKeyForm(KeyForm):
     """What a new key needs; its secret is made by us."""
 
+    acting: Any = None  # who is at the page
+
     scopes = forms.MultipleChoiceField(
         choices=[(scope, scope) for scope in SCOPES],
         initial=[MESSAGES, CALLBACK],
@@ -51,6 +55,15 @@ class NewKeyForm(KeyForm):
         user, organization, end = (data.get(k) for k in ("user", "organization", "expires_at"))
         if user and organization and not organization.memberships.filter(user=user).exists():
             self.add_error("user", f"{user} is not a member of {organization}.")
+        if APPROVE in data.get("scopes", ()) and not self._may_decide_for(user):
+            self.add_error(
+                "scopes",
+                f"{APPROVE} decides in its owner's place: only who may change users gives it to"
+                " others.",
+            )
         if end and end <= timezone.now():
             self.add_error("expires_at", "This moment has passed.")
         return data
+
+    def _may_decide_for(self, owner: Any) -> bool:
+        return bool(self.acting) and (owner == self.acting or self.acting.has_perm(MAY_GIVE))

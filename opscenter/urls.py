@@ -12,7 +12,7 @@ from mozilla_django_oidc.views import OIDCLogoutView
 from accounts.signin import PersonalSignIn, sign_in
 from billing.admin.usage import usage
 from mcp.views import inbox
-from opscenter import connector_archive, first_run, openapi
+from opscenter import broken, connector_archive, first_run, openapi
 from opscenter.live import live
 from opscenter.well_known import protected_resource
 
@@ -46,6 +46,8 @@ def nowhere(request: HttpRequest) -> HttpResponse:
 
 # From Keycloak too, where the session began there.
 sign_out = OIDCLogoutView.as_view()
+
+handler500 = broken.answer
 
 urlpatterns = [
     path("", home),

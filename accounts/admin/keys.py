@@ -100,7 +100,9 @@ class ApiKeyAdmin(SaneAdmin):
         self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **more: Any
     ) -> Any:
         form = KeyForm if obj else NewKeyForm
-        return super().get_form(request, obj, change, **more | {"form": form})
+        found = super().get_form(request, obj, change, **more | {"form": form})
+        found.acting = request.user  # the class is this request's own
+        return found
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False  # usage and the audit trail point at keys; revoking is what ends one

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts import audit, keys
 from accounts.models import ApiKey, AuditEntry, Organization
-from accounts.principal import MESSAGES
+from accounts.principal import APPROVE, MESSAGES
 from accounts.tests.people import Person
 
 KEYS = "/admin/accounts/apikey/"
@@ -96,6 +96,24 @@ def test_it_names_what_is_wrong_with_a_new_key(
     assert answer.status_code == 200
     assert list(answer.context["adminform"].form.errors) == [field]
     assert not ApiKey.objects.exists()
+
+
+def test_nobody_gives_themselves_the_word_of_another(alice: Person, bob: Person) -> None:
+    bob.user.is_staff = True
+    bob.user.save()
+    rights = Permission.objects.filter(codename__in=["add_apikey", "view_apikey"])
+    bob.user.user_permissions.set(rights)
+    client = Client()
+    client.force_login(bob.user)
+
+    def made(person: Person) -> int:
+        client.post(KEYS + "add/", form_for(person, scopes=[MESSAGES, APPROVE]))
+        return ApiKey.objects.filter(user=person.user).count()
+
+    assert made(alice) == 0
+    assert made(bob) == 1
+    bob.user.user_permissions.add(Permission.objects.get(codename="change_user"))
+    assert made(alice) == 1
 
 
 def test_it_changes_the_name_of_a_key_and_nothing_else(operator: Client, alice: Person) -> None:
