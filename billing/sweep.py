@@ -3,14 +3,15 @@
 import logging
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.db import Error, close_old_connections
 
-from billing import alarms, ledger, tariff, workers
+from billing import alarms, ledger, pruning, tariff, workers
 from billing.ledger import Closing, State
-from billing.models import Allowance, UsageRecord
+from billing.models import UsageRecord
 from billing.tariff import Tariff
 from billing.tokens import Settled, TokenCounts
 
@@ -18,7 +19,6 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 5.0  # between two looks
 AT_ONCE = 500  # rows in one transaction; others must get their turn at the database too
-ALLOWANCES_KEPT = timedelta(days=62)  # the month before last is over and settled
 PRUNE_EVERY_S = 3600.0
 
 
@@ -59,9 +59,7 @@ class Sweeper:
         if self._pruned_at is not None and now_s - self._pruned_at < PRUNE_EVERY_S:
             return
         self._pruned_at = now_s
-        last = datetime.now(UTC) - ALLOWANCES_KEPT
-        # Days sort among the months that they are of: "2026-11" comes before "2026-11-01".
-        Allowance.objects.filter(period__lt=f"{last:%Y-%m-%d}").delete()
+        pruning.prune(settings.KEEP_DAYS)
 
 
 def settle(worker: UUID | None) -> int:

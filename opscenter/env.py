@@ -100,6 +100,16 @@ def whole(name: str, default: int, *, least: int = 1, most: int = 2**31 - 1) -> 
     return _read(name, default, parse, f"a whole number from {least} to {most}")
 
 
+def retention(name: str, *, least: int) -> int:
+    """Days that rows are kept, `least` or more; 0, the default, is for ever."""
+
+    def parse(raw: str) -> int | None:
+        days = int(raw) if raw.isascii() and raw.isdecimal() and len(raw) <= 5 else -1
+        return days if days == 0 or days >= least else None
+
+    return _read(name, 0, parse, f"0, or a number of days from {least} on")
+
+
 def choice(name: str, default: str, among: Sequence[str]) -> str:
     """One of a few words, in whichever case."""
 

@@ -9,6 +9,7 @@ from django.templatetags.static import static
 from billing import events
 from mcp import targets
 from opscenter import env, identity
+from opscenter.api_docs import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("OPSCENTER_VAR_DIR", str(BASE_DIR / "var")))
@@ -95,6 +96,8 @@ INTENT_S = env.seconds("OPSCENTER_INTENT_S", 2)  # the human waits
 # A machine that is silent for so long loses its calls. Short finds dead ones, long forgives lines.
 MCP_LEASE_S = env.seconds("OPSCENTER_MCP_LEASE_S", 15)
 MCP_APPROVAL_S = env.seconds("OPSCENTER_MCP_APPROVAL_S", 300)
+# Rows of the ledger; 0: for ever. Lago is compared with the last 31 days.
+KEEP_DAYS = env.retention("OPSCENTER_KEEP_DAYS", least=35)
 MCP_KEEP_DAYS = env.whole("OPSCENTER_MCP_KEEP_DAYS", 7, most=3650)
 
 # Upstream credentials may stay in the environment; a row then only names the variable.
@@ -239,27 +242,6 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-}
-
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Ops-Center",
-    "DESCRIPTION": (
-        "The Messages API under `/v1`, in outline, for it is Anthropic's and described there; and"
-        " the REST pages of this gateway. Machines connect by a WebSocket,"
-        " `GET /api/mcp/ws/{user_id}`; what goes over it, and through `poll` and `submit`, is"
-        " described in `docs/tunnel.md`."
-    ),
-    "VERSION": "1",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",  # from here, not from somebody's CDN
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "docExpansion": "list"},
-    "PREPROCESSING_HOOKS": ["opscenter.openapi.without_slash"],
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "opscenter.messages_api.described",
-    ],
-    "ENUM_NAME_OVERRIDES": {"CallStateEnum": "opscenter.openapi.CALL_STATES"},
 }
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

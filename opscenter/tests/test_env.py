@@ -262,3 +262,16 @@ def test_a_list_that_is_checked_says_what_is_wrong_with_it(given: Callable[[str]
         env.checked(NAME, [], events.fields)
     given("")
     assert env.checked(NAME, ["model"], events.fields) == {"model": "model"}
+
+
+@pytest.mark.parametrize(("raw", "days"), [("", 0), ("0", 0), ("35", 35), ("3650", 3650)])
+def test_it_reads_how_long_rows_are_kept(given: Callable[[str], None], raw: str, days: int) -> None:
+    given(raw)
+    assert env.retention(NAME, least=35) == days
+
+
+@pytest.mark.parametrize("raw", ["34", "-1", "a year", "1e3", "999999", "³"])
+def test_it_names_a_retention_that_would_lose_bills(given: Callable[[str], None], raw: str) -> None:
+    given(raw)
+    with pytest.raises(env.BadSettingError, match="from 35 on"):
+        env.retention(NAME, least=35)
