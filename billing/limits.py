@@ -13,7 +13,7 @@ from django.conf import settings
 
 from accounts import rates
 from accounts.rates import Count, CountersAwayError, Rate
-from billing import alarms, allowances, ledger, refusals, standing
+from billing import alarms, allowances, ledger, metrics, refusals, standing
 from billing.allowances import ORGANIZATION, Denied, Reservation
 from billing.ledger import Admission
 from billing.plans import Limits, Terms
@@ -44,9 +44,10 @@ class BillingSickError(Exception):
 class LimitReachedError(Exception):
     """A limit is used up. The text names the plan, the limit and when it begins anew."""
 
-    def __init__(self, text: str, use: Use, *, wait_s: float, is_final: bool) -> None:
+    def __init__(self, text: str, use: Use, *, wait_s: float, is_final: bool, period: str) -> None:
         super().__init__(text)
         self.kind = "billing_error" if use.what == "cost" else "rate_limit_error"
+        self.what, self.period = use.what, period
         self.headers = {"retry-after": str(max(math.ceil(wait_s), 1))}
         self.headers |= standing.headers([use])
         if is_final:  # the same request is refused again, however often it is made before then
@@ -176,6 +177,7 @@ async def _off_loop(act: Callable[[str, str, Rate], T], who: str, rate: Rate) ->
 
 def _told(refusal: LimitReachedError, admission: Admission, subject: str) -> LimitReachedError:
     """The refusal, once the log has it: a request that is refused has no row."""
+    metrics.refused(refusal.what, refusal.period)
     log.info(
         "req_%s refused: %s of organization %s, key %s: %s",
         admission.id.hex,
@@ -195,6 +197,7 @@ def _too_fast(count: Count, terms: Terms, *, is_cap: bool) -> LimitReachedError:
         _minute(count),
         wait_s=wait_s,
         is_final=False,
+        period="minute",
     )
 
 
@@ -204,9 +207,16 @@ def _refusal(denied: Denied, admission: Admission, terms: Terms) -> LimitReached
         denied, admission.reservation, plan=terms.name, now=admission.admitted_at
     )
     if why.waits_for_others:
-        return LimitReachedError(why.text, why.use, wait_s=HELD_WAIT_S, is_final=False)
-    left = why.use.resets_at - admission.admitted_at
-    return LimitReachedError(why.text, why.use, wait_s=left.total_seconds(), is_final=True)
+        wait_s = float(HELD_WAIT_S)
+    else:
+        wait_s = (why.use.resets_at - admission.admitted_at).total_seconds()
+    return LimitReachedError(
+        why.text,
+        why.use,
+        wait_s=wait_s,
+        is_final=not why.waits_for_others,
+        period=refusals.period_of(denied.bound),
+    )
 
 
 def _minute(count: Count) -> Use:

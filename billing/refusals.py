@@ -23,7 +23,7 @@ def explained(denied: Denied, wanted: Reservation, *, plan: str, now: datetime) 
     """The limit that refused, in words with numbers and a way out."""
     use, settled = _tightest(denied, wanted)
     who = "Your organization's cap" if denied.bound.subject == ORGANIZATION else f"The plan {plan}"
-    text = f"{who} allows {_amount(use.what, use.limit)} per {_period(denied.bound)}"
+    text = f"{who} allows {_amount(use.what, use.limit)} per {period_of(denied.bound)}"
     if use.what == "requests":
         text += f", and {use.used:,} {'is' if use.used == 1 else 'are'} used."
         return _until_it_begins_anew(text, use, now)
@@ -79,7 +79,8 @@ def _need(what: str, wanted: Reservation) -> int:
     return {"requests": 1, "tokens": wanted.tokens, "cost": wanted.cost_nano}[what]
 
 
-def _period(bound: Bound) -> str:
+def period_of(bound: Bound) -> str:
+    """`day` or `month`."""
     return "day" if len(bound.period) > len("2026-11") else "month"
 
 

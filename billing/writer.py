@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import DataError, Error, IntegrityError, connection, transaction
 
-from billing import locking
+from billing import locking, metrics
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class _Row:
     statement: Statement
     values: Row
     waiter: asyncio.Future[Any] | None  # None: nobody waits, so it is kept until it is written
+    since: float = field(default_factory=time.monotonic)
 
 
 class Writer:
@@ -131,8 +133,18 @@ class Writer:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
                 self._late = self._loop.call_later(WAIT_S, self._refuse_from_now_on, batch)
+                begun = time.monotonic()
                 failed, outcomes = await self._loop.run_in_executor(self._thread, _commit, batch)
                 self._late.cancel()
+                now = time.monotonic()
+                metrics.committed(
+                    metrics.Batch(
+                        rows=len(batch),
+                        failed=len(failed),
+                        commit_s=now - begun,
+                        lag_s=now - batch[0].since,
+                    )
+                )
                 self._tell(batch, failed, outcomes)
                 lasting = [row for row in failed if row.waiter is None]
                 if lasting:

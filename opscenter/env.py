@@ -72,6 +72,11 @@ def secret(name: str) -> str:
     return value
 
 
+def secret_or_none(name: str) -> str:
+    """A secret that need not be there; empty where it is unset."""
+    return secret(name) if _ENVIRONMENT.get(name, "").strip() else ""
+
+
 def secrets(name: str) -> list[str]:
     """Secrets, comma-separated; none where it is unset. Their values never stand in an error."""
     values = [v.strip() for v in _ENVIRONMENT.get(name, "").split(",") if v.strip()]
@@ -202,6 +207,14 @@ def credential(name: str) -> str:
     Our own secrets are never given out: whoever may edit an upstream could send them anywhere.
     """
     return "" if name.startswith(OWN_PREFIXES) else _ENVIRONMENT.get(name, "").strip()
+
+
+def share_counters(folder: Path) -> None:
+    """Have the processes that are started from here keep their metrics together in `folder`.
+
+    The Prometheus client looks at the variable once, when it is imported.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # noqa: TID251  (this is the reader)
 
 
 def use_settings() -> None:

@@ -8,6 +8,7 @@ body to disk before a view can look at its size. Here the body is bounded while 
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from io import BytesIO
@@ -25,6 +26,7 @@ from accounts.principal import Principal
 from accounts.reads import DatabaseAwayError
 from billing import ledger
 from mcp.views import refusals
+from opscenter import http_metrics
 from opscenter.intake import ClientLeftError, Receive, Scope, Send, read_body
 from proxy import edge, errors
 from proxy.errors import RefusedError
@@ -69,6 +71,12 @@ class LeanHandler(ASGIHandler):
         """One request. A client that leaves cancels it, wherever it is."""
         answer = Sending(send, self._refusal)
         try:
+            await self._answer(scope, receive, answer)
+        finally:
+            answer.count()
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: "Sending") -> None:
+        try:
             body = await _body(scope, receive, self._most_bytes, self._identify)
         except ClientLeftError:
             return
@@ -85,10 +93,11 @@ class LeanHandler(ASGIHandler):
         finally:
             watch.cancel()
 
-    async def _work(self, scope: Scope, body: bytes, send: Send) -> None:
+    async def _work(self, scope: Scope, body: bytes, send: "Sending") -> None:
         request = ASGIRequest(scope, BytesIO())
         request._body = body  # what HttpRequest.body keeps once it has read; it is bounded already
         match = get_resolver(self._urls).resolve(request.path_info)
+        send.route = match.route
         response = await match.func(request, *match.args, **match.kwargs)
         if isinstance(response, EventStreamResponse):
             await _send_stream(response, send)
@@ -111,13 +120,22 @@ class Sending:
         self._refusal = refuse
         self._started = False
         self._ended = False
+        self._since = time.monotonic()
+        self._status = 0
+        self.route = http_metrics.UNREAD
 
     async def __call__(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self._started = True
+            self._status = message["status"]
         else:
             self._ended = not message.get("more_body", False)
         await self._send(message)
+
+    def count(self) -> None:
+        """Count the answer, if there was one: a client may leave before."""
+        if self._started:
+            http_metrics.answered(self.route, self._status, time.monotonic() - self._since)
 
     async def say_we_stop(self) -> None:
         """The last words to a client whose answer is not complete when the server must stop."""

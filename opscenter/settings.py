@@ -8,7 +8,7 @@ from django.templatetags.static import static
 
 from billing import events
 from mcp import targets
-from opscenter import env, identity
+from opscenter import env, identity, logs
 from opscenter.api_docs import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -244,24 +244,13 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
 
+# Without it, who asks from this host itself may read /metrics, and nobody else.
+METRICS_TOKEN = env.secret_or_none("OPSCENTER_METRICS_TOKEN")
+# Where several workers of one server keep their counters together; `serve` makes it.
+METRICS_FOLDER = env.text("PROMETHEUS_MULTIPROC_DIR")
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {
-        "handlers": ["stderr"],
-        "level": env.choice("OPSCENTER_LOG_LEVEL", "INFO", LOG_LEVELS),
-    },
-    "loggers": {
-        "httpx": {"level": "WARNING"},  # it tells of every probe of a neighbour
-        # A traceback for each second that Redis is away; mcp/bell.py says once that it is.
-        "channels_redis": {"handlers": [], "propagate": False},
-        # Anybody can send a wrong Host; the answer says so, and a traceback says no more.
-        "django.security.DisallowedHost": {"handlers": [], "propagate": False},
-    },
-}
+LOGGING = logs.configured(env.choice("OPSCENTER_LOG_LEVEL", "INFO", LOG_LEVELS))
 
 UNFOLD = {
     "LOGIN": {"form": "accounts.signin.SignInForm"},

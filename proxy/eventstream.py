@@ -148,7 +148,10 @@ class EventStream:
             await self._stop()
 
     def _settle(self, state: State, *, error_type: str = "") -> None:
+        self._patience.give_up()
         self._receipt.longest_silence_ms = int(self._patience.longest_s * 1000)
+        self._receipt.stalls = self._patience.stalls
+        self._receipt.stalled_s = self._patience.stalled_s
         self._receipt.close(state, error_type=error_type)
 
     async def _stop(self) -> None:
@@ -172,7 +175,7 @@ class EventStream:
             if block:
                 self._half_since = None
                 if not self._receipt.has_begun:
-                    self._patience.longest_s = 0.0  # a stall comes after the first word
+                    self._patience.forget()  # a stall comes after the first word
                 self._receipt.see(block)
                 return self._shown(block) if self._renamed else block
             if self._is_long_in_half():

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 T = TypeVar("T")
+STALL_S = 5.0  # a silence that a person notices
 
 
 class Patience:
@@ -25,6 +26,8 @@ class Patience:
         "_waits_since",
         "_woken",
         "longest_s",
+        "stalled_s",
+        "stalls",
     )
 
     def __init__(self, patience_s: float, *, in_all_s: float = float("inf")) -> None:
@@ -34,7 +37,7 @@ class Patience:
         self._until = self._last + in_all_s
         self._waits_since: float | None = None
         self._silence_s = 0.0
-        self.longest_s = 0.0  # that anything was waited for, in one wait or several
+        self.forget()
         self._task: asyncio.Task[object] | None = None
         self._woken = False
         self._timer = self._loop.call_later(patience_s, self._look)
@@ -56,8 +59,20 @@ class Patience:
             self._waits_since = None
             self._woken = False
         self._last = self._loop.time()
+        if self._silence_s >= STALL_S:
+            self._stall()
         self._silence_s = 0.0
         return result
+
+    def forget(self) -> None:
+        """Begin anew with what the silences have been so far."""
+        self.longest_s = 0.0  # that anything was waited for, in one wait or several
+        self.stalls = 0  # silences of STALL_S and longer
+        self.stalled_s = 0.0  # all of them together
+
+    def _stall(self) -> None:
+        self.stalls += 1
+        self.stalled_s += self._silence_s
 
     def _count_silence(self) -> None:
         """Only what was waited: between two waits somebody else may be slow."""
@@ -72,6 +87,12 @@ class Patience:
     def end(self) -> None:
         """No more waits will follow."""
         self._timer.cancel()
+
+    def give_up(self) -> None:
+        """What was waited for at last has not come: it was a stall, if it lasted."""
+        if self._silence_s >= STALL_S:
+            self._stall()
+        self._silence_s = 0.0
 
     def _look(self) -> None:
         now = self._loop.time()

@@ -12,6 +12,7 @@ from billing.ledger import Admission, State
 from billing.limits import Need
 from billing.pricing import Charge
 from billing.tariff import Tariff
+from proxy import metrics
 from proxy.meter import Meter
 from proxy.routing import Target
 from proxy.wire import estimate
@@ -55,6 +56,8 @@ class Receipt:
         "id",
         "longest_silence_ms",
         "meter",
+        "stalled_s",
+        "stalls",
         "status",
         "target",
         "upstream_request_id",
@@ -76,6 +79,8 @@ class Receipt:
         self._first_byte_ms: int | None = None
         self.longest_silence_ms: int | None = None  # of the upstream, inside a stream
         self._answer_bytes = 0
+        self.stalls = 0  # silences of patience.STALL_S and longer among them
+        self.stalled_s = 0.0
         self._open = True
 
     def see(self, block: bytes) -> None:
@@ -132,11 +137,26 @@ class Receipt:
         )
         charge = _charge(self._prices, self._admission, self.target, meter.model)
         self.cost_nano = charge.price.cost(settled.counts) if charge else 0
+        duration_ms = self._elapsed_ms()
+        metrics.ended(
+            metrics.Ended(
+                upstream=self.target.upstream.name,
+                route=self.target.route,
+                state=state,
+                duration_ms=duration_ms,
+                first_byte_ms=self._first_byte_ms,
+                counts=settled.counts,
+                cost_nano=self.cost_nano,
+                was_moved=bool(self.moved_from),
+                stalls=self.stalls,
+                stalled_s=self.stalled_s,
+            )
+        )
         ledger.close(
             self._admission,
             ledger.Closing(
                 state=state,
-                duration_ms=self._elapsed_ms(),
+                duration_ms=duration_ms,
                 upstream=self.target.upstream.name,
                 target_model=self.target.model,
                 route=self.target.route,
