@@ -24,6 +24,7 @@ DEBUG = env.flag("OPSCENTER_DEBUG", False)
 # Where the server listens (the seed's port) and how people reach it from outside.
 HOST = env.text("OPSCENTER_HOST", "127.0.0.1")
 PORT = env.whole("OPSCENTER_PORT", 8084, most=65535)
+WORKERS = env.whole("OPSCENTER_WORKERS", 1, most=64)
 EXTERNAL_API_URL = env.url("EXTERNAL_API_URL", f"http://127.0.0.1:{PORT}")
 _external = urlsplit(EXTERNAL_API_URL)
 ALLOWED_HOSTS = [

@@ -1,20 +1,19 @@
 """`manage.py serve`: the server that people run."""
 
 import os
-import socket
-import sys
 from contextlib import suppress
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
 
 from billing import terms
 from billing.models import Plan
-from mcp import beside, frames
-from opscenter import exporter, roles
+from mcp import frames
+from opscenter import crew, exporter, roles
 from opscenter.listening import check_free
 from opscenter.sockets import BoundedSocket
 
@@ -25,23 +24,48 @@ PING_S = 20  # proxies cut a silent socket after a minute or so
 
 
 class Command(BaseCommand):
-    help = "Serve on OPSCENTER_HOST and OPSCENTER_PORT with uvicorn, one process."
+    help = "Serve on OPSCENTER_HOST and OPSCENTER_PORT with uvicorn."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What runs beside it."""
         parser.add_argument(
             "--no-exporter", action="store_true", help="send no usage to Lago from here"
         )
+        parser.add_argument(
+            "--workers", type=int, default=settings.WORKERS, help="processes that share the port"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs until SIGINT or SIGTERM."""
         os.umask(0o077)  # what is in var/ is the operator's alone
+        workers = options["workers"]
+        if workers < 1:
+            raise CommandError("--workers: a whole number from 1 on")
         check_free()
+        _check_migrations()
         _check_default_plan()
+        if workers > 1 and not settings.REDIS_URL:
+            self.stderr.write(
+                "Several workers without OPSCENTER_REDIS_URL: tool calls wait longer."
+            )
         with suppress(Error):  # no database yet: the server says so to whoever asks
             roles.write()
         with exporter.beside(wanted=not options["no_exporter"]):
-            _serve()
+            _serve(workers)
+
+
+def _check_migrations() -> None:
+    """On tables of an earlier release every request would fail."""
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except Error:  # no database yet: the server says so to whoever asks
+        return
+    if missing:
+        raise CommandError(
+            f"The database lacks {len(missing)} migrations of this release."
+            " Back it up, then run: manage.py migrate"
+        )
 
 
 def _check_default_plan() -> None:
@@ -56,15 +80,7 @@ def _check_default_plan() -> None:
     raise CommandError(f"OPSCENTER_DEFAULT_PLAN: no plan has the code {code!r}; it may be: {codes}")
 
 
-class Server(uvicorn.Server):
-    """uvicorn, which tells the machines that it stops before it cuts them off."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await beside.say_goodbye()
-        await super().shutdown(sockets)
-
-
-def _serve() -> None:
+def _serve(workers: int) -> None:
     config = uvicorn.Config(
         "opscenter.asgi:application",
         host=settings.HOST,
@@ -83,9 +99,8 @@ def _serve() -> None:
         ws_max_size=frames.MAX_FRAME_BYTES,
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
+        workers=workers,
+        timeout_worker_healthcheck=crew.HUNG_S,
         ws_per_message_deflate=False,  # 200 MB of zeros are 200 KB until somebody inflates them
     )
-    server = Server(config)
-    server.run()
-    if not server.started:
-        sys.exit(3)  # as uvicorn's own command says that it could not start
+    crew.serve(config)

@@ -1,0 +1,113 @@
+"""Several processes behind one port: who dies is replaced, and who is replaced drops nothing."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.migrations.recorder import MigrationRecorder
+
+from tests import gateway as gateways
+from tests.gateway import Gateway, eventually
+
+SERVES = b"serve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """The parent, and where its children listen."""
+
+    url: str
+    parent: subprocess.Popen[bytes]
+
+    def members(self) -> set[int]:
+        """The processes that serve; the parent has another, which only keeps account of them."""
+        told = Path(f"/proc/{self.parent.pid}/task/{self.parent.pid}/children").read_text()
+        return {pid for pid in map(int, told.split()) if b"spawn_main" in _command(pid)}
+
+    def ask(self) -> int:
+        """A request on a connection of its own, so that either may take it."""
+        return httpx.get(f"{self.url}/healthz", trust_env=False, timeout=30).status_code
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def crew(transactional_db: None, tmp_path: Path) -> Iterator[Crew]:
+    log = tmp_path / "log"
+    with gateways.running(log, OPSCENTER_WORKERS="2") as (url, parent):
+        both = Crew(url=url, parent=parent)
+        eventually(lambda: len(both.members()) == 2)
+        yield both
+    assert "Traceback" not in log.read_text()
+
+
+def test_who_is_killed_is_replaced(crew: Crew) -> None:
+    first, _ = before = crew.members()
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: len(crew.members() - {first}) == 2, within_s=60)
+    assert len(crew.members() & before) == 1
+    assert {crew.ask() for _ in range(20)} == {200}
+
+
+def test_one_after_the_other_is_replaced_and_no_request_is_dropped(crew: Crew) -> None:
+    before = crew.members()
+    stop, statuses = threading.Event(), list[int | str]()
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                statuses.append(crew.ask())
+            except httpx.HTTPError as error:
+                statuses.append(repr(error))
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for each in asking:
+        each.start()
+    try:
+        crew.parent.send_signal(signal.SIGHUP)
+        new = eventually(lambda: _both_new(crew, before), within_s=120)
+    finally:
+        stop.set()
+        for each in asking:
+            each.join(60)
+    assert len(new) == 2
+    assert len(statuses) > 20 and set(statuses) == {200}
+
+
+def _both_new(crew: Crew, before: set[int]) -> set[int]:
+    now = crew.members()
+    return now if len(now) == 2 and not now & before else set()
+
+
+def test_all_stop_with_their_parent(crew: Crew) -> None:
+    members = crew.members()
+    crew.parent.send_signal(signal.SIGTERM)
+    crew.parent.wait(40)
+    assert [pid for pid in members if SERVES in _command(pid)] == []
+
+
+@pytest.mark.django_db
+def test_it_does_not_serve_on_tables_of_an_earlier_release(settings: object) -> None:
+    settings.PORT = gateways.free_port()  # type: ignore[attr-defined]
+    newest = MigrationRecorder.Migration.objects.filter(app="billing").order_by("-name")
+    gone = newest.values_list("pk", flat=True)[:1]
+    MigrationRecorder.Migration.objects.filter(pk__in=list(gone)).delete()
+    with pytest.raises(CommandError, match=r"lacks 1 migrations .* manage.py migrate"):
+        call_command("serve")
+
+
+def test_it_has_no_crew_of_nobody(server: Gateway) -> None:
+    with pytest.raises(CommandError, match="--workers"):
+        call_command("serve", "--workers", "0")
