@@ -15,6 +15,7 @@ SAY_VERSION_S = 10  # a program that only says its version is done at once
 SERVER_OF = {
     "postgresql": "postgres",
     "bubblewrap": "bwrap",
+    "prometheus": "promtool",
     "maven": "mvn",
     "openjdk-17-jre-headless": "java",
 }  # where the program is not called as its package
