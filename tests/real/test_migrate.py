@@ -1,0 +1,87 @@
+"""Migrations on PostgreSQL: one at a time, and none that hangs. And a backup, restored."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests import environment
+from tests import gateway as gateways
+from tests.real import peers
+from tests.real.postgres import Postgres
+
+pytestmark = pytest.mark.real
+
+MIGRATE_S = 120  # a few seconds; more on a busy machine
+
+
+def made(postgres: Postgres, name: str) -> str:
+    """An empty database; its address."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgres.url.rpartition("/")[0] + f"/{name}"
+
+
+def manage(url: str, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=environment.ROOT,
+        env=environment.child(OPSCENTER_DATABASE_URL=url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def said(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    output, _ = process.communicate(timeout=MIGRATE_S)
+    return process.returncode, output
+
+
+def test_of_three_that_start_at_once_each_ends_well(postgres: Postgres) -> None:
+    url = made(postgres, "at_once")
+    ends = [said(one) for one in [manage(url, "migrate") for _ in range(3)]]
+    assert [code for code, _ in ends] == [0, 0, 0], ends
+    assert any("waiting for it" in output for _, output in ends)
+    assert sum("Applying billing.0001" in output for _, output in ends) == 1
+
+
+def test_it_gives_up_on_a_table_that_somebody_holds(postgres: Postgres) -> None:
+    url = made(postgres, "held")
+    assert said(manage(url, "migrate"))[0] == 0
+    assert said(manage(url, "migrate", "billing", "0008"))[0] == 0
+    with psycopg.connect(url) as holder:
+        holder.execute("SELECT count(*) FROM billing_usagerecord")  # a long report
+        begun = time.monotonic()
+        code, output = said(manage(url, "migrate"))
+        assert code != 0 and "lock timeout" in output
+        assert time.monotonic() - begun < MIGRATE_S / 2
+    assert said(manage(url, "migrate"))[0] == 0
+
+
+def test_a_key_opens_what_was_restored_from_a_backup(postgres: Postgres, tmp_path: Path) -> None:
+    url, backup = made(postgres, "backed_up"), tmp_path / "backup"
+    code, output = said(manage(url, "setup", "--upstream", "demo"))
+    key = re.search(r"sk-uc-\S+", output)
+    assert code == 0 and key, output
+    programs = peers.programs_of(peers.named("postgresql"))
+    dump: list[str | Path] = [
+        programs / "pg_dump",
+        "--format=custom",
+        f"--file={backup}",
+        f"--dbname={url}",
+    ]
+    subprocess.run(dump, check=True, timeout=MIGRATE_S)
+    again = made(postgres, "restored")
+    restore: list[str | Path] = [programs / "pg_restore", "--no-owner", f"--dbname={again}", backup]
+    subprocess.run(restore, check=True, timeout=MIGRATE_S)
+    with gateways.running(tmp_path / "log", OPSCENTER_DATABASE_URL=again) as (here, _):
+        headers = {"authorization": f"Bearer {key[0]}"}
+        answer = httpx.get(f"{here}/v1/models", headers=headers, trust_env=False)
+        assert answer.status_code == 200, answer.text
