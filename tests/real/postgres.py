@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.gateway import free_port
@@ -24,10 +24,21 @@ class Postgres:
     host: str = "127.0.0.1"
     user: str = "opscenter"
     database: str = "postgres"
+    control: tuple[str | Path, ...] = ()  # pg_ctl, with what starts and stops this one
 
     @property
     def url(self) -> str:
         return f"postgres://{self.user}@{self.host}:{self.port}/{self.database}"
+
+    def crash(self) -> None:
+        """End it as a power cut would: it recovers when it starts."""
+        program, *how, _, _, _, _, _ = self.control
+        _program(str(program), *how, "-m", "immediate", "stop")
+
+    def start(self) -> None:
+        """Have it answer again."""
+        program, *how = self.control
+        _program(str(program), *how)
 
 
 @contextmanager
@@ -44,9 +55,10 @@ def running() -> Iterator[Postgres]:
         # No socket files, and no flush to disk: the data does not outlive the tests.
         options += " -c unix_socket_directories='' -c fsync=off -c max_connections=200"
         control = ("pg_ctl", "-D", folder / "data", "-w", "-t", str(POSTGRES_S))
-        _program(*control, "-l", folder / "log", "-o", options, "start")
+        start = (*control, "-l", folder / "log", "-o", options, "start")
+        _program(*start)
         try:
-            yield server
+            yield replace(server, control=start)
         finally:
             _program(*control, "-m", "fast", "stop")  # by the pid in its own data folder
     finally:
