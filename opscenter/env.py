@@ -21,6 +21,8 @@ T = TypeVar("T")
 OWN_PREFIXES = ("OPSCENTER_", "OPS_CENTER_", "LAGO_", "KEYCLOAK_", "OIDC_", "DATABASE_", "REDIS_")
 
 SECRET_CHARS = 32  # below this a secret can be guessed from its signature
+DIFFERENT_CHARS = 8  # thirty-two times the same letter is no secret
+EXAMPLES = ("changeme", "change-me", "change_me", "django-insecure", "your-secret", "your_secret")
 
 
 class BadSettingError(Exception):
@@ -69,6 +71,8 @@ def secret(name: str) -> str:
             f"{name} must be a secret of at least {SECRET_CHARS} characters; "
             "`make run` writes one to .env"
         )
+    if len(set(value)) < DIFFERENT_CHARS or any(word in value.lower() for word in EXAMPLES):
+        raise BadSettingError(f"{name} can be guessed: take the output of `openssl rand -hex 32`")
     return value
 
 

@@ -275,3 +275,13 @@ def test_it_names_a_retention_that_would_lose_bills(given: Callable[[str], None]
     given(raw)
     with pytest.raises(env.BadSettingError, match="from 35 on"):
         env.retention(NAME, least=35)
+
+
+@pytest.mark.parametrize(
+    "raw", ["a" * 64, "changeme" * 8, "django-insecure-0123456789abcdefghijkl"]
+)
+def test_it_takes_no_example_for_a_secret(given: Callable[[str], None], raw: str) -> None:
+    given(raw)
+    with pytest.raises(env.BadSettingError, match="can be guessed") as error:
+        env.secret(NAME)
+    assert raw not in str(error.value)
