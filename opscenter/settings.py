@@ -253,7 +253,10 @@ METRICS_TOKEN = env.secret_or_none("OPSCENTER_METRICS_TOKEN")
 METRICS_FOLDER = env.text("PROMETHEUS_MULTIPROC_DIR")
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-LOGGING = logs.configured(env.choice("OPSCENTER_LOG_LEVEL", "INFO", LOG_LEVELS))
+LOGGING = logs.configured(
+    env.choice("OPSCENTER_LOG_LEVEL", "INFO", LOG_LEVELS),
+    env.choice("OPSCENTER_LOG_FORMAT", "TEXT", logs.FORMS),
+)
 
 UNFOLD = {
     "LOGIN": {"form": "accounts.signin.SignInForm"},

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from accounts import auth
+from accounts import asked, auth, redaction
 from accounts.addresses import client_of
 from accounts.principal import MESSAGES, Principal
 from billing import ledger
@@ -58,7 +58,8 @@ def refusal(error: Exception, request_id: ledger.RecordId) -> HttpResponse:
     elif meaning.status == 500:
         log.error("%s failed", shown_id, exc_info=error)
     headers = {"request-id": shown_id, **meaning.headers}
-    envelope = errors.envelope(meaning.kind, errors.text_of(error), shown_id)
+    text = redaction.without_known(errors.text_of(error))  # an upstream may have said it to us
+    envelope = errors.envelope(meaning.kind, text, shown_id)
     return json_response(envelope, meaning.status, headers)
 
 
@@ -89,7 +90,11 @@ class Edge(APIView):  # type: ignore[misc]  # adrf ships no types
         try:
             self.request = self.initialize_request(request, *args, **kwargs)
             self.raw_headers = request.scope["headers"]  # type: ignore[attr-defined]  # always an ASGIRequest
+            for_log = asked.Asked(request_id=f"req_{self.request_id.hex}", headers=self.raw_headers)
+            asked.current.set(for_log)
             await self.enter(request)
+            if not self.open_to_all:
+                for_log.key_id = self.caller.key_id
             handle = self._handler(request)
             response = await handle(request, *args, **kwargs)
         except Exception as error:  # the last edge: whatever it is, the client gets JSON

@@ -9,6 +9,7 @@ from typing import Any, Self
 import msgspec
 from django.conf import settings
 
+from accounts.redaction import body_without_known
 from billing.ledger import RecordId, State
 from proxy import errors
 from proxy.adapters.anthropic import with_model
@@ -177,9 +178,15 @@ class EventStream:
                 if not self._receipt.has_begun:
                     self._patience.forget()  # a stall comes after the first word
                 self._receipt.see(block)
-                return self._shown(block) if self._renamed else block
+                return self._told(block)
             if self._is_long_in_half():
                 return sse.PING
+
+    def _told(self, block: bytes) -> bytes:
+        """The block as the client gets it."""
+        if self._receipt.meter.error is not None:  # it may repeat the credential it does not like
+            return body_without_known(block)
+        return self._shown(block) if self._renamed else block
 
     def _is_long_in_half(self) -> bool:
         """Whether the client has heard nothing for long: an event comes in small pieces."""

@@ -1,7 +1,8 @@
 """Routes, upstreams, agents and tenants' credentials in memory, reread every few seconds."""
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts import sealed
+from accounts import redaction, sealed
 from accounts.memory import Memory
 from accounts.reads import off_loop
 from billing import moves as recorded
@@ -24,6 +25,7 @@ MOVED_FOR = timedelta(days=1)  # a session that has been away so long has no cac
 
 breakers = Breakers(connections=settings.UPSTREAM_CONNECTIONS)  # this process's
 moves = stickiness.Moves()
+_SECRET = re.compile(r"(?i)auth|key|token|secret|cookie")  # in the name of a header that holds one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +75,21 @@ def _read(_: None) -> Snapshot:
         crews=crews,
         agent_model=settings.AGENT_MODEL,
     )
+    _know(snapshot, configs.values())
     since = datetime.now(UTC) - MOVED_FOR
     moves.learn(recorded.moves(since, stickiness.MOST))
     return snapshot
+
+
+def _know(snapshot: Snapshot, configs: Iterable[UpstreamConfig]) -> None:
+    """Let no log and no error show a credential that is held here."""
+    secrets = [credential for credential, _ in snapshot.own.values()]
+    for config in configs:
+        secrets.append(config.credential)
+        for name, value in config.headers.items():
+            if _SECRET.search(name):
+                secrets += value.split()[-1:]  # after a `Bearer`, if there is one
+    redaction.know("upstreams", secrets)
 
 
 def config_of(row: Upstream) -> UpstreamConfig:
