@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands
+from django.urls import Resolver404, resolve
+
+from opscenter.http_metrics import path_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS = [ROOT / "opscenter" / name for name in ("settings.py", "identity.py")]
@@ -17,6 +21,11 @@ VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 COMMAND = re.compile(r"(?:^|`|&& )make ([a-z]+)\b", re.MULTILINE)
 TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
+GUIDE = ROOT / "docs" / "setup.md"
+PATH = re.compile(r"/(?:v1|api)/[a-z0-9_/-]+|/(?:portal|admin|approvals)/")
+MANAGE = re.compile(r"manage\.py ([a-z]+)")
+OWN = re.compile(r"OPSCENTER_[A-Z0-9_]+|EXTERNAL_API_URL|(?:BRIGADE|LITELLM|LAGO|KEYCLOAK)_URL")
+TUNNEL = "/api/mcp/ws/"  # routed by Channels
 
 
 def documented() -> dict[str, str]:
@@ -89,6 +98,51 @@ def test_it_links_only_to_files_that_exist(path: Path) -> None:
 def test_it_names_only_commands_that_make_knows(path: Path) -> None:
     known = set(TARGET.findall((ROOT / "Makefile").read_text()))
     assert set(COMMAND.findall(path.read_text())) <= known
+
+
+def test_the_guide_names_only_paths_that_lead_somewhere() -> None:
+    named = set(PATH.findall(GUIDE.read_text()))
+    assert {"/v1/health", "/api/mcp/servers/me", "/portal/"} <= named
+    assert [path for path in sorted(named) if not leads_somewhere(path)] == []
+    assert not leads_somewhere("/api/v1/nothing")
+    assert not leads_somewhere("/v1/nothing")
+
+
+def leads_somewhere(path: str) -> bool:
+    if path.startswith(TUNNEL):
+        return True
+    return any(is_served(path, by) for by in ("opscenter.urls", "proxy.urls", "mcp.lean_urls"))
+
+
+def is_served(path: str, by: str) -> bool:
+    """Whether a table has `path`; under /v1 its last entry takes all, so that entry is none."""
+    try:
+        return "..." not in path_of(resolve(path, by).route)
+    except Resolver404:
+        return False
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_it_names_only_commands_of_manage_that_exist(path: Path) -> None:
+    assert set(MANAGE.findall(path.read_text())) <= get_commands().keys()
+
+
+def test_the_guide_names_only_settings_that_exist() -> None:
+    named = set(OWN.findall(GUIDE.read_text()))
+    assert "OPSCENTER_PORT" in named
+    assert named <= documented().keys()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "opscenter" / "doctor").glob("*.py")), ids=str)
+def test_the_doctor_sends_people_only_where_something_stands(path: Path) -> None:
+    for document, section in re.findall(r"((?:docs/)?\w+\.md)(?:#([\w-]+))?", path.read_text()):
+        assert not section or section in sections(ROOT / document), f"{document}#{section}"
+
+
+def sections(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}
 
 
 def test_it_finds_what_it_looks_for() -> None:

@@ -1,0 +1,81 @@
+"""What can be seen without asking anybody: secrets, files, the disk, addresses."""
+
+import shutil
+import stat
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from opscenter import env
+from opscenter.doctor.finding import Finding, fails, good, skipped, warns
+
+DISTINCT = 12  # random text of 32 characters has more; "changeme" four times has seven
+LEAST_BYTES = 200 * 1024 * 1024  # below it SQLite's journal and the logs soon find no room
+LOW_BYTES = 2 * 1024 * 1024 * 1024
+
+
+def secrets() -> Finding:
+    """Whether the secrets look random. That they are long enough, the start itself checks."""
+    given = {
+        "OPSCENTER_SECRET_KEY": [settings.SECRET_KEY],
+        "OPSCENTER_KEY_PEPPER": [settings.KEY_PEPPER],
+        "OPSCENTER_ENCRYPTION_KEYS": settings.ENCRYPTION_KEYS,
+    }
+    weak = [name for name, values in given.items() if any(len(set(v)) < DISTINCT for v in values)]
+    docs = "docs/settings.md#secrets"
+    if weak:
+        text = f"Easy to guess: {', '.join(weak)}."
+        return fails("secrets", text, "Put random text of 32 characters or more there.", docs)
+    if settings.SECRET_KEY == settings.KEY_PEPPER:
+        text = "OPSCENTER_SECRET_KEY and OPSCENTER_KEY_PEPPER are the same."
+        return fails("secrets", text, "Give OPSCENTER_SECRET_KEY a value of its own.", docs)
+    if not settings.ENCRYPTION_KEYS:
+        text = "OPSCENTER_ENCRYPTION_KEYS is empty: no credential can be stored."
+        return warns("secrets", text, "Set it to random text of 32 characters.", docs)
+    return good("secrets", "All three are set and look random.")
+
+
+def env_file() -> Finding:
+    """Whether others on this machine may read `.env`."""
+    if not env.DOTENV.is_file():
+        return skipped("env file", f"{env.DOTENV} is no file; the environment has the settings.")
+    mode = stat.S_IMODE(env.DOTENV.stat().st_mode)
+    if mode & 0o077:
+        text = f"{env.DOTENV} has mode {mode:03o}: others may read its secrets."
+        return fails("env file", text, f"chmod 600 {env.DOTENV}", "docs/settings.md#secrets")
+    return good("env file", f"{env.DOTENV} is yours alone ({mode:03o}).")
+
+
+def disk() -> Finding:
+    """Whether there is room for the database and what lies beside it."""
+    docs = "docs/operations.md#retention"
+    try:
+        free = shutil.disk_usage(settings.VAR_DIR).free
+    except OSError as error:
+        text = f"{settings.VAR_DIR} cannot be used: {error.strerror}."
+        return fails("disk", text, "Run manage.py setup, or set OPSCENTER_VAR_DIR.", docs)
+    text = f"{free / 2**30:.1f} GiB free at {settings.VAR_DIR}."
+    if free < LEAST_BYTES:
+        return fails("disk", text, "Make room: writes are about to fail.", docs)
+    if free < LOW_BYTES:
+        return warns("disk", text, "Make room, or set OPSCENTER_KEEP_DAYS.", docs)
+    return good("disk", text)
+
+
+def addresses() -> Finding:
+    """Whether EXTERNAL_API_URL, the proxies in front and debugging fit each other."""
+    external = urlsplit(settings.EXTERNAL_API_URL)
+    docs = "docs/operations.md#behind-a-tls-proxy"
+    if settings.DEBUG:
+        text = "OPSCENTER_DEBUG is on: error pages show source and settings."
+        return fails("addresses", text, "Unset OPSCENTER_DEBUG.", "docs/settings.md")
+    is_local = external.hostname in {"127.0.0.1", "localhost", "::1"}
+    if is_local:
+        return good("addresses", f"{settings.EXTERNAL_API_URL}: for this machine alone.")
+    if external.scheme != "https":
+        text = f"{settings.EXTERNAL_API_URL} is not https: keys travel in the clear."
+        return warns("addresses", text, "Put a TLS proxy in front of it.", docs)
+    if not settings.TRUSTED_PROXIES:
+        text = "EXTERNAL_API_URL is https, but OPSCENTER_TRUSTED_PROXIES is 0."
+        return warns("addresses", text, "Set it to the number of proxies in front.", docs)
+    return good("addresses", f"{settings.EXTERNAL_API_URL}, {settings.TRUSTED_PROXIES} proxies.")

@@ -1,0 +1,138 @@
+"""The server itself, as a client sees it: here, from outside, with a key, with a question."""
+
+import httpx
+from django.conf import settings
+
+from opscenter.doctor.finding import Check, Finding, fails, good, skipped, warns
+
+WITHIN_S = 4.0
+ANSWER_S = 30.0  # a model may think
+HERE_DOCS = "docs/setup.md#it-cannot-connect"
+KEY_DOCS = "docs/setup.md#it-says-401"
+
+
+def here() -> str:
+    """The address on which this installation's server listens, as this machine reaches it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # noqa: S104  (not listened on)
+    return f"http://[{host}]:{settings.PORT}" if ":" in host else f"http://{host}:{settings.PORT}"
+
+
+def port() -> Finding:
+    """Whether our server answers on the port, something else has it, or nobody."""
+    address = here()
+    try:
+        answer = httpx.get(f"{address}/healthz", timeout=WITHIN_S, trust_env=False)
+    except httpx.ConnectError:
+        text = f"Nothing listens at {address}."
+        return fails("server", text, "Start it: manage.py serve, or make run.", HERE_DOCS)
+    except httpx.HTTPError:
+        return fails("server", _stranger(address), _OTHER_PORT, HERE_DOCS)
+    if answer.status_code == 200 and answer.text == '{"status":"alive"}':
+        return good("server", f"It answers at {address}.")
+    return fails("server", _stranger(address), _OTHER_PORT, HERE_DOCS)
+
+
+_OTHER_PORT = "Set OPSCENTER_PORT to a free one."
+
+
+def _stranger(address: str) -> str:
+    return f"Something else has {address}."
+
+
+def health() -> Finding:
+    """What /v1/health says."""
+    return _health("health", here(), "Look at the lines that fail.")
+
+
+def outside() -> Finding:
+    """The same by the address that people use."""
+    address = settings.EXTERNAL_API_URL
+    if address in {here(), f"http://localhost:{settings.PORT}"}:
+        return skipped("outside", f"EXTERNAL_API_URL is {address}, as here.")
+    return _health("outside", address, "Look at the proxy, DNS and EXTERNAL_API_URL.")
+
+
+def _health(check: str, address: str, way_out: str) -> Finding:
+    try:
+        answer = httpx.get(f"{address}/v1/health", timeout=WITHIN_S, trust_env=False)
+        status = answer.json()["status"]
+    except httpx.HTTPError as error:
+        text = f"{address}/v1/health: {type(error).__name__}."
+        return fails(check, text, way_out, HERE_DOCS)
+    except (ValueError, LookupError, TypeError):
+        text = f"{address}/v1/health does not answer as the gateway does."
+        return fails(check, text, way_out, HERE_DOCS)
+    if status == "healthy":
+        return good(check, f"{address}/v1/health says healthy.")
+    return warns(check, f"{address}/v1/health says {status}.", way_out, HERE_DOCS)
+
+
+def checks(key: str, model: str) -> list[Check]:
+    """What needs a key: that it is taken, and a question where `model` is named."""
+
+    def taken() -> Finding:
+        return _taken(key)
+
+    def answered() -> Finding:
+        return _answered(key, model)
+
+    found = [Check(name="key", look=taken, docs=KEY_DOCS)]
+    if model:
+        found.append(Check(name="answer", look=answered, docs=HERE_DOCS, within_s=ANSWER_S + 1))
+    return found
+
+
+def _taken(key: str) -> Finding:
+    if not key:
+        return skipped("key", "None was shown: --key-stdin, or ANTHROPIC_AUTH_TOKEN.")
+    if not (key.isascii() and key.isprintable()):
+        return fails("key", "It has odd characters.", "Copy it again.", KEY_DOCS)
+    try:
+        answer = httpx.get(
+            f"{here()}/v1/models", headers=_shown(key), timeout=WITHIN_S, trust_env=False
+        )
+    except httpx.HTTPError:
+        return skipped("key", "The server does not answer.")
+    if answer.status_code == 200:
+        return good("key", "It is taken, and may ask models.")
+    text = f"It is refused ({answer.status_code}): {_reason(answer)}"
+    return fails("key", text, "Make another in the portal, under Keys.", KEY_DOCS)
+
+
+def _answered(key: str, model: str) -> Finding:
+    if not key:
+        text = "A question needs a key."
+        return fails("answer", text, "Show one: --key-stdin, or ANTHROPIC_AUTH_TOKEN.", KEY_DOCS)
+    body = {
+        "model": model,
+        "max_tokens": 64,
+        "messages": [{"role": "user", "content": "hello"}],
+    }
+    try:
+        answer = httpx.post(
+            f"{here()}/v1/messages",
+            headers=_shown(key),
+            json=body,
+            timeout=ANSWER_S,
+            trust_env=False,
+        )
+    except (httpx.HTTPError, UnicodeEncodeError) as error:
+        text = f"No answer from {model} ({type(error).__name__})."
+        return fails("answer", text, "See the lines server and upstream.", HERE_DOCS)
+    if answer.status_code == 200:
+        ms = answer.elapsed.total_seconds() * 1000
+        return good("answer", f"{model} answered in {ms:.0f} ms.")
+    text = f"{model}: {answer.status_code}, {_reason(answer)}"
+    return fails("answer", text, f"Ask manage.py explainroute {model}", HERE_DOCS)
+
+
+def _shown(key: str) -> dict[str, str]:
+    return {"x-api-key": key}
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        text = str(answer.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return "no reason is given."
+    return "".join(char for char in text if char.isprintable())[:200]
