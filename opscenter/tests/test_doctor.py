@@ -82,7 +82,7 @@ def test_a_wrong_key_fails_and_is_not_shown(installed: Installation, port: str) 
 @pytest.mark.parametrize(
     ("check", "broken"),
     [
-        ("secrets", {"OPSCENTER_SECRET_KEY": "changeme" * 5}),
+        ("secrets", {"OPSCENTER_SECRET_KEY": HEALTHY["OPSCENTER_KEY_PEPPER"]}),
         ("redis", {"OPSCENTER_REDIS_URL": f"redis://:hidden-word@{NOWHERE}/0"}),
         ("database", {"OPSCENTER_DATABASE_URL": f"postgres://a:hidden-word@{NOWHERE}/b"}),
         ("lago", {"LAGO_API_URL": f"http://{NOWHERE}", "LAGO_API_KEY": "hidden-word"}),
@@ -99,7 +99,13 @@ def test_it_names_what_is_broken(
     code, lines, said = asked(installed, OPSCENTER_PORT=port, **broken)
     assert (failing(lines), code) == ({check}, 1)
     assert lines[check]["help"] and lines[check]["docs"]
-    assert "hidden-word" not in said and "changeme" not in said
+    assert "hidden-word" not in said
+
+
+def test_a_secret_that_can_be_guessed_stops_it(installed: Installation) -> None:
+    done = installed.manage("doctor", **HEALTHY | {"OPSCENTER_SECRET_KEY": "changeme" * 5})
+    assert done.returncode == 1
+    assert "OPSCENTER_SECRET_KEY" in done.stderr and "changeme" not in done.stderr
 
 
 def test_it_sees_that_nothing_listens(installed: Installation) -> None:
