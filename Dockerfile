@@ -32,7 +32,7 @@ USER 10001
 VOLUME /app/var
 EXPOSE 8084
 # Asks inside the container, so it needs neither a key nor the name that people use outside.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:%s/v1/health' % os.environ.get('OPSCENTER_PORT', '8084'), timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:%s/healthz' % os.environ.get('OPSCENTER_PORT', '8084'), timeout=4)"]
 # No secret is in the image: without OPSCENTER_SECRET_KEY and OPSCENTER_KEY_PEPPER it does not start.
 # `exec` hands the process over, so that the engine's SIGTERM reaches the server and streams may end.
 CMD ["sh", "-c", "python manage.py migrate --noinput --verbosity 0 && exec python manage.py serve"]
