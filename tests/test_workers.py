@@ -98,6 +98,16 @@ def test_all_stop_with_their_parent(crew: Crew) -> None:
     assert [pid for pid in members if SERVES in _command(pid)] == []
 
 
+def test_they_count_together(crew: Crew) -> None:
+    asked = 30
+    for _ in range(asked):
+        httpx.get(f"{crew.url}/v1/models", trust_env=False, timeout=30)
+    for _ in range(6):  # whichever of them answers
+        told = httpx.get(f"{crew.url}/metrics", trust_env=False, timeout=30).text
+        counted = [line for line in told.splitlines() if "/v1/models" in line and "total{" in line]
+        assert len(counted) == 1 and counted[0].endswith(f" {asked}.0"), counted
+
+
 @pytest.mark.django_db
 def test_it_does_not_serve_on_tables_of_an_earlier_release(settings: object) -> None:
     settings.PORT = gateways.free_port()  # type: ignore[attr-defined]

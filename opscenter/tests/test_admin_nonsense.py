@@ -11,6 +11,7 @@ from django.db import transaction
 from django.forms import BaseForm
 from django.test import Client
 
+from accounts import sane
 from accounts.tests.people import Person, alice
 from billing.tests.admin import operator
 
@@ -134,3 +135,11 @@ def test_the_pages_of_ours(unshaken: Client, alice: Person) -> None:
     }
     assert {one: status for one, status in found.items() if status >= 500} == {}
     assert User.objects.filter(username="operator").exists()
+
+
+def test_a_nul_is_no_part_of_an_address_of_ours(unshaken: Client) -> None:
+    # SQLite takes one; what PostgreSQL does with it, the tests above say there.
+    answer = unshaken.get("/admin/accounts/apikey/?q=a%00b")
+    assert answer.status_code == 400 and "NUL" in answer.content.decode()
+    key = TABLES["accounts.apikey"].model._meta.pk
+    assert not sane.is_key(key, "a\0b") and sane.is_key(key, "ab")

@@ -13,7 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 from billing import terms
 from billing.models import Plan
 from mcp import frames
-from opscenter import crew, exporter, roles
+from opscenter import counters, crew, exporter, roles
 from opscenter.listening import check_free
 from opscenter.sockets import BoundedSocket
 
@@ -50,7 +50,8 @@ class Command(BaseCommand):
             )
         with suppress(Error):  # no database yet: the server says so to whoever asks
             roles.write()
-        with exporter.beside(wanted=not options["no_exporter"]):
+        wanted = not options["no_exporter"]
+        with counters.shared(workers), exporter.beside(wanted=wanted):
             _serve(workers)
 
 
