@@ -42,6 +42,16 @@ def test_ours_get_the_time_to_end_their_streams(name: str) -> None:
     assert seconds(OURS[name]["stop_grace_period"]) >= settings.DRAIN_S + 5
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_ours_work_on_one_database_whichever_it_is(name: str) -> None:
+    assert OURS[name]["volumes"] == ["opscenter:/app/var"]
+    assert OURS[name]["environment"] == OURS[ALONE]["environment"]
+
+
+def test_what_needs_lago_starts_only_with_it() -> None:
+    assert SERVICES["exporter"]["profiles"] == ["lago"]
+
+
 @by_service
 def test_only_the_proxy_is_open_to_the_world(name: str) -> None:
     ports = SERVICES[name].get("ports", [])
