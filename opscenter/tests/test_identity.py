@@ -6,7 +6,7 @@ from opscenter import env, identity
 from opscenter.env import BadSettingError
 
 URL = "https://gateway.example.com"
-SECRET = "k" * 32
+SECRET = "only-for-tests-" + "k" * 32
 OUR_OWN = {"KEYCLOAK_URL": "http://keycloak:8080", "KEYCLOAK_CLIENT_SECRET": SECRET}
 
 
