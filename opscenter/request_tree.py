@@ -7,10 +7,11 @@ from uuid import UUID
 
 from billing.tokens import TokenCounts
 from opscenter.timeline import Bar, Tick, Whole
+from proxy.wire.sse import STALL_S
 
 FEW_CALLS = 3  # of a step: shown without being asked for
 FEW_LINES = 40  # of a tree: as many fit on a screen or two, so that all may be open
-STALL_MS = 5_000  # a silence inside a stream that somebody notices
+STALL_MS = int(STALL_S * 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

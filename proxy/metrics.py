@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter, Histogram
 
 from billing.tokens import TokenCounts
-from proxy.patience import STALL_S
+from proxy.wire.sse import STALL_S
 
 MOST_SERIES = 200  # pairs of upstream and route with counters of their own, about 60 KB each
 OTHERS = "others"  # all beyond it

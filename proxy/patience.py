@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from proxy.wire.sse import STALL_S
+
 T = TypeVar("T")
-STALL_S = 5.0  # a silence that a person notices
 
 
 class Patience:

@@ -79,7 +79,7 @@ class Receipt:
         self._first_byte_ms: int | None = None
         self.longest_silence_ms: int | None = None  # of the upstream, inside a stream
         self._answer_bytes = 0
-        self.stalls = 0  # silences of patience.STALL_S and longer among them
+        self.stalls = 0  # silences of sse.STALL_S and longer among them
         self.stalled_s = 0.0
         self._open = True
 

@@ -11,6 +11,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024  # a whole web page may arrive in one event; more is a fault
 
+STALL_S = 5.0  # a silence inside a stream that a person notices
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 
 
