@@ -71,9 +71,13 @@ def secret(name: str) -> str:
             f"{name} must be a secret of at least {SECRET_CHARS} characters; "
             "`make run` writes one to .env"
         )
+    _refuse_guessable(name, value)
+    return value
+
+
+def _refuse_guessable(name: str, value: str) -> None:
     if len(set(value)) < DIFFERENT_CHARS or any(word in value.lower() for word in EXAMPLES):
         raise BadSettingError(f"{name} can be guessed: take the output of `openssl rand -hex 32`")
-    return value
 
 
 def secret_or_none(name: str) -> str:
@@ -88,6 +92,8 @@ def secrets(name: str) -> list[str]:
         raise BadSettingError(
             f"{name} must be secrets of at least {SECRET_CHARS} characters each, comma-separated"
         )
+    for value in values:
+        _refuse_guessable(name, value)
     return values
 
 
