@@ -31,13 +31,15 @@ class Completing(AutocompleteSelect):
 
 
 class _Sane:
-    """What both kinds of pages share."""
+    """What both kinds of pages share. The rest is unfold's, which ships no types."""
+
+    admin_site: Any
+    get_autocomplete_fields: Any
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **more: Any) -> Any:
-        if "widget" not in more and db_field.name in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
-            site = self.admin_site  # type: ignore[attr-defined]
-            more["widget"] = Completing(db_field, site, using=more.get("using"))
-        return super().formfield_for_foreignkey(db_field, request, **more)  # type: ignore[misc]
+        if "widget" not in more and db_field.name in self.get_autocomplete_fields(request):
+            more["widget"] = Completing(db_field, self.admin_site, using=more.get("using"))
+        return super().formfield_for_foreignkey(db_field, request, **more)  # type: ignore[misc]  # it is mixed in
 
 
 class SaneInline(_Sane, TabularInline):  # type: ignore[misc]  # unfold ships no types

@@ -12,6 +12,7 @@ SECRET = "a" * 22 + "Z" * 21
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # What the settings of the test run hold is known to the whole process.
     monkeypatch.setattr(redaction, "_known", {})
     yield
 

@@ -87,7 +87,7 @@ def _begun(check: Check) -> SimpleQueue[Finding]:
     def look() -> None:
         try:
             answer.put(check.look())
-        except Exception as error:
+        except Exception as error:  # one check that breaks must not take the table along
             # Its kind alone: the text may hold an address with a password in it.
             text = f"The check itself broke: {type(error).__name__}."
             answer.put(fails(check.name, text, "Look at the database line first.", check.docs))
