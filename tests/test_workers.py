@@ -4,8 +4,11 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,10 +16,18 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.migrations.recorder import MigrationRecorder
 
+from billing.models import UsageRecord
+from tests import answers
 from tests import gateway as gateways
 from tests.gateway import Gateway, eventually
+from tests.turns import text_turn
+from tests.upstream import Upstream
 
 SERVES = b"serve"
+LISTENS = "0A"  # in /proc/net/tcp
+MOST_STREAMS = 80
+BODY = {"model": "claude-opus-5-5", "max_tokens": 10, "messages": [], "stream": True}
+EVENTS = text_turn().events()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +107,91 @@ def test_all_stop_with_their_parent(crew: Crew) -> None:
     crew.parent.send_signal(signal.SIGTERM)
     crew.parent.wait(40)
     assert [pid for pid in members if SERVES in _command(pid)] == []
+
+
+def test_who_dies_again_and_again_is_waited_for_longer(crew: Crew) -> None:
+    rests = list[float]()
+    for _ in range(2):
+        victim, *_ = crew.members()
+        began = time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        eventually(partial(_is_full_without, crew, victim), within_s=60)
+        rests.append(time.monotonic() - began)
+    assert rests[0] >= 1 and rests[1] >= 2
+    assert crew.ask() == 200  # the other one serves meanwhile
+
+
+def _is_full_without(crew: Crew, gone: int) -> bool:
+    return len(crew.members() - {gone}) == 2
+
+
+def test_who_has_no_parent_ends(crew: Crew) -> None:
+    members = crew.members()
+    crew.parent.kill()
+    crew.parent.wait(10)
+    eventually(lambda: not [pid for pid in members if b"spawn_main" in _command(pid)], within_s=60)
+
+
+def test_a_stop_waits_for_no_replacement(
+    gateway: Gateway, upstream: Upstream, tmp_path: Path
+) -> None:
+    """SIGTERM while SIGHUP is at work: all stop at once, and not one after the other."""
+    log, held = tmp_path / "log", list[threading.Thread]()
+    settings = {"OPSCENTER_WORKERS": "2", "OPSCENTER_DRAIN_S": "20"}
+    with gateways.running(log, **settings) as (url, parent):
+        crew = Crew(url=url, parent=parent)
+        eventually(lambda: len(crew.members()) == 2)
+        before = crew.members()
+        while _busy() < 2:  # else one of them has nothing to wait for
+            assert len(held) < MOST_STREAMS
+            held += _hold_some(url, gateway, upstream)
+        parent.send_signal(signal.SIGHUP)
+        eventually(lambda: "Terminated child process" in log.read_text(), within_s=60)
+        parent.send_signal(signal.SIGTERM)
+        eventually(lambda: not any(_listens(pid, url) for pid in before), within_s=12)
+        parent.wait(45)
+    for one in held:
+        one.join(30)
+    assert "Traceback" not in log.read_text()
+
+
+def _busy() -> int:
+    """How many processes have streams."""
+    rows = UsageRecord.objects.filter(state="admitted")
+    return rows.values("worker_id").distinct().count()
+
+
+def _hold_some(url: str, gateway: Gateway, upstream: Upstream) -> list[threading.Thread]:
+    """Streams that do not end, from now on."""
+    begun = threading.Semaphore(0)
+
+    def hold() -> None:
+        with (
+            suppress(httpx.HTTPError),  # it is cut off in the end
+            httpx.Client(headers=gateway.headers, timeout=90, trust_env=False) as client,
+            client.stream("POST", f"{url}/v1/messages", json=BODY) as it,
+        ):
+            assert it.status_code == 200
+            begun.release()
+            it.read()
+
+    threads = [threading.Thread(target=hold) for _ in range(8)]
+    for one in threads:
+        upstream.script(answers.stream([*EVENTS[:4], answers.End.HANG]))
+        one.start()
+    assert all(begun.acquire(timeout=30) for _ in threads)
+    return threads
+
+
+def _listens(pid: int, url: str) -> bool:
+    """Whether it takes connections; its streams may still have their time."""
+    port = f":{int(url.rpartition(':')[2]):04X}"
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    (inode,) = {one[9] for one in sockets if one[1].endswith(port) and one[3] == LISTENS}
+    try:
+        return f"socket:[{inode}]" in map(os.readlink, Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # it has ended, or closed one just now
+        return Path(f"/proc/{pid}").exists()
 
 
 def test_they_count_together(crew: Crew) -> None:
