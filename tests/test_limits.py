@@ -1,6 +1,8 @@
 """Limits as clients meet them: several processes, many at once, and what the answer says."""
 
 import asyncio
+import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -35,6 +37,13 @@ def subscribe(person: Person, **limits: object) -> Subscription:
     """Put the person's organization on a plan of its own with these limits."""
     plan = Plan.objects.create(code="tight", name="Tight", **limits)
     return Subscription.objects.create(organization=person.organization, plan=plan)
+
+
+def begin_a_minute(person: Person, least_s: float = 20) -> None:
+    """Wait until none of the minutes in which this user's requests are counted ends soon."""
+    who = f"{person.organization.pk.hex}/user:{person.user.pk}"
+    ends = zlib.crc32(who.encode()) % 60
+    gateways.eventually(lambda: (ends - time.time()) % 60 > least_s, within_s=least_s + 5)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.asking import rows
 from tests.conftest import lead_to
 from tests.environment import VAR
 from tests.gateway import Gateway
-from tests.test_limits import subscribe
+from tests.test_limits import begin_a_minute, subscribe
 from tests.turns import Turn, text_turn
 from tests.upstream import COUNT_TOKENS, MESSAGES, Request, Upstream
 
@@ -148,6 +148,7 @@ def test_its_question_is_one_of_the_minutes_requests(
     asking: httpx.Client, alice: Person, upstream: Upstream, second: Upstream
 ) -> None:
     subscribe(alice, requests_per_minute=2)
+    begin_a_minute(alice)
     upstream.script(text_turn("Tick."))
     second.script(text_turn("debugging"), text_turn("debugging"))
     assert answered_by(asking) == "debugging"
