@@ -1,4 +1,4 @@
-"""`python -m bench`: ours, the raw floor and LiteLLM in alternating rounds, and the table."""
+"""`python -m bench`: ours, the raw floor and LiteLLM in alternating rounds, and the tables."""
 
 import argparse
 import asyncio
@@ -10,10 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import peer, profile, servers, table
+from bench import peer, profile, servers, stores, table
+from bench.stores import Stores
+from tests.real import peers
 
 README = Path(__file__).parent / "README.md"
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
@@ -27,6 +30,8 @@ SECONDS = {
 }  # LiteLLM answers 16 at a time, 4 times a second
 QUICK_S = 2.0
 FAILED = "failed"
+QUICK = ("floor", "ours", "litellm")
+PEER = ("litellm", "litellm2")
 
 Figures = dict[str, float]
 
@@ -41,6 +46,7 @@ async def load(scenario: str, server: servers.Server, *, quick: bool) -> Figures
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-m", "bench.load", scenario, "--port", str(server.port)],
         *["--pid", str(server.pid), "--key", server.key, "--seconds", str(seconds)],
+        *["--stores", *map(str, server.stores)],
         cwd=servers.ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -57,12 +63,10 @@ async def load(scenario: str, server: servers.Server, *, quick: bool) -> Figures
     return {f"{scenario}.{name}": value for name, value in figures.items()}
 
 
-async def measure(
-    name: str, upstream: servers.Server, direct: Figures, folder: Path, *, quick: bool
-) -> Figures:
+async def measure(name: str, starting: servers.Running, direct: Figures, *, quick: bool) -> Figures:
     """All scenarios against one system, in a process started for them."""
     figures: Figures = {}
-    async with servers.START[name](upstream.url, folder) as server:
+    async with starting as server:
         for scenario in SCENARIOS:
             if scenario == "held" and quick:
                 continue
@@ -77,7 +81,9 @@ async def measure(
     return figures
 
 
-async def compare(names: Sequence[str], *, rounds: int, quick: bool) -> dict[str, list[Figures]]:
+async def compare(
+    names: Sequence[str], on: Stores | None, *, rounds: int, quick: bool
+) -> dict[str, list[Figures]]:
     """Each round by system. Every other round runs backwards, so that no system is always first."""
     seen: dict[str, list[Figures]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory(prefix="opscenter-bench-") as temporary:
@@ -87,7 +93,8 @@ async def compare(names: Sequence[str], *, rounds: int, quick: bool) -> dict[str
                 say(f"round {number + 1} of {rounds}")
                 direct = await load("stream", upstream, quick=quick)
                 for name in list(names)[:: -1 if number % 2 else 1]:
-                    figures = await measure(name, upstream, direct, folder, quick=quick)
+                    starting = servers.start(name, upstream.url, folder, on)
+                    figures = await measure(name, starting, direct, quick=quick)
                     seen[name].append(figures)
     return seen
 
@@ -119,15 +126,34 @@ def keep(text: str) -> None:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", default=",".join(table.SYSTEMS), help="floor,ours,litellm")
+    parser.add_argument("--only", help=",".join(table.SYSTEMS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="short, one round, no held streams")
+    parser.add_argument(
+        "--quick", action="store_true", help="short, one round, no held streams, the first workers"
+    )
     parser.add_argument("--profile", action="store_true", help="where the time of ours goes")
     given = parser.parse_args()
-    given.only = [name for name in table.SYSTEMS if name in given.only.split(",")]
+    wanted = given.only.split(",") if given.only else QUICK if given.quick else table.SYSTEMS
+    given.only = [name for name in table.SYSTEMS if name in wanted]
     if not given.only or not 1 <= given.rounds <= 20:
-        parser.error("--only takes floor, ours and litellm; --rounds takes 1 to 20")
+        parser.error(f"--only takes {', '.join(table.SYSTEMS)}; --rounds takes 1 to 20")
     return given
+
+
+def to_be_had(names: Sequence[str]) -> list[str]:
+    """Those systems that can run here; for the others it is said why not."""
+    found = list(names)
+    if not set(PEER).isdisjoint(found):
+        try:
+            peer.install()
+        except peer.NotInstalledError as error:
+            say(f"{error}; going on without it")
+            found = [name for name in found if name not in PEER]
+    missing = [one for one in map(peers.named, stores.PEERS) if not peers.is_there(one)]
+    if missing and not set(servers.ON_STORES).isdisjoint(found):
+        say(f"{' and '.join(map(str, missing))}: not here; `make real` installs them")
+        found = [name for name in found if name not in servers.ON_STORES]
+    return found
 
 
 def main() -> None:
@@ -137,16 +163,15 @@ def main() -> None:
     if given.profile:
         asyncio.run(profile.run())
         return
-    names, rounds = given.only, 1 if given.quick else given.rounds
-    if "litellm" in names:
-        try:
-            peer.install()
-        except peer.NotInstalledError as error:
-            say(f"{error}; going on without it")
-            names.remove("litellm")
-    seen = asyncio.run(compare(names, rounds=rounds, quick=given.quick))
+    names, rounds = to_be_had(given.only), 1 if given.quick else given.rounds
+    with ExitStack() as beside:
+        on = None
+        if not set(servers.ON_STORES).isdisjoint(names):
+            on = beside.enter_context(stores.running())
+        seen = asyncio.run(compare(names, on, rounds=rounds, quick=given.quick))
     systems = {name: table.medians(figures) for name, figures in seen.items()}
-    text = f"{machine(rounds)} {table.spread(seen)}\n\n{table.render(systems)}"
+    text = f"{machine(rounds)} {table.spread(seen)}\n\n{table.render_targets(systems)}"
+    text += f"\n\n{table.render(systems)}"
     print(text)
     if len(names) == len(table.SYSTEMS) and not given.quick:
         keep(text)  # a partial table must not replace a whole one

@@ -41,7 +41,7 @@ class Client(asyncio.Protocol):
             )
 
     async def ask(self, request: bytes) -> Answer:
-        if self._transport.is_closing():
+        if self.is_gone:
             raise ConnectionResetError("the server closed the connection")
         self._buffer.clear()
         self._head_end, self._length, self._first_at = 0, -1, 0.0
@@ -85,6 +85,11 @@ class Client(asyncio.Protocol):
                 total_s=now - self._asked_at,
             )
         )
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether either side has closed it."""
+        return self._transport.is_closing()
 
     def close(self) -> None:
         self._transport.abort()

@@ -14,7 +14,7 @@ from bench import bodies, client, proc
 
 CONNECTIONS = 16
 WARM_S = 1.0
-TRIES = 50  # of a plain request, before anything is measured: imports, pools and caches are filled
+TRIES = 10  # of each kind and connection, before anything is measured: what is filled once is full
 HELD = 1000
 RAMP_S = 5.0  # the held streams open evenly over this time
 HELD_DEADLINE_S = (
@@ -37,6 +37,11 @@ class Aim:
     port: int
     pid: int
     key: str
+    stores: tuple[int, ...] = ()  # whose processor time is told apart
+
+    def stores_s(self) -> float:
+        """Processor time that the database and the cache have used so far."""
+        return sum(map(proc.cpu_s, self.stores))
 
     def request(self, body: bytes) -> bytes:
         return client.request(body, port=self.port, key=self.key)
@@ -113,9 +118,10 @@ async def closed_loop(aim: Aim, body: bytes, good: Good, *, seconds: float) -> F
     await asyncio.sleep(WARM_S)
     tally.clear()
     events = sum(line.events for line in lines)
-    cpu_s, started = proc.cpu_s(aim.pid), perf_counter()
+    cpu_s, stores_s, started = proc.cpu_s(aim.pid), aim.stores_s(), perf_counter()
     await asyncio.sleep(seconds)
     took, used = perf_counter() - started, proc.cpu_s(aim.pid) - cpu_s
+    stored_s = aim.stores_s() - stores_s
     events = sum(line.events for line in lines) - events
     tally.over = True
     figures = {
@@ -125,7 +131,9 @@ async def closed_loop(aim: Aim, body: bytes, good: Good, *, seconds: float) -> F
         "ttft_p50_ms": percentile(tally.firsts, 0.50),
         "ttft_p99_ms": percentile(tally.firsts, 0.99),
         "cpu_ms": 1000 * used / max(1, len(tally.totals)),
+        "stores_ms": 1000 * stored_s / max(1, len(tally.totals)),
         "cpu_us_event": 1e6 * used / max(1, events),
+        "stores_us_event": 1e6 * stored_s / max(1, events),
         "cores": used / took,
         "failed": float(tally.failed),
     }
@@ -185,6 +193,7 @@ async def held(aim: Aim, *, count: int) -> Figures:
         "served_share": len(tally.totals) / count,
         "ttft_p50_ms": percentile(tally.firsts, 0.50),
         "ttft_p95_ms": percentile(tally.firsts, 0.95),
+        "ttft_p99_ms": percentile(tally.firsts, 0.99),
         "growth_kib": (most_kib - before_kib) / count,
         "threads": float(most_threads),
         "cpu_us_event": 1e6 * used / max(1, tally.events),
@@ -192,23 +201,32 @@ async def held(aim: Aim, *, count: int) -> Figures:
 
 
 async def idle(aim: Aim) -> Figures:
-    """Fill what is filled once, then weigh the server at rest."""
+    """Fill what is filled once, in all workers, then weigh the server at rest."""
+    await calm(aim.pid)  # the last of several workers may still be starting
+    failed = sum(await asyncio.gather(*[_try(aim) for _ in range(CONNECTIONS)]))
+    await calm(aim.pid)
+    kib, threads = proc.memory(aim.pid)
+    return {
+        "mib": kib / 1024,
+        "worker_mib": proc.largest(aim.pid) / 1024,
+        "threads": float(threads),
+        "failed": float(failed),
+    }
+
+
+async def _try(aim: Aim) -> int:
+    """Some requests of each kind, on one connection; how many failed."""
     line = await client.connect(aim.port)
     failed = 0
     for body, good in (
         (bodies.small(), is_message),
         (bodies.large(), is_message),
-        (
-            bodies.small(bodies.BRISK),
-            is_stream(bodies.STREAM_DELTAS),
-        ),
+        (bodies.small(bodies.BRISK), is_stream(bodies.STREAM_DELTAS)),
     ):
         for _ in range(TRIES):
             failed += not good(await line.ask(aim.request(body)))
     line.close()
-    await calm(aim.pid)
-    kib, threads = proc.memory(aim.pid)
-    return {"mib": kib / 1024, "threads": float(threads), "failed": float(failed)}
+    return failed
 
 
 async def calm(pid: int) -> None:
@@ -243,7 +261,8 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--pid", type=int, required=True, help="whose processor time is read")
     parser.add_argument("--key", default="none")
+    parser.add_argument("--stores", type=int, nargs="*", default=[], help="the same, told apart")
     parser.add_argument("--seconds", type=float, default=3.0)
     given = parser.parse_args()
-    aimed = Aim(port=given.port, pid=given.pid, key=given.key)
+    aimed = Aim(port=given.port, pid=given.pid, key=given.key, stores=tuple(given.stores))
     print(json.dumps(uvloop.run(play(given.scenario, aimed, given.seconds))))

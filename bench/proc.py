@@ -1,6 +1,7 @@
 """What the kernel knows of a server: processor time, memory and threads of its process tree."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -42,12 +43,28 @@ def own_cpu_s(pid: int, fields: slice = OWN_FIELDS) -> float:
 def memory(pid: int) -> tuple[int, int]:
     """Resident KiB and the number of threads of the tree."""
     resident = threads = 0
+    for kib, count in _weighed(pid):
+        resident += kib
+        threads += count
+    return resident, threads
+
+
+def largest(pid: int) -> int:
+    """Resident KiB of the largest process of the tree: of a worker, where there are several."""
+    return max(kib for kib, _ in _weighed(pid))
+
+
+def _weighed(pid: int) -> Iterator[tuple[int, int]]:
+    """Of each process of the tree: its resident KiB and its threads."""
     for one in tree(pid):
         try:
-            lines = Path(f"/proc/{one}/status").read_text().splitlines()
+            fields = status(one)
         except OSError:  # a child that ended
             continue
-        fields = dict(line.split(":", 1) for line in lines if ":" in line)
-        resident += int(fields.get("VmRSS", "0 kB").split()[0])
-        threads += int(fields.get("Threads", "0"))
-    return resident, threads
+        yield int(fields.get("VmRSS", "0 kB").split()[0]), int(fields.get("Threads", "0"))
+
+
+def status(pid: int) -> dict[str, str]:
+    """What the kernel says of one process, by name."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)

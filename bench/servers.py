@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import peer
+from bench.stores import Stores
 
 ROOT = Path(__file__).parent.parent
 READY_S = 90.0  # LiteLLM imports for some seconds, for longer on a busy machine
@@ -20,6 +21,8 @@ POLL_S = 0.05
 STOP_S = 10.0  # a server that has not gone by then is killed
 SEED_S = 60.0
 LOG_LINES = 8  # of a server that would not start
+ON_STORES = ("ours1", "ours2")
+WORKERS = {"ours1": 1, "ours2": 2, "litellm": 1, "litellm2": 2}
 
 
 class NotReadyError(Exception):
@@ -34,6 +37,7 @@ class Server:
     port: int
     pid: int
     key: str = "none"
+    stores: tuple[int, ...] = ()  # the processes of its database and its cache
 
     @property
     def url(self) -> str:
@@ -60,6 +64,7 @@ async def running(
     port: int,
     folder: Path,
     key: str = "none",
+    stores: tuple[int, ...] = (),
     more: Mapping[str, str] | None = None,
     stop: signal.Signals = signal.SIGTERM,
 ) -> AsyncGenerator[Server]:
@@ -78,7 +83,7 @@ async def running(
         if not await _listens(name, process, port):
             said = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
             raise NotReadyError(f"{name} ended with {process.returncode}:\n{said}")
-        yield Server(name=name, port=port, pid=process.pid, key=key)
+        yield Server(name=name, port=port, pid=process.pid, key=key, stores=stores)
     finally:
         await _stop(process, stop)
 
@@ -126,18 +131,11 @@ def floor(target: str, folder: Path) -> Running:
     return running("floor", command, port=port, folder=folder)
 
 
-def litellm(target: str, folder: Path) -> Running:
+def litellm(target: str, folder: Path, workers: int) -> Running:
     port = free_port()
     config = peer.configured(target, folder)
-    command = [
-        str(peer.PROGRAM),
-        "--config",
-        str(config),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
+    command = [str(peer.PROGRAM), "--config", str(config), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--num_workers", str(workers)]
     key = f"sk-{secrets.token_hex(32)}"  # it does not start without one, and ours checks one too
     more = {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # nothing is fetched
@@ -149,25 +147,35 @@ def litellm(target: str, folder: Path) -> Running:
 
 
 @asynccontextmanager
-async def ours(target: str, folder: Path, profile: Path | None = None) -> AsyncGenerator[Server]:
-    """The gateway with one worker, a database of its own and one key."""
+async def ours(
+    target: str,
+    folder: Path,
+    profile: Path | None = None,
+    *,
+    stores: Stores | None = None,
+    workers: int = 1,
+) -> AsyncGenerator[Server]:
+    """The gateway with one key and a database of its own: SQLite, unless there are `stores`."""
     port, data = free_port(), folder / f"ours-{secrets.token_hex(4)}"
     data.mkdir()
+    sqlite = {"OPSCENTER_DATABASE_URL": f"sqlite:///{data / 'bench.sqlite3'}"}
     more = {
         "OPSCENTER_PORT": str(port),
         "OPSCENTER_ENV_FILE": os.devnull,
         "OPSCENTER_VAR_DIR": str(data),
-        "OPSCENTER_DATABASE_URL": f"sqlite:///{data / 'bench.sqlite3'}",
+        "OPSCENTER_WORKERS": str(workers),
         "OPSCENTER_SECRET_KEY": secrets.token_hex(32),
         "OPSCENTER_KEY_PEPPER": secrets.token_hex(32),
+        **(stores.settings() if stores else sqlite),
     }
     key = await _seeded(target, folder, more)
     traced = ["-m", "cProfile", "-o", str(profile)] if profile else []
     command = [sys.executable, *traced, "manage.py", "serve"]
     # On SIGINT uvicorn returns to its caller and the profiler writes; SIGTERM would end it all.
     stop = signal.SIGINT if profile else signal.SIGTERM
+    pids = stores.pids if stores else ()
     async with running(
-        "ours", command, port=port, folder=folder, key=key, more=more, stop=stop
+        "ours", command, port=port, folder=folder, key=key, stores=pids, more=more, stop=stop
     ) as server:
         yield server
 
@@ -190,4 +198,13 @@ async def _seeded(target: str, folder: Path, more: Mapping[str, str]) -> str:
     return key.decode()
 
 
-START = {"floor": floor, "ours": ours, "litellm": litellm}
+def start(name: str, target: str, folder: Path, stores: Stores | None) -> Running:
+    """One of the systems that are compared, before this upstream."""
+    if name == "floor":
+        return floor(target, folder)
+    if name == "ours":
+        return ours(target, folder)
+    workers = WORKERS[name]
+    if name in ON_STORES:
+        return ours(target, folder, stores=stores, workers=workers)
+    return litellm(target, folder, workers)

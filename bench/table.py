@@ -6,11 +6,25 @@ from math import isinf
 from statistics import median
 
 Figures = Mapping[str, float]
-SYSTEMS = ("floor", "ours", "litellm")
-TITLES = {"floor": "Floor", "ours": "Ours", "litellm": "LiteLLM"}
-RATIOS = {"floor": "Floor better by", "litellm": "Ours better than LiteLLM by"}
+TITLES = {
+    "floor": "Floor",
+    "ours": "Ours, SQLite",
+    "ours1": "Ours, PostgreSQL + Redis",
+    "ours2": "… 2 workers",
+    "litellm": "LiteLLM",
+    "litellm2": "… 2 workers",
+}
+SYSTEMS = tuple(TITLES)
+OURS = ("ours", "ours1", "ours2")
+JUDGED = {
+    "ours": "SQLite",
+    "ours1": "PostgreSQL + Redis",
+    "ours2": "PostgreSQL + Redis, 2 workers",
+}
+PEER_OF = {"ours2": "litellm2"}  # of all others it is the one with a single worker
 TIMES = "\N{MULTIPLICATION SIGN}"
 UNKNOWN = "not measured"
+ELLIPSIS = "…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +60,6 @@ class Row:
     key: str
     title: str
     digits: int = 1
-    more_is_better: bool = False
     targets: tuple[Target, ...] = ()
 
 
@@ -65,7 +78,8 @@ ROWS = (
         digits=3,
         targets=(over_floor(4.5, 3), over_peer(20, 30)),
     ),
-    Row(key="small.rps", title="… requests/s", digits=0, more_is_better=True),
+    Row(key="small.stores_ms", title="… of PostgreSQL and Redis beside it", digits=3),
+    Row(key="small.rps", title="… requests/s", digits=0),
     Row(key="small.p50_ms", title="… p50 ms"),
     Row(key="small.p99_ms", title="… p99 ms"),
     Row(
@@ -74,7 +88,8 @@ ROWS = (
         digits=3,
         targets=(over_floor(4, 2.5), over_peer(25, 50)),
     ),
-    Row(key="large.rps", title="… requests/s", digits=0, more_is_better=True),
+    Row(key="large.stores_ms", title="… of PostgreSQL and Redis beside it", digits=3),
+    Row(key="large.rps", title="… requests/s", digits=0),
     Row(key="large.p50_ms", title="… p50 ms"),
     Row(key="large.p99_ms", title="… p99 ms"),
     Row(
@@ -82,6 +97,7 @@ ROWS = (
         title="16 streams: CPU µs per chunk",
         targets=(over_floor(1.8, 1.3),),
     ),
+    Row(key="stream.stores_us_event", title="… of PostgreSQL and Redis beside it"),
     Row(
         key="stream.added_p50_ms",
         title="… added TTFT p50 ms",
@@ -93,7 +109,6 @@ ROWS = (
         key="held.served",
         title="1,000 held streams: served",
         digits=0,
-        more_is_better=True,
         targets=(Target(reach=1000, ambition=1000, least=True),),
     ),
     Row(key="held.ttft_p50_ms", title="… TTFT p50 ms"),
@@ -102,6 +117,7 @@ ROWS = (
         title="… TTFT p95 ms",
         targets=(Target(reach=25, ambition=10, unit=" ms"),),
     ),
+    Row(key="held.ttft_p99_ms", title="… TTFT p99 ms"),
     Row(
         key="held.growth_kib",
         title="… peak growth KiB per stream",
@@ -116,11 +132,12 @@ ROWS = (
     ),
     Row(key="held.cpu_us_event", title="… CPU µs per chunk"),
     Row(
-        key="idle.mib",
-        title="idle: resident MiB",
+        key="idle.worker_mib",
+        title="idle: resident MiB of a worker",
         digits=0,
         targets=(Target(reach=120, ambition=80, unit=" MiB"),),
     ),
+    Row(key="idle.mib", title="… of all processes", digits=0),
 )
 
 
@@ -140,43 +157,59 @@ def spread(rounds: Mapping[str, Sequence[Figures]]) -> str:
     return f"Over the rounds, {ROWS[0].title} lay at: {', '.join(ranges)}."
 
 
-def ratio(row: Row, systems: Mapping[str, Figures], against: str) -> float | None:
+def ratio(row: Row, systems: Mapping[str, Figures], ours: str, against: str) -> float | None:
     """By how many times the floor is better than ours, or ours better than the peer."""
-    ours, other = (systems.get(name, {}).get(row.key) for name in ("ours", against))
-    if ours is None or other is None:
+    other = against if against == "floor" else PEER_OF.get(ours, against)
+    own, others = (systems.get(name, {}).get(row.key) for name in (ours, other))
+    if own is None or others is None:
         return None
-    better, worse = (other, ours) if against == "floor" else (ours, other)
-    over, under = (better, worse) if row.more_is_better else (worse, better)
-    return over / under if under else None
+    return own / others if against == "floor" else others / own
 
 
 def render(systems: Mapping[str, Figures]) -> str:
-    """The table in Markdown. A system that was not measured has no column."""
+    """All figures in Markdown. A system that was not measured has no column."""
     present = [name for name in SYSTEMS if name in systems]
-    others = [name for name in present if name != "ours" and "ours" in systems]
-    judged = ["Target (ambition)", "Reached"] if "ours" in systems else []
-    head = ["Figure", *(TITLES[name] for name in present), *(RATIOS[name] for name in others)]
-    rule = ["---"] + ["---:"] * (len(head) - 1) + ["---"] * len(judged)
-    rows = [_cells(row, systems, present, others) for row in ROWS]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in ([*head, *judged], rule, *rows))
+    lines = [["Figure", *(TITLES[name] for name in present)], ["---"] + ["---:"] * len(present)]
+    for row in ROWS:
+        found = [systems[name].get(row.key) for name in present]
+        lines.append([row.title, *(_number(value, row.digits) for value in found)])
+    return _table(lines)
 
 
-def _cells(
-    row: Row, systems: Mapping[str, Figures], present: Sequence[str], others: Sequence[str]
-) -> list[str]:
-    figures = [_number(systems[name].get(row.key), row.digits) for name in present]
-    ratios = [_number(ratio(row, systems, name), 1, TIMES) for name in others]
-    if "ours" not in systems:
-        return [row.title, *figures]
-    wanted = "; ".join(target.text() for target in row.targets)
-    reached = "; ".join(_reached(row, target, systems) for target in row.targets)
-    return [row.title, *figures, *ratios, wanted, reached]
+def render_targets(systems: Mapping[str, Figures]) -> str:
+    """What is to be reached, by each way that ours was run."""
+    present = [name for name in OURS if name in systems]
+    lines = [["To reach (ambition)", *(JUDGED[name] for name in present)]]
+    lines.append(["---"] + ["---"] * len(present))
+    for row, title in zip(ROWS, full_titles(), strict=True):
+        for target in row.targets:
+            cells = [_judged(row, target, systems, name) for name in present]
+            lines.append([f"{title}: {target.text()}", *cells])
+    return _table(lines)
 
 
-def _reached(row: Row, target: Target, systems: Mapping[str, Figures]) -> str:
-    own = systems["ours"].get(row.key)
-    value = ratio(row, systems, target.against) if target.against else own
-    return UNKNOWN if value is None else target.judge(value)
+def full_titles() -> list[str]:
+    """Those of the rows, each with what an ellipsis stands for."""
+    titles, of = [], ""
+    for row in ROWS:
+        if not row.title.startswith(ELLIPSIS):
+            of = row.title.partition(": ")[0]
+        titles.append(row.title.replace(ELLIPSIS, f"{of}:"))
+    return titles
+
+
+def _judged(row: Row, target: Target, systems: Mapping[str, Figures], name: str) -> str:
+    value = systems[name].get(row.key)
+    if target.against:
+        value = ratio(row, systems, name, target.against)
+    if value is None:
+        return UNKNOWN
+    shown = _number(value, 1, TIMES) if target.against else _number(value, row.digits)
+    return f"{shown}: {target.judge(value)}"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _number(value: float | None, digits: int, unit: str = "") -> str:

@@ -30,6 +30,12 @@ class Postgres:
     def url(self) -> str:
         return f"postgres://{self.user}@{self.host}:{self.port}/{self.database}"
 
+    @property
+    def pid(self) -> int:
+        """Of its first process, whose children all others are."""
+        _, _, folder, *_ = self.control
+        return int((Path(folder) / "postmaster.pid").read_text().split()[0])
+
     def crash(self) -> None:
         """End it as a power cut would: it recovers when it starts."""
         program, *how, _, _, _, _, _ = self.control
@@ -42,7 +48,8 @@ class Postgres:
 
 
 @contextmanager
-def running() -> Iterator[Postgres]:
+def running(*, durable: bool = False) -> Iterator[Postgres]:
+    """Start an empty one. Unless it is `durable`, nothing is flushed: no test outlives its data."""
     server = Postgres(port=free_port())
     folder = Path(tempfile.mkdtemp(prefix="opscenter-postgres-"))
     try:
@@ -52,8 +59,9 @@ def running() -> Iterator[Postgres]:
             "initdb", "-D", folder / "data", "-U", server.user, "-A", "trust", "-E", "UTF8", "-N"
         )
         options = f"-p {server.port} -c listen_addresses={server.host}"
-        # No socket files, and no flush to disk: the data does not outlive the tests.
-        options += " -c unix_socket_directories='' -c fsync=off -c max_connections=200"
+        # No socket files: their folder is not everybody's.
+        options += " -c unix_socket_directories='' -c max_connections=200"
+        options += "" if durable else " -c fsync=off"
         control = ("pg_ctl", "-D", folder / "data", "-w", "-t", str(POSTGRES_S))
         start = (*control, "-l", folder / "log", "-o", options, "start")
         _program(*start)
