@@ -19,6 +19,7 @@ from mcp.closing import (
     BYE,
     NEWER_SESSION,
     NO_SUCH_VERSION,
+    RESTARTING,
     TOO_OFTEN,
     SessionError,
     in_words,
@@ -188,14 +189,14 @@ class Session:
         return self.is_socket or time.monotonic() - self.touched_at < POLLED_S
 
     async def close(self) -> None:
-        """Note its end, unless a newer session is there."""
-        self.end(
-            BYE, "Goodbye."
-        )  # whoever else carries it: a bye may come over the other transport
+        """Note its end, unless a newer session is there, or will be in a moment."""
+        # Whoever else carries it: a bye may come over the other transport.
+        self.end(BYE, "Goodbye.")
         self.forget()
         if ready := self.tray.take():
             await lastwords.said(handout.hand_back(self._holder, ready))
-        await lastwords.said(_close(self.opened.connector_id, self.opened.epoch))
+        if self._over is None or self._over.code != RESTARTING:  # else calls may wait for it
+            await lastwords.said(_close(self.opened.connector_id, self.opened.epoch))
 
     def forget(self) -> None:
         """Hear no more of it here; in the database it may go on."""

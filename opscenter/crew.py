@@ -8,6 +8,8 @@ it.
 Nothing here is imported with Django set up: a child begins with this module, and with asgi.py.
 """
 
+import asyncio
+import logging
 import os
 import signal
 import socket
@@ -18,7 +20,10 @@ import time
 import uvicorn
 from uvicorn.supervisors import multiprocess
 
+log = logging.getLogger(__name__)
+
 HUNG_S = 30  # without an answer of its own thread; a start on a loaded machine takes ten
+TICK_S = 0.1
 ORPHAN_S = 1.0  # between two looks whether the parent is there
 WELL_S = 60.0  # who ran so long was well: the next one is started at once
 MOST_REST_S = 30.0  # before the next one where it is not so; it doubles from one second
@@ -27,21 +32,43 @@ MOST_REST_S = 30.0  # before the next one where it is not so; it doubles from on
 class Server(uvicorn.Server):
     """uvicorn, which tells load balancers and machines that it stops before it cuts them off."""
 
+    has_successor = False
+
+    def retire(self, *_: object) -> None:
+        """Stop, because another process serves on the same socket already."""
+        self.has_successor = self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         from mcp import beside
+
+        # Whoever is answered from now on asks on a new connection, which may be another process's.
+        self.server_state.default_headers.append((b"connection", b"close"))
+        if not self.has_successor:
+            await self._be_drained()
+        for server in self.servers:
+            server.close()  # before machines are sent away: they come back in a moment, to others
+        await beside.say_goodbye()
+        await super().shutdown(sockets)
+
+    async def _be_drained(self) -> None:
+        """Serve on until load balancers have seen that they should ask elsewhere."""
+        from django.conf import settings
+
         from opscenter import readiness
 
         readiness.start_draining()
-        await beside.say_goodbye()
-        await super().shutdown(sockets)
+        ends_at = time.monotonic() + settings.DRAIN_DELAY_S
+        # Who cannot wait says so to a signal's handler, and that can set no event of the loop.
+        while time.monotonic() < ends_at and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(TICK_S)
 
 
 class Member(multiprocess.Process):
     """One of several, with the same server as one alone."""
 
     @property
-    def server(self) -> uvicorn.Server:
-        if self._server is None:
+    def server(self) -> Server:
+        if not isinstance(self._server, Server):
             self._server = Server(self.config)
         return self._server
 
@@ -49,7 +76,16 @@ class Member(multiprocess.Process):
         """Serve, in the child, as long as there is a parent: else nobody could take the port."""
         watch = threading.Thread(target=_stop_when_orphaned, args=[os.getppid()], daemon=True)
         watch.start()
+        signal.signal(signal.SIGHUP, self.server.retire)
         super().target(sockets)
+
+    def terminate(self) -> None:
+        """Make way for a successor: to load balancers the port goes on as it was."""
+        if self.pid is not None and self.exitcode is None:
+            os.kill(self.pid, signal.SIGHUP)
+            log.info("process %d makes way", self.pid)
+        self.parent_conn.close()
+        self.child_conn.close()
 
 
 class Parent(multiprocess.Multiprocess):

@@ -85,6 +85,7 @@ UPSTREAM_CONNECTIONS = env.whole("OPSCENTER_UPSTREAM_CONNECTIONS", 1000)  # open
 PING_S = env.seconds("OPSCENTER_PING_S", 15)  # proxies cut silence at about 100 s
 # What is under way gets this long at a stop. Kubernetes kills after 30 s; Docker must be told to.
 DRAIN_S = env.whole("OPSCENTER_DRAIN_S", 25, most=600)
+DRAIN_DELAY_S = env.whole("OPSCENTER_DRAIN_DELAY_S", 0, least=0, most=600)
 # A client that has lost its answer comes back within seconds; until then nothing of it is stopped.
 LINGER_S = env.seconds("OPSCENTER_LINGER_S", 10)
 # Keys and routes live in memory this long, so a revocation holds on every worker within 5 s.

@@ -63,3 +63,21 @@ def test_it_lets_what_is_under_way_finish(stopping: Gateway, upstream: Upstream)
     assert got.endswith(answers.sse(events[-1]))
     assert stopping.process.wait(20) in {0, -signal.SIGTERM}
     assert [row.state for row in UsageRecord.objects.all()] == ["completed"]
+
+
+def test_it_serves_on_until_load_balancers_have_noticed(
+    gateway: Gateway, upstream: Upstream, tmp_path: Path
+) -> None:
+    upstream.script(text_turn())
+    log = tmp_path / "gateway.log"
+    with gateways.running(log, OPSCENTER_DRAIN_DELAY_S="120") as (url, process):
+        with httpx.Client(headers=gateway.headers, timeout=30, trust_env=False) as client:
+            assert client.get(f"{url}/readyz").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            gateways.eventually(lambda: client.get(f"{url}/readyz").status_code == 503)
+            answer = client.post(f"{url}/v1/messages", json=BODY)
+        assert answer.status_code == 200
+        assert answer.headers["connection"] == "close"
+        process.send_signal(signal.SIGINT)  # who cannot wait
+        process.wait(20)
+    assert "Traceback" not in log.read_text()

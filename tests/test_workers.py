@@ -2,12 +2,10 @@
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from billing.models import UsageRecord
 from tests import answers
 from tests import gateway as gateways
+from tests.crew import Crew, command_of
 from tests.gateway import Gateway, eventually
 from tests.turns import text_turn
 from tests.upstream import Upstream
@@ -28,30 +27,6 @@ LISTENS = "0A"  # in /proc/net/tcp
 MOST_STREAMS = 80
 BODY = {"model": "claude-opus-5-5", "max_tokens": 10, "messages": [], "stream": True}
 EVENTS = text_turn().events()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """The parent, and where its children listen."""
-
-    url: str
-    parent: subprocess.Popen[bytes]
-
-    def members(self) -> set[int]:
-        """The processes that serve; the parent has another, which only keeps account of them."""
-        told = Path(f"/proc/{self.parent.pid}/task/{self.parent.pid}/children").read_text()
-        return {pid for pid in map(int, told.split()) if b"spawn_main" in _command(pid)}
-
-    def ask(self) -> int:
-        """A request on a connection of its own, so that either may take it."""
-        return httpx.get(f"{self.url}/healthz", trust_env=False, timeout=30).status_code
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 @pytest.fixture
@@ -88,7 +63,7 @@ def test_one_after_the_other_is_replaced_and_no_request_is_dropped(crew: Crew) -
         each.start()
     try:
         crew.parent.send_signal(signal.SIGHUP)
-        new = eventually(lambda: _both_new(crew, before), within_s=120)
+        new = eventually(lambda: crew.both_new(before), within_s=120)
     finally:
         stop.set()
         for each in asking:
@@ -97,16 +72,11 @@ def test_one_after_the_other_is_replaced_and_no_request_is_dropped(crew: Crew) -
     assert len(statuses) > 20 and set(statuses) == {200}
 
 
-def _both_new(crew: Crew, before: set[int]) -> set[int]:
-    now = crew.members()
-    return now if len(now) == 2 and not now & before else set()
-
-
 def test_all_stop_with_their_parent(crew: Crew) -> None:
     members = crew.members()
     crew.parent.send_signal(signal.SIGTERM)
     crew.parent.wait(40)
-    assert [pid for pid in members if SERVES in _command(pid)] == []
+    assert [pid for pid in members if SERVES in command_of(pid)] == []
 
 
 def test_who_dies_again_and_again_is_waited_for_longer(crew: Crew) -> None:
@@ -129,7 +99,9 @@ def test_who_has_no_parent_ends(crew: Crew) -> None:
     members = crew.members()
     crew.parent.kill()
     crew.parent.wait(10)
-    eventually(lambda: not [pid for pid in members if b"spawn_main" in _command(pid)], within_s=60)
+    eventually(
+        lambda: not [pid for pid in members if b"spawn_main" in command_of(pid)], within_s=60
+    )
 
 
 def test_a_stop_waits_for_no_replacement(
@@ -146,7 +118,7 @@ def test_a_stop_waits_for_no_replacement(
             assert len(held) < MOST_STREAMS
             held += _hold_some(url, gateway, upstream)
         parent.send_signal(signal.SIGHUP)
-        eventually(lambda: "Terminated child process" in log.read_text(), within_s=60)
+        eventually(lambda: " makes way" in log.read_text(), within_s=60)
         parent.send_signal(signal.SIGTERM)
         eventually(lambda: not any(_listens(pid, url) for pid in before), within_s=12)
         parent.wait(45)

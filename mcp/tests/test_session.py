@@ -8,8 +8,8 @@ import pytest
 
 from accounts.tests import people
 from accounts.tests.people import Person
-from mcp import bell, beside, calls, frames, living, tools
-from mcp.closing import AWAY, BAD_FRAME, NEWER_SESSION, SILENT, TOO_OFTEN, SessionError
+from mcp import bell, calls, frames, tools
+from mcp.closing import BAD_FRAME, NEWER_SESSION, SILENT, TOO_OFTEN, SessionError
 from mcp.models import Connector
 from mcp.session import Session
 from mcp.states import State
@@ -198,22 +198,6 @@ async def test_it_lets_so_many_machines_of_one_user_in(
     await opened(alice)  # the first one's place; a machine without a history is forgotten
     with pytest.raises(Connector.DoesNotExist):
         await instance_of(first)
-
-
-async def test_it_ends_all_when_the_process_stops(
-    alice: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = await opened(alice)
-    waiting = asyncio.create_task(session.next_due(LONG_S))
-    await until(lambda: waits(session, 1))
-    monkeypatch.setattr(living, "is_stopping", False)  # it is put back after the test
-    await beside.say_goodbye()
-    with pytest.raises(SessionError) as ended:
-        await waiting
-    assert (ended.value.code, ended.value.status) == (1001, 503)
-    with pytest.raises(SessionError) as refused:
-        await opened(alice)
-    assert refused.value.code == AWAY
 
 
 async def test_it_cancels_a_call_that_nobody_waits_for(alice: Person) -> None:
