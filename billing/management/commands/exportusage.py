@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts import tables
 from billing import export, lago
 
 STEPS_ONCE = 100_000  # ten million events; more is left to the next call
@@ -26,6 +27,7 @@ class Command(BaseCommand):
         """Runs until SIGINT or SIGTERM; the batch under way is finished first."""
         if not lago.is_configured():
             raise CommandError("LAGO_API_URL and LAGO_API_KEY are not set: there is no Lago.")
+        tables.check_migrated()
         try:
             client = lago.Client()
         except lago.LagoError as error:

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error, close_old_connections
 
+from accounts import tables
 from mcp.reaper import EVERY_S, Reaper, Touched
 
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one look, then end")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        tables.check_migrated()
         reaper = Reaper(told=self._say)
         if options["once"]:
             reaper.step(time.monotonic())
