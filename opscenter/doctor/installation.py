@@ -1,5 +1,6 @@
 """What can be seen without asking anybody: secrets, files, the disk, addresses."""
 
+import os
 import shutil
 import stat
 from urllib.parse import urlsplit
@@ -29,11 +30,14 @@ def env_file() -> Finding:
     """Whether others on this machine may read `.env`."""
     if not env.DOTENV.is_file():
         return skipped("env file", f"{env.DOTENV} is no file; the environment has the settings.")
-    mode = stat.S_IMODE(env.DOTENV.stat().st_mode)
-    if mode & 0o077:
+    found = env.DOTENV.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    # What is root's we read by our group, and cannot change.
+    forbidden = 0o077 if found.st_uid == os.geteuid() else 0o037
+    if mode & forbidden:
         text = f"{env.DOTENV} has mode {mode:03o}: others may read its secrets."
         return fails("env file", text, f"chmod 600 {env.DOTENV}", "docs/settings.md#secrets")
-    return good("env file", f"{env.DOTENV} is yours alone ({mode:03o}).")
+    return good("env file", f"{env.DOTENV} is read by nobody else ({mode:03o}).")
 
 
 def disk() -> Finding:
