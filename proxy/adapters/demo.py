@@ -163,7 +163,7 @@ def _plan(body: dict[str, Any]) -> Steps:
     """The steps of the answer to `body`. Raises Failure at once, not when the first is taken."""
     if body["max_tokens"] == 0:
         return iter([End("max_tokens")])
-    scene = read(body, word=_WORD)
+    scene = read(body, word=_WORD, help=HELP)
     thinking: list[Step] = []
     for word in _WORD.finditer(scene.asked):
         if word[1] == "thinking":

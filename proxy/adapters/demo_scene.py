@@ -84,8 +84,11 @@ class Scene:
         return calls[:most]
 
 
-def read(body: dict[str, Any], *, word: re.Pattern[str]) -> Scene:
-    """The scene of a request. Text beside tool results is a new question if a `word` is in it."""
+def read(body: dict[str, Any], *, word: re.Pattern[str], help: str) -> Scene:  # noqa: A002  (it is one)
+    """The scene of a request. Text beside tool results is a new question if a `word` is in it.
+
+    The `help` that the demo gives names every word and means none: who quotes it asks for nothing.
+    """
     asked, results, names = "", list[Result](), dict[str, str]()
     for message in _objects(body.get("messages")):
         blocks = _blocks(message.get("content"))
@@ -93,7 +96,7 @@ def read(body: dict[str, Any], *, word: re.Pattern[str]) -> Scene:
             names |= {_text(b.get("id")): _text(b.get("name")) for b in blocks}
             continue
         new = [_result(b, names) for b in blocks if b.get("type") == "tool_result"]
-        text = "\n".join(filter(None, map(_human_text, blocks)))
+        text = "\n".join(filter(None, map(_human_text, blocks))).replace(help, "")
         if text and (not new or word.search(text)):
             asked, results = text, []
         else:

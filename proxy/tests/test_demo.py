@@ -77,6 +77,7 @@ async def test_it_says_what_it_is_and_what_to_try() -> None:
     assert it.message["model"] == "claude-demo"
     assert it.message["stop_reason"] == "end_turn"
     assert (await run("hello")).chunks == (await run("hello")).chunks, "the same again"
+    assert (await run(f"Review: {it.text}", tools=CLAUDE_CODE)).calls == [], "quoted, not asked"
 
 
 async def test_it_gives_ids_that_nobody_had_before() -> None:
