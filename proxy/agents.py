@@ -184,6 +184,26 @@ def chosen(
     return _modelled(found, request, snapshot)
 
 
+def meant(model: str, snapshot: Roster, organization_id: UUID) -> tuple[str, str]:
+    """Whom a model's name means, in words, and the model whose route is asked then.
+
+    No words where it is a model itself. Raises NoAgentError.
+    """
+    if not wishes.is_reserved(model) or _has_route(model, snapshot, organization_id):
+        return "", model
+    wish = wishes.named(model, wishes.MODEL)
+    if wish.crew:
+        crew = _of_name(wish.crew, snapshot.crews, organization_id, wish, "crew")
+        members, what = crew.agents, f"It is a crew ({crew.kind})"
+    elif wish.agent:
+        agent = _of_name(wish.agent, snapshot.agents, organization_id, wish, "agent")
+        members, what = (agent,), "It is an agent"
+    else:
+        return "The agent that suits what is asked answers.", snapshot.agent_model
+    asked = [(agent.slug, agent.model or snapshot.agent_model) for agent in members]
+    return f"{what}: {', '.join(f'{slug} asks {asks}' for slug, asks in asked)}.", asked[0][1]
+
+
 def suiting(
     inference: Inference, request: MessagesRequest, snapshot: Roster, organization_id: UUID
 ) -> Chosen:

@@ -16,7 +16,7 @@ from accounts.reads import off_loop
 from billing import moves as recorded
 from proxy import explain as explaining
 from proxy import roster, routing, stickiness
-from proxy.agents import AgentConfig, CrewConfig
+from proxy.agents import AgentConfig, CrewConfig, NoAgentError, meant
 from proxy.breaker import Breakers
 from proxy.models import OwnCredential, Route, Upstream
 from proxy.routing import Asking, Home, RouteRule, Target, UpstreamConfig
@@ -149,14 +149,19 @@ async def choose(asking: Asking) -> tuple[Target, ...]:
 
 
 async def explain(model: str, organization_id: UUID, session: str) -> dict[str, Any]:
-    """What would be chosen and why, as plain values."""
+    """What would be chosen and why, as plain values. Of an agent: for the model that it asks."""
     snapshot = await _memory.get(None)
+    try:
+        words, asked = meant(model, snapshot, organization_id)
+    except NoAgentError as error:
+        return {"model": model, "chosen": None, "reason": str(error), "candidates": []}
     now = time.monotonic()
-    asking = Asking(model=model, organization_id=organization_id, session=session)
-    return explaining.explained(
+    asking = Asking(model=asked, organization_id=organization_id, session=session)
+    told = explaining.explained(
         snapshot.rules,
         asking,
         snapshot.own,
         moves.of,
         lambda rule: breakers.unwell(rule.upstream, now),
     )
+    return told | {"model": model, "reason": f"{words} {told['reason']}".lstrip()}

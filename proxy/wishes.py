@@ -44,15 +44,15 @@ def wish_of(request: MessagesRequest, headers: Iterable[tuple[bytes, bytes]]) ->
         return wish
     for name, value in headers:
         if name == HEADER and value.strip():
-            return _named(value.decode("latin-1").strip(), HEADER.decode())
-    return _named(request.model, MODEL) if is_reserved(request.model) else None
+            return named(value.decode("latin-1").strip(), HEADER.decode())
+    return named(request.model, MODEL) if is_reserved(request.model) else None
 
 
 def _of_field(value: Any) -> Wish | None:
     if value is None:
         return None
     if isinstance(value, str) and value:
-        return _named(value, FIELD)
+        return named(value, FIELD)
     if not isinstance(value, Mapping):
         raise BodyError(_SHAPE)
     said = {name: _text(name, value[name]) for name in value}
@@ -79,7 +79,7 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _named(name: str, said_by: str) -> Wish:
+def named(name: str, said_by: str) -> Wish:
     """An agent by its slug, or whatever a model's name means."""
     if name in {AUTO, "auto"}:
         return Wish(said_by=said_by)

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from accounts import sealed
 from accounts.models import AuditEntry, Organization
 from proxy import credentials, table
-from proxy.models import OwnCredential, Route, Upstream
+from proxy.models import Agent, Crew, OwnCredential, Route, Upstream
 
 OLD, NEW = "o" * 32, "n" * 32
 
@@ -44,6 +44,29 @@ def test_it_explains_where_a_model_goes(box: Upstream) -> None:
     assert lines[3].split()[:5] == ["STATE", "PATTERN", "POSITION", "WEIGHT", "UPSTREAM"]
     assert lines[4].startswith("chosen")
     assert "Its pattern does not match." in lines[5]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_explains_who_an_agents_model_leads_to(box: Upstream, settings: Settings) -> None:
+    settings.AGENT_MODEL = "claude-small"
+    writer = Agent.objects.create(slug="writer", name="Writer")
+    tester = Agent.objects.create(slug="tester", name="Tester", model="claude-large")
+    crew = Crew.objects.create(slug="both", name="Both", kind="chain")
+    for agent in (writer, tester):
+        crew.members.create(agent=agent)
+    Route.objects.create(pattern="claude-*", upstream=box)
+    said = run("explainroute", "claude-agent-tester").splitlines()
+    assert said[0].startswith("claude-agent-tester -> claude-large at box")
+    assert said[1].startswith("It is an agent: tester asks claude-large. The closest pattern")
+    said = run("explainroute", "claude-crew-both").splitlines()
+    assert said[0].startswith("claude-crew-both -> claude-small at box")
+    assert "(chain): writer asks claude-small, tester asks claude-large." in said[1]
+    assert "that suits what is asked" in run("explainroute", "claude-brigade-auto")
+    with pytest.raises(CommandError, match="Nothing answers for claude-agent-nobody"):
+        run("explainroute", "claude-agent-nobody")
+    table._memory.forget(None)
+    Route.objects.create(pattern="claude-agent-tester", upstream=box, target_model="a-route")
+    assert "-> a-route at box" in run("explainroute", "claude-agent-tester")
 
 
 @pytest.mark.django_db(transaction=True)
