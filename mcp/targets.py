@@ -185,7 +185,10 @@ def _is_within(address: str, networks: Sequence[Network]) -> bool:
 
 def _not_public() -> BadTargetError:
     # The same text as for a name that nobody knows: it must not map the operator's network.
-    return BadTargetError("The host of the address is not known on the internet.")
+    return BadTargetError(
+        "The host of the address is not known on the internet. A private one must be listed by"
+        " the gateway's operator, in OPSCENTER_MCP_HTTP_ALLOW."
+    )
 
 
 UNKNOWN_HOST = str(_not_public())

@@ -24,7 +24,7 @@ def port() -> Finding:
         answer = httpx.get(f"{address}/healthz", timeout=WITHIN_S, trust_env=False)
     except httpx.ConnectError:
         text = f"Nothing listens at {address}."
-        return fails("server", text, "Start it: manage.py serve, or make run.", HERE_DOCS)
+        return fails("server", text, _START, HERE_DOCS)
     except httpx.HTTPError:
         return fails("server", _stranger(address), _OTHER_PORT, HERE_DOCS)
     if answer.status_code == 200 and answer.text == '{"status":"alive"}':
@@ -32,6 +32,7 @@ def port() -> Finding:
     return fails("server", _stranger(address), _OTHER_PORT, HERE_DOCS)
 
 
+_START = "Start it: make run. If it runs on another port: OPSCENTER_PORT belongs into .env."
 _OTHER_PORT = "Set OPSCENTER_PORT to a free one."
 
 
@@ -41,7 +42,11 @@ def _stranger(address: str) -> str:
 
 def health() -> Finding:
     """What /v1/health says."""
-    return _health("health", here(), "Look at the lines that fail.")
+    address = here()
+    try:
+        return _health("health", address, "Look at the lines that fail.")
+    except httpx.ConnectError:
+        return skipped("health", f"Nothing listens at {address}.")  # the line above fails for it
 
 
 def outside() -> Finding:
@@ -49,13 +54,20 @@ def outside() -> Finding:
     address = settings.EXTERNAL_API_URL
     if address in {here(), f"http://localhost:{settings.PORT}"}:
         return skipped("outside", f"EXTERNAL_API_URL is {address}, as here.")
-    return _health("outside", address, "Look at the proxy, DNS and EXTERNAL_API_URL.")
+    way_out = "Look at the proxy, DNS and EXTERNAL_API_URL."
+    try:
+        return _health("outside", address, way_out)
+    except httpx.ConnectError as error:  # its text says whether it is the name, TLS or the port
+        return fails("outside", f"{address}: no connection: {error}.", way_out, HERE_DOCS)
 
 
 def _health(check: str, address: str, way_out: str) -> Finding:
+    """What the address says of itself. Raises httpx.ConnectError where nobody listens."""
     try:
         answer = httpx.get(f"{address}/v1/health", timeout=WITHIN_S, trust_env=False)
         status = answer.json()["status"]
+    except httpx.ConnectError:
+        raise
     except httpx.HTTPError as error:
         text = f"{address}/v1/health: {type(error).__name__}."
         return fails(check, text, way_out, HERE_DOCS)

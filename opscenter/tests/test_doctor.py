@@ -110,7 +110,8 @@ def test_a_secret_that_can_be_guessed_stops_it(installed: Installation) -> None:
 
 def test_it_sees_that_nothing_listens(installed: Installation) -> None:
     code, lines, _ = asked(installed, OPSCENTER_PORT=str(gateway.free_port()))
-    assert (failing(lines), code) == ({"server", "health"}, 1)
+    assert (failing(lines), code) == ({"server"}, 1)
+    assert "OPSCENTER_PORT belongs into .env" in lines["server"]["help"]
 
 
 def test_it_names_a_migration_that_is_not_applied_and_an_upstream_that_is_away(
@@ -136,3 +137,16 @@ def test_its_table_is_plain_where_nobody_looks(installed: Installation, port: st
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert done.stdout.startswith("ok       secrets ")
+    assert done.stdout.endswith("\nAll is well.\n")
+
+
+def test_its_table_fits_into_80_columns(installed: Installation) -> None:
+    away = {"LAGO_API_URL": f"http://{NOWHERE}", "LAGO_API_KEY": "hidden-word"}
+    done = installed.manage("doctor", OPSCENTER_PORT=str(gateway.free_port()), **HEALTHY | away)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "2 failed, 0 warned."
+    assert max(map(len, lines)) <= 80
+    [server] = [number for number, line in enumerate(lines) if line.startswith("fails    server")]
+    assert lines[server + 1].startswith(" " * 20) and "Start it: make run." in lines[server + 1]
+    assert "See docs/setup.md#it-cannot-connect" in done.stdout

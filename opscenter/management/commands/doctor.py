@@ -1,7 +1,10 @@
 """`manage.py doctor`: looks at everything a request needs, and says what helps."""
 
 import json
+import shutil
 import sys
+import textwrap
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from opscenter.doctor import installation, neighbours, server, tables
 from opscenter.doctor.finding import Check, Finding, Verdict, run
 
+LEAST_COLUMNS = 60  # in a narrower window the terminal breaks the lines
 KEY_CHARS = 8192  # access tokens of Keycloak are keys too
 
 
@@ -48,13 +52,29 @@ class Command(BaseCommand):
             Verdict.FAILS: self.style.ERROR,
             Verdict.SKIPPED: str,
         }
+        indent = len(f"{Verdict.SKIPPED}  {'':<{wide}}  ")
+        room = max(shutil.get_terminal_size().columns, LEAST_COLUMNS) - indent
         lines = []
         for found in findings:
-            word = paint[found.verdict](f"{found.verdict:<7}")
-            lines.append(f"{word}  {found.check:<{wide}}  {found.text}")
-            if found.help:
-                lines.append(f"{'':<{wide + 11}}{found.help} ({found.docs})")
-        return "\n".join(lines)
+            told = _wrapped(found, room)
+            word = paint[found.verdict](f"{found.verdict:<{len(Verdict.SKIPPED)}}")
+            lines.append(f"{word}  {found.check:<{wide}}  {told[0]}")
+            lines += [f"{'':<{indent}}{line}" for line in told[1:]]
+        return "\n".join([*lines, _summed_up(findings)])
+
+
+def _wrapped(found: Finding, room: int) -> list[str]:
+    """What a line of the table says, in as many as it needs. Addresses and commands stay whole."""
+    folder = textwrap.TextWrapper(room, break_long_words=False, break_on_hyphens=False)
+    lines = [found.text, found.help, f"See {found.docs}" if found.help else ""]
+    return [part for line in lines for part in folder.wrap(line)]
+
+
+def _summed_up(findings: list[Finding]) -> str:
+    counts = Counter(found.verdict for found in findings)
+    if not counts[Verdict.FAILS] + counts[Verdict.WARN]:
+        return "All is well."
+    return f"{counts[Verdict.FAILS]} failed, {counts[Verdict.WARN]} warned."
 
 
 def _first() -> list[Check]:
