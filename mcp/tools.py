@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from accounts.principal import Principal
 from billing import workers
-from mcp import bell, calls, lastwords, offers, putting, waiting
+from mcp import bell, calls, lastwords, offers, putting, spans, waiting
 from mcp.models import ToolCall
 from mcp.offers import Offered, RefusedError
 from mcp.putting import Put
@@ -75,6 +76,7 @@ async def run(
     """
     ids = (request_id, tool_use_id)
     wanted = putting.wanted(server, tool, arguments, ids, deadline_s, machine, step)
+    began = time.monotonic()
     going_in = asyncio.ensure_future(putting.put_in(principal, wanted, workers.OWN_ID))
     try:
         put = await asyncio.shield(going_in)  # the row may be there though we never hear of it
@@ -85,7 +87,18 @@ async def run(
             await lastwords.said(_take_back(principal, going_in))
         raise
     # The reaper ends every call; where nothing runs any more, nobody knows.
-    return _ended_as(put.call_id, State.LOST, None) if row is None else _ended(row)
+    ended = _ended_as(put.call_id, State.LOST, None) if row is None else _ended(row)
+    spans.ended(
+        put.call_id,
+        ended.state,
+        server=server,
+        tool=tool,
+        seconds=time.monotonic() - began,
+        step=step,
+        request_id=request_id,
+        is_error=ended.is_error,
+    )
+    return ended
 
 
 async def _end_of(put: Put, deadline_s: float, told: Told | None) -> calls.End | None:

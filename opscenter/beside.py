@@ -4,13 +4,19 @@ and the end of answers that no retry is for any more."""
 import asyncio
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db import Error, close_old_connections
 
+from accounts import tracing
 from billing import workers
 from billing.sweep import Sweeper
 from mcp import beside as tunnel
 from proxy import joining
+
+if TYPE_CHECKING:
+    from opscenter.otlp import Teller
 
 STOP_S = 5.0  # a sweep in the middle of a transaction ends it; more is a database that hangs
 
@@ -27,6 +33,7 @@ class Beside:
         self._beating = asyncio.get_running_loop().create_task(_beat())
         self._purging = asyncio.get_running_loop().create_task(joining.purge())
         self._tunnel = tunnel.Beside()
+        self._traces = _traces()
 
     def start(self) -> None:
         """Begin to sweep; the heart beats already."""
@@ -40,6 +47,20 @@ class Beside:
         await asyncio.gather(self._beating, self._purging, return_exceptions=True)
         await self._tunnel.end()
         await asyncio.to_thread(self._sweeping.join, STOP_S)
+        if self._traces is not None:
+            tracing.tell_by(None)
+            await asyncio.to_thread(self._traces.close)
+
+
+def _traces() -> "Teller | None":
+    """Who tells of what has ended, where an operator named a collector."""
+    if not settings.OTLP_URL:
+        return None
+    from opscenter.otlp import Teller  # OpenTelemetry's modules are many; most do without them
+
+    teller = Teller()
+    tracing.tell_by(teller.tell)
+    return teller
 
 
 async def _beat() -> None:

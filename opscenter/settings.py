@@ -253,6 +253,9 @@ METRICS_TOKEN = env.secret_or_none("OPSCENTER_METRICS_TOKEN")
 # Where several workers of one server keep their counters together; `serve` makes it.
 METRICS_FOLDER = env.text("PROMETHEUS_MULTIPROC_DIR")
 
+# An OpenTelemetry collector that is told of requests and tool calls; empty: nobody is.
+OTLP_URL = env.url("OPSCENTER_OTLP_URL")
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = logs.configured(
     env.choice("OPSCENTER_LOG_LEVEL", "INFO", LOG_LEVELS),

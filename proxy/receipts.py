@@ -12,7 +12,7 @@ from billing.ledger import Admission, State
 from billing.limits import Need
 from billing.pricing import Charge
 from billing.tariff import Tariff
-from proxy import metrics
+from proxy import metrics, spans
 from proxy.meter import Meter
 from proxy.routing import Target
 from proxy.wire import estimate
@@ -152,33 +152,32 @@ class Receipt:
                 stalled_s=self.stalled_s,
             )
         )
-        ledger.close(
-            self._admission,
-            ledger.Closing(
-                state=state,
-                duration_ms=duration_ms,
-                upstream=self.target.upstream.name,
-                target_model=self.target.model,
-                route=self.target.route,
-                own_credential=self.target.is_own,
-                moved_from=self.moved_from,
-                attempts=self.attempts,
-                first_byte_ms=self._first_byte_ms,
-                longest_silence_ms=self.longest_silence_ms,
-                answer_bytes=self._answer_bytes or None,
-                status=self.status,
-                stop_reason=meter.stop_reason,
-                error_type=error_type,
-                message_id=meter.message_id,
-                served_model=meter.model,
-                upstream_request_id=self.upstream_request_id,
-                usage=meter.usage,
-                settled=settled,
-                tool_calls=meter.tool_calls,
-                charge=charge,
-                metered=_is_metered(self.target),
-            ),
+        closing = ledger.Closing(
+            state=state,
+            duration_ms=duration_ms,
+            upstream=self.target.upstream.name,
+            target_model=self.target.model,
+            route=self.target.route,
+            own_credential=self.target.is_own,
+            moved_from=self.moved_from,
+            attempts=self.attempts,
+            first_byte_ms=self._first_byte_ms,
+            longest_silence_ms=self.longest_silence_ms,
+            answer_bytes=self._answer_bytes or None,
+            status=self.status,
+            stop_reason=meter.stop_reason,
+            error_type=error_type,
+            message_id=meter.message_id,
+            served_model=meter.model,
+            upstream_request_id=self.upstream_request_id,
+            usage=meter.usage,
+            settled=settled,
+            tool_calls=meter.tool_calls,
+            charge=charge,
+            metered=_is_metered(self.target),
         )
+        ledger.close(self._admission, closing)
+        spans.ended(self._admission, closing, self.cost_nano)
 
     def _elapsed_ms(self) -> int:
         return int((time.monotonic() - self._start) * 1000)
