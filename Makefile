@@ -33,7 +33,7 @@ test: .venv/dev.stamp $(TOOL)/dev.stamp ## Run the whole suite on SQLite, and th
 	@# From its own directory: in the root, `mcp` would be our app and not the SDK. 5: nothing matched ARGS.
 	cd connector && .venv/bin/python -m pytest -m "not real" $(or $(ARGS),$(SHARED)) || [ $$? = 5 ]
 
-real: .venv/dev.stamp $(TOOL)/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, PostgreSQL, bubblewrap, Keycloak, Chromium) and test against them.
+real: .venv/dev.stamp $(TOOL)/dev.stamp ## Install the real peers (Claude Code, SDKs, LiteLLM, PostgreSQL, nginx, bubblewrap, Keycloak, Chromium) and test against them.
 	$(BIN)/python -m tests.real.install
 	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(or $(ARGS),$(BESIDE))
 	cd connector && OPSCENTER_REAL=1 .venv/bin/python -m pytest tests/sandbox $(ARGS) || [ $$? = 5 ]

@@ -19,6 +19,8 @@ SERVER_OF = {
     "maven": "mvn",
     "openjdk-17-jre-headless": "java",
 }  # where the program is not called as its package
+FOR_ROOT = {"nginx"}  # lie where no ordinary PATH looks
+ASKED = {"nginx": "-v"}  # how a program is asked for its version that knows no --version
 ANY = "any"  # version of what its packager renews all the time
 BUILT = "built"  # stands in a distribution once it is ready to start
 NODE = HOME / "node"
@@ -67,7 +69,9 @@ def environment_of(peer: Peer) -> Path:
 def programs_of(peer: Peer) -> Path:
     """Where a Debian server's programs lie: some have a folder of their own that no PATH holds."""
     own = Path("/usr/lib") / peer.name / peer.version / "bin"
-    return own if own.is_dir() else Path("/usr/bin")
+    if own.is_dir():
+        return own
+    return Path("/usr/sbin") if peer.name in FOR_ROOT else Path("/usr/bin")
 
 
 def _node_is_there(peer: Peer) -> bool:
@@ -97,9 +101,9 @@ def _debian_is_there(peer: Peer) -> bool:
         return False
     if peer.version == ANY:
         return True
-    asked: list[str | Path] = [program, "--version"]
-    said = subprocess.run(asked, capture_output=True, text=True, timeout=SAY_VERSION_S).stdout
-    return re.search(rf"[ =]{re.escape(peer.version)}\.", said) is not None
+    asked: list[str | Path] = [program, ASKED.get(peer.name, "--version")]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=SAY_VERSION_S)
+    return re.search(rf"[ =/]{re.escape(peer.version)}\.", done.stdout + done.stderr) is not None
 
 
 def unpacked(peer: Peer) -> Path:
