@@ -68,8 +68,8 @@ def secret(name: str) -> str:
     value = _ENVIRONMENT.get(name, "").strip()
     if len(value) < SECRET_CHARS:
         raise BadSettingError(
-            f"{name} must be a secret of at least {SECRET_CHARS} characters; "
-            "`make run` writes one to .env"
+            f"{name} must be a secret of at least {SECRET_CHARS} characters; `make run` writes one"
+            f" where there is no .env yet, into yours put {name}= and `openssl rand -hex 32`"
         )
     _refuse_guessable(name, value)
     return value

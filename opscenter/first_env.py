@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from opscenter.env import DOTENV
+from opscenter import env
 
 TEXT = """\
 # Settings of this installation; docs/settings.md lists them all. Keep this file: without the pepper
@@ -18,10 +18,15 @@ OPSCENTER_ENCRYPTION_KEYS={encryption_key}
 """
 
 
-def write(path: Path) -> bool:
-    """Make the file, for its owner's eyes only. False where it exists; it is then left alone."""
+def write(path: Path, port: str = "") -> bool:
+    """Make the file, for its owner's eyes only. False where it exists; it is then left alone.
+
+    A `port` that the first start is told stays: doctor and the next start must know it too.
+    """
     names = ("secret_key", "pepper", "encryption_key")
     text = TEXT.format(**{name: secrets.token_urlsafe(48) for name in names})
+    if port:
+        text += f"OPSCENTER_PORT={port}\n"
     # Written beside it and linked into place: whoever is killed in between leaves no half of it.
     handle, draft = tempfile.mkstemp(prefix=".env.", dir=path.parent)
     try:
@@ -35,5 +40,5 @@ def write(path: Path) -> bool:
     return True
 
 
-if __name__ == "__main__" and write(DOTENV):
-    sys.stdout.write(f"Wrote {DOTENV.name} with new secrets.\n")
+if __name__ == "__main__" and write(env.DOTENV, env.text("OPSCENTER_PORT")):
+    sys.stdout.write(f"Wrote {env.DOTENV.name} with new secrets.\n")

@@ -1,18 +1,13 @@
 """The environment: every wrong value stops the start, names its setting and tells no secret."""
 
-import os
-import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from dotenv import dotenv_values
 
 from billing import events
-from opscenter import env, first_env
+from opscenter import env
 from tests import environment
 
 NAME = "OPSCENTER_TESTED"
@@ -206,54 +201,6 @@ def test_it_says_the_same_when_a_server_imports_it() -> None:
     assert done.stderr.splitlines()[-1].endswith(
         "OPSCENTER_PORT must be a whole number from 1 to 65535, not '0'"
     )
-
-
-def test_it_writes_the_first_env_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / ".env"
-    before = os.umask(0)  # the most careless shell there is
-    try:
-        assert first_env.write(path) is True
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    found = dotenv_values(path)
-    assert set(found) == {
-        "OPSCENTER_SECRET_KEY",
-        "OPSCENTER_KEY_PEPPER",
-        "OPSCENTER_ENCRYPTION_KEYS",
-    }
-    assert len(set(found.values())) == 3
-    assert all(len(value or "") >= env.SECRET_CHARS for value in found.values())
-
-
-def test_it_never_touches_an_env_that_is_there(tmp_path: Path) -> None:
-    path, elsewhere = tmp_path / ".env", tmp_path / "elsewhere"
-    path.write_text("MINE=1\n")
-    (tmp_path / "link").symlink_to(elsewhere)  # to nothing: writing would make it
-    assert first_env.write(path) is False
-    assert first_env.write(tmp_path / "link") is False
-    assert path.read_text() == "MINE=1\n"
-    assert not elsewhere.exists()
-
-
-def test_it_writes_once_however_many_try(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(8) as many:
-        wrote = list(many.map(first_env.write, [tmp_path / ".env"] * 8))
-    assert sorted(wrote) == [False] * 7 + [True]
-
-
-def test_it_makes_an_env_that_the_product_starts_with(tmp_path: Path) -> None:
-    own = {
-        "OPSCENTER_ENV_FILE": str(tmp_path / ".env"),
-        "OPSCENTER_SECRET_KEY": "",
-        "OPSCENTER_KEY_PEPPER": "",
-        "OPSCENTER_ENCRYPTION_KEYS": "",
-    }
-    first, second = (start("-m", "opscenter.first_env", **own) for _ in range(2))
-    assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout == "Wrote .env with new secrets.\n"
-    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-    assert start("manage.py", "check", **own).returncode == 0
 
 
 def test_a_list_that_is_checked_says_what_is_wrong_with_it(given: Callable[[str], None]) -> None:
