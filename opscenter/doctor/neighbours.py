@@ -20,6 +20,7 @@ from proxy.routing import UpstreamConfig
 
 ASK_S = 3.0
 SKEW_S = 30.0  # tokens are taken within their leeway; more of it and good ones are refused
+SHOWN = 200  # characters of what a neighbour says of itself
 UPSTREAM_S = probe.TOTAL_S + 1
 
 
@@ -102,9 +103,8 @@ def lago_there() -> Finding:
         pass
     except lago.BadCredentialError:
         return fails("lago", "It refuses LAGO_API_KEY.", "Correct LAGO_API_KEY.", docs)
-    except lago.LagoError as error:
-        text = f"It does not answer as Lago does ({type(error).__name__})."
-        return fails("lago", text, "Start it, or correct LAGO_API_URL.", docs)
+    except lago.LagoError as error:  # its text never holds the key
+        return fails("lago", str(error)[:SHOWN], "Start it, or correct LAGO_API_URL.", docs)
     return good("lago", "It answers and takes the key.")
 
 

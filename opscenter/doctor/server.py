@@ -33,7 +33,7 @@ def port() -> Finding:
 
 
 _START = "Start it: make run. If it runs on another port: OPSCENTER_PORT belongs into .env."
-_OTHER_PORT = "Set OPSCENTER_PORT to a free one."
+_OTHER_PORT = "Set OPSCENTER_PORT in .env to a free one."
 
 
 def _stranger(address: str) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
+from django.utils.timesince import timesince
 
 from billing import backlog as billing_backlog
 from mcp import backlog as mcp_backlog
@@ -13,8 +14,10 @@ from opscenter.doctor.finding import Finding, fails, good, skipped, warns
 
 SKEW_S = 5.0  # leases are 15 s; a third of that is a machine's beat
 QUEUE_S = 60.0  # a call that waits longer has no machine that takes it
+MINUTES_S = 120.0  # from here on nobody wants to count seconds
 LAG_S = 600.0  # the exporter tries again within minutes
 DOCS = "docs/operations.md"
+NO_TABLES = "Its tables cannot be read: see the line database."
 
 
 def database() -> Finding:
@@ -24,12 +27,23 @@ def database() -> Finding:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except Error as error:
-        text = f"It does not answer ({type(error).__name__})."
+        text = f"It does not answer: {_why(error)}."
         return fails("database", text, "Start it, or correct OPSCENTER_DATABASE_URL.", DOCS)
+    if missing and not executor.loader.applied_migrations:
+        text = f"{version}; it is empty."
+        return fails("database", text, "Run make run, or manage.py setup.", DOCS)
     if missing:
         text = f"{version}; it lacks {len(missing)} migrations of this release."
         return fails("database", text, "Back it up, then run manage.py migrate.", DOCS)
     return good("database", f"{version}; every migration is applied.")
+
+
+def _why(error: Error) -> str:
+    """The end of what the driver says, where no address stands any more; else the error's kind."""
+    first, _, _ = str(error).strip().partition("\n")
+    return (
+        first.rpartition("failed: ")[2].rstrip(".") if "failed: " in first else type(error).__name__
+    )
 
 
 def _version() -> str:
@@ -67,7 +81,7 @@ def machines() -> Finding:
         last = Connector.objects.order_by("-last_seen_at").values_list("last_seen_at", flat=True)
         seen = last.exclude(last_seen_at=None).first()
     except Error:
-        return skipped("machines", "The database does not answer.")
+        return skipped("machines", NO_TABLES)
     online = sum(state.sessions.values())
     queued = f"the oldest call waits {state.queue_age_s:.0f} s"
     if state.queue_age_s > QUEUE_S:
@@ -75,7 +89,8 @@ def machines() -> Finding:
         return fails("machines", text, "Run ops-connector doctor on the machine.", docs)
     if seen is None:
         return skipped("machines", "None has ever connected.")
-    beat = f"last beat {(timezone.now() - seen).total_seconds():.0f} s ago"
+    silent_s = (timezone.now() - seen).total_seconds()
+    beat = f"last beat {f'{silent_s:.0f} s' if silent_s < MINUTES_S else timesince(seen)} ago"
     if not online:
         text = f"None is online; {beat}."
         return warns("machines", text, "Start ops-connector run on the machine.", docs)
@@ -87,7 +102,7 @@ def outbox() -> Finding:
     try:
         state = billing_backlog.read()
     except Error:
-        return skipped("outbox", "The database does not answer.")
+        return skipped("outbox", NO_TABLES)
     text = f"{state.outbox_pending} events wait, the oldest {state.outbox_lag_s:.0f} s."
     if state.outbox_parked or state.outbox_lag_s > LAG_S:
         text = f"{text} {state.outbox_parked} are parked."

@@ -80,24 +80,34 @@ def test_a_wrong_key_fails_and_is_not_shown(installed: Installation, port: str) 
 
 
 @pytest.mark.parametrize(
-    ("check", "broken"),
+    ("check", "says", "broken"),
     [
-        ("secrets", {"OPSCENTER_SECRET_KEY": HEALTHY["OPSCENTER_KEY_PEPPER"]}),
-        ("redis", {"OPSCENTER_REDIS_URL": f"redis://:hidden-word@{NOWHERE}/0"}),
-        ("database", {"OPSCENTER_DATABASE_URL": f"postgres://a:hidden-word@{NOWHERE}/b"}),
-        ("lago", {"LAGO_API_URL": f"http://{NOWHERE}", "LAGO_API_KEY": "hidden-word"}),
-        ("outside", {"EXTERNAL_API_URL": f"http://{NOWHERE}"}),
+        ("secrets", "the same", {"OPSCENTER_SECRET_KEY": HEALTHY["OPSCENTER_KEY_PEPPER"]}),
+        ("redis", "not answer", {"OPSCENTER_REDIS_URL": f"redis://:hidden-word@{NOWHERE}/0"}),
+        (
+            "database",
+            "not answer: Connection refused.",
+            {"OPSCENTER_DATABASE_URL": f"postgres://a:hidden-word@{NOWHERE}/b"},
+        ),
+        (
+            "lago",
+            "Lago is away: ",
+            {"LAGO_API_URL": f"http://{NOWHERE}", "LAGO_API_KEY": "hidden-word"},
+        ),
+        ("outside", "no connection: ", {"EXTERNAL_API_URL": f"http://{NOWHERE}"}),
         (
             "keycloak",
+            "No keys from ",
             {"KEYCLOAK_URL": f"http://{NOWHERE}", "KEYCLOAK_CLIENT_SECRET": "hidden-word-" * 4},
         ),
     ],
 )
 def test_it_names_what_is_broken(
-    installed: Installation, port: str, check: str, broken: dict[str, str]
+    installed: Installation, port: str, check: str, says: str, broken: dict[str, str]
 ) -> None:
     code, lines, said = asked(installed, OPSCENTER_PORT=port, **broken)
     assert (failing(lines), code) == ({check}, 1)
+    assert says in lines[check]["text"]
     assert lines[check]["help"] and lines[check]["docs"]
     assert "hidden-word" not in said
 
@@ -106,6 +116,16 @@ def test_a_secret_that_can_be_guessed_stops_it(installed: Installation) -> None:
     done = installed.manage("doctor", **HEALTHY | {"OPSCENTER_SECRET_KEY": "changeme" * 5})
     assert done.returncode == 1
     assert "OPSCENTER_SECRET_KEY" in done.stderr and "changeme" not in done.stderr
+
+
+def test_it_tells_an_empty_database_from_an_old_one(
+    installed: Installation, tmp_path: Path
+) -> None:
+    empty = {"OPSCENTER_DATABASE_URL": f"sqlite:///{tmp_path / 'empty.sqlite3'}"}
+    _, lines, _ = asked(installed, OPSCENTER_PORT=str(gateway.free_port()), **empty)
+    assert "it is empty" in lines["database"]["text"]
+    assert "make run" in lines["database"]["help"]
+    assert lines["machines"]["text"] == "Its tables cannot be read: see the line database."
 
 
 def test_it_sees_that_nothing_listens(installed: Installation) -> None:
