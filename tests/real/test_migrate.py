@@ -10,13 +10,25 @@ import httpx
 import psycopg
 import pytest
 
-from tests import environment
+from tests import environment, former
 from tests import gateway as gateways
 from tests.real import peers
 from tests.real.postgres import Postgres
 
 pytestmark = pytest.mark.real
 
+BODY = {
+    "model": "claude-opus-5-5",
+    "max_tokens": 20,
+    "messages": [{"role": "user", "content": "Hello"}],
+}
+OF_ROWS = """
+    SELECT count(*), sum(input_tokens + output_tokens), sum(cost_nano) FROM billing_usagerecord
+"""
+OF_SUMS = """
+    SELECT sum(requests), sum(input_tokens + output_tokens), sum(cost_nano)
+    FROM billing_usagerollup WHERE kind = 'month'
+"""
 MIGRATE_S = 120  # a few seconds; more on a busy machine
 
 
@@ -65,11 +77,22 @@ def test_it_gives_up_on_a_table_that_somebody_holds(postgres: Postgres) -> None:
     assert said(manage(url, "migrate"))[0] == 0
 
 
+def test_an_upgrade_keeps_plans_and_the_ledger(postgres: Postgres) -> None:
+    url = made(postgres, "former_ledger")
+    former.turns_plans_into_subscriptions_and_keeps_the_ledger(*former.postgres(url))
+
+
+def test_an_upgrade_keeps_tool_calls(postgres: Postgres) -> None:
+    url = made(postgres, "former_calls")
+    former.keeps_tool_calls_and_what_guards_them(*former.postgres(url))
+
+
 def test_a_key_opens_what_was_restored_from_a_backup(postgres: Postgres, tmp_path: Path) -> None:
     url, backup = made(postgres, "backed_up"), tmp_path / "backup"
     code, output = said(manage(url, "setup", "--upstream", "demo"))
     key = re.search(r"sk-uc-\S+", output)
     assert code == 0 and key, output
+    _ask(url, key[0], tmp_path, times=5)
     programs = peers.programs_of(peers.named("postgresql"))
     dump: list[str | Path] = [
         programs / "pg_dump",
@@ -81,7 +104,30 @@ def test_a_key_opens_what_was_restored_from_a_backup(postgres: Postgres, tmp_pat
     again = made(postgres, "restored")
     restore: list[str | Path] = [programs / "pg_restore", "--no-owner", f"--dbname={again}", backup]
     subprocess.run(restore, check=True, timeout=MIGRATE_S)
-    with gateways.running(tmp_path / "log", OPSCENTER_DATABASE_URL=again) as (here, _):
-        headers = {"authorization": f"Bearer {key[0]}"}
-        answer = httpx.get(f"{here}/v1/models", headers=headers, trust_env=False)
-        assert answer.status_code == 200, answer.text
+    assert _books(again) == _books(url)
+    _ask(again, key[0], tmp_path, times=2)
+    rows, tokens, _ = _books(again)
+    assert rows == 7 and tokens > 0
+
+
+def _ask(url: str, key: str, folder: Path, *, times: int) -> None:
+    """So many messages on this database; the gateway writes all it owes before it ends."""
+    headers = {"authorization": f"Bearer {key}"}
+    with gateways.running(folder / "log", OPSCENTER_DATABASE_URL=url) as (here, _):
+        for _ in range(times):
+            answer = httpx.post(
+                f"{here}/v1/messages", json=BODY, headers=headers, timeout=60, trust_env=False
+            )
+            assert answer.status_code == 200, answer.text
+
+
+def _books(url: str) -> tuple[int, int, int]:
+    """Requests, tokens and cost: the ledger's rows, which its sums must equal."""
+    found = []
+    with psycopg.connect(url) as connection:
+        for question in (OF_ROWS, OF_SUMS):
+            (row,) = connection.execute(question).fetchall()
+            found.append(tuple(map(int, row)))
+    assert found[0] == found[1]
+    requests, tokens, cost = found[0]
+    return requests, tokens, cost
