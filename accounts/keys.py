@@ -18,10 +18,12 @@ from django.utils import timezone
 
 from accounts.memory import Memory
 from accounts.models import ApiKey, Membership, Organization
+from accounts.outages import Outage
 from accounts.principal import SCOPES, Principal
 from accounts.reads import off_loop
 
 logger = logging.getLogger(__name__)
+_outage = Outage(logger, "the last use of a key could not be stored")
 
 PREFIX = "sk-uc-"
 ID_ALPHABET = string.digits + string.ascii_lowercase
@@ -266,8 +268,10 @@ def write_use(key_id: str, now: datetime) -> None:
         ApiKey.objects.filter(
             Q(last_used_at__isnull=True) | Q(last_used_at__lt=now), id=key_id
         ).update(last_used_at=now)
-    except Error:
+    except Error as error:
         # The next use, a minute later, writes a better value anyway.
-        logger.warning("could not store when key %s was last used", key_id, exc_info=True)
+        _outage.met(error)
+    else:
+        _outage.over()
     finally:
         close_old_connections()

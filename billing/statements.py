@@ -141,7 +141,7 @@ def _page(wanted: Wanted, form: Format, after: tuple[datetime, UUID]) -> _Page:
     return _Page(body, None if is_last else (found[-1]["admitted_at"], found[-1]["id"]))
 
 
-_read = off_loop(_page, on=_pages)
+_read = off_loop(_page, on=_pages, wait_s=None)
 
 
 def _shown(row: Row) -> Row:

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error, close_old_connections
 
+from accounts.outages import Outage
 from billing import alarms, ledger, pruning, tariff, workers
 from billing.ledger import Closing, State
 from billing.models import UsageRecord
@@ -16,6 +17,7 @@ from billing.tariff import Tariff
 from billing.tokens import Settled, TokenCounts
 
 log = logging.getLogger(__name__)
+_outage = Outage(log, "the sweeper found no database")
 
 EVERY_S = 5.0  # between two looks
 AT_ONCE = 500  # rows in one transaction; others must get their turn at the database too
@@ -35,8 +37,9 @@ class Sweeper:
             close_old_connections()
             try:
                 self.step(time.monotonic())
+                _outage.over()
             except Error as error:
-                log.warning("the sweeper found no database: %s", error)
+                _outage.met(error)
             finally:
                 close_old_connections()
 

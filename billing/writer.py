@@ -10,9 +10,11 @@ from typing import Any
 
 from django.db import DataError, Error, IntegrityError, connection, transaction
 
+from accounts.outages import Outage
 from billing import locking, metrics
 
 log = logging.getLogger(__name__)
+_outage = Outage(log, "the ledger's rows found no database that takes them")
 
 LINGER_S = (
     0.02  # a row that nobody waits for rides with the next that somebody does, or goes by then
@@ -72,6 +74,7 @@ class Writer:
         self._loop = loop
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._waiting: list[_Row] = []
+        self._in_hand: list[_Row] = []  # the batch that is being written
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late: asyncio.TimerHandle | None = None  # for those who wait while a batch hangs
@@ -116,6 +119,11 @@ class Writer:
         await self._loop.run_in_executor(self._thread, lambda: connection.close())
         self._thread.shutdown(wait=True)
 
+    def behind_s(self) -> float:
+        """For how long the oldest row has waited; nearly nothing while the database is well."""
+        first = [*self._in_hand[:1], *self._waiting[:1]]
+        return max((time.monotonic() - row.since for row in first), default=0.0)
+
     def _add(self, row: _Row) -> None:
         if len(self._waiting) >= MOST_WAITING:
             raise WriterUnavailableError(f"{MOST_WAITING} rows wait for the database already")
@@ -132,6 +140,7 @@ class Writer:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+                self._in_hand = batch
                 self._late = self._loop.call_later(WAIT_S, self._refuse_from_now_on, batch)
                 begun = time.monotonic()
                 failed, outcomes = await self._loop.run_in_executor(self._thread, _commit, batch)
@@ -146,6 +155,7 @@ class Writer:
                     )
                 )
                 self._tell(batch, failed, outcomes)
+                self._in_hand = []
                 lasting = [row for row in failed if row.waiter is None]
                 if lasting:
                     self._refuse([])
@@ -186,16 +196,18 @@ def _commit(batch: list[_Row]) -> tuple[dict[_Row, Exception], dict[_Row, Any]]:
     the outcomes of the others.
     """
     try:
-        return {}, _write(batch)
+        written = _write(batch)
     except OneByOneError:
         return _commit_each(batch)
     except Exception as error:  # whatever it is: the other rows and those who wait must not hang
         connection.close()  # the next may be better; while all is well the thread keeps its own
         if _is_passing(error):  # the database is away: row by row it would only take longer
-            log.warning("a batch of %d rows found no database (%s)", len(batch), error)
+            _outage.met(error)
             return dict.fromkeys(batch, error), {}
         log.warning("a batch of %d rows failed (%s); trying them one by one", len(batch), error)
         return _commit_each(batch)
+    _outage.over()
+    return {}, written
 
 
 def _commit_each(batch: list[_Row]) -> tuple[dict[_Row, Exception], dict[_Row, Any]]:

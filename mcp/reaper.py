@@ -9,10 +9,12 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error, close_old_connections
 
+from accounts.outages import Outage
 from billing import workers
 from mcp import auditing, calls, reaping
 
 log = logging.getLogger(__name__)
+_outage = Outage(log, "the reaper found no database")
 
 EVERY_S = 1.0  # between two looks: so late may a deadline be noticed
 WAITERS_EVERY_S = 5.0  # between two looks at who waits; must be well below workers.LOOKS_S
@@ -40,8 +42,9 @@ class Reaper:
             close_old_connections()
             try:
                 self.step(time.monotonic())
+                _outage.over()
             except Error as error:
-                log.warning("the reaper found no database: %s", error)
+                _outage.met(error)
             finally:
                 close_old_connections()
 

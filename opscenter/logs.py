@@ -5,6 +5,8 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db.utils import InterfaceError, OperationalError
+
 from accounts import asked
 from accounts.redaction import redacted
 
@@ -21,6 +23,15 @@ class Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The whole of it, so that nothing escapes by a traceback."""
         return redacted(super().format(record))
+
+
+def without_outages(record: logging.LogRecord) -> bool:
+    """A filter: of a page that found no database the log needs a line, and no traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, OperationalError | InterfaceError):
+        record.exc_info = None
+        record.msg = f"{record.msg} (the database does not answer)"
+    return True
 
 
 class Json(logging.Formatter):
@@ -51,10 +62,12 @@ def configured(level: str, form: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": formatter}},
+        "filters": {"outages": {"()": lambda: without_outages}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "uvicorn.error": {"level": no_frames},
+            "django.request": {"filters": ["outages"]},
             "httpcore": {"level": no_frames},
             "httpx": {"level": "WARNING"},  # it tells of every probe of a neighbour
             # A traceback for each second that Redis is away; mcp/bell.py says once that it is.

@@ -23,9 +23,11 @@ from prometheus_client.registry import Collector
 
 import billing.backlog
 import mcp.backlog
+from accounts.outages import Outage
 from accounts.reads import DatabaseAwayError, off_loop
 
 log = logging.getLogger(__name__)
+_outage = Outage(log, "the database did not answer a scrape")
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 WAIT_S = 3.0  # for the tables; Prometheus gives a scrape ten seconds
@@ -49,17 +51,19 @@ class Gathering:
         if not done:
             return None
         try:
-            return self._task.result()
+            found = self._task.result()
         except DatabaseAwayError as error:
-            log.warning("the database did not answer a scrape: %r", error.__cause__)
+            _outage.met(error.__cause__)
             return None
+        _outage.over()
+        return found
 
 
 def _both() -> Both:
     return billing.backlog.read(), mcp.backlog.read()
 
 
-_look = off_loop(_both, _tables)
+_look = off_loop(_both, _tables, wait_s=None)
 _gathering = Gathering()
 
 

@@ -15,9 +15,12 @@ from django.db import Error, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from accounts.outages import Outage
 from accounts.reads import DatabaseAwayError, off_loop
+from billing import writer
 
 log = logging.getLogger(__name__)
+_outage = Outage(log, "the database did not answer a look at its migrations")
 
 LOOK_S = 5.0  # the database is asked at most this often, however many probes there are
 WAIT_S = 0.5  # a probe waits for the answer this long: Traefik and Kubernetes give it 1 to 5 s
@@ -26,6 +29,7 @@ KEEP_S = 60.0  # a restart of the database is over by then; after it nobody know
 DRAINING = "it is stopping"
 BEHIND = "the database lacks migrations: run `manage.py migrate`"
 UNKNOWN = "the database does not answer"
+FULL = "the database takes no rows: is its disk full, or may it only be read?"
 
 _draining = False
 # One thread of its own: a database that hangs must not take a reader from those who need keys.
@@ -50,10 +54,12 @@ class Readiness:
         self,
         look: Callable[[], Awaitable[bool]],
         *,
+        behind_s: Callable[[], float] = lambda: writer.current().behind_s(),
         clock: Callable[[], float] = time.monotonic,
         wait_s: float = WAIT_S,
     ) -> None:
         self._look = look
+        self._behind_s = behind_s
         self._clock = clock
         self._wait_s = wait_s
         self._task: asyncio.Task[None] | None = None
@@ -68,6 +74,9 @@ class Readiness:
         await self._refresh()
         if self._clock() - self._known_at > KEEP_S:
             return UNKNOWN
+        # Beats are written every few seconds: what cannot be written shows without any request.
+        if self._behind_s() > KEEP_S:
+            return FULL
         return "" if self._has_tables else BEHIND
 
     async def _refresh(self) -> None:
@@ -84,8 +93,9 @@ class Readiness:
         try:
             self._has_tables = await self._look()
         except (DatabaseAwayError, Error) as error:
-            log.warning("the database did not answer a look at its migrations: %r", error)
+            _outage.met(error.__cause__ or error)
             return
+        _outage.over()
         self._known_at = begun_at
 
 
@@ -99,4 +109,4 @@ def _newest() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).graph.leaf_nodes())
 
 
-current = Readiness(off_loop(_has_tables, _thread))
+current = Readiness(off_loop(_has_tables, _thread, wait_s=None))

@@ -205,10 +205,12 @@ CHANNEL_LAYERS: dict[str, Any] = {
     else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # A server that vanished without a word is noticed within half a minute.
-    DATABASES["default"].setdefault("OPTIONS", {}).update(
-        keepalives_idle=10, keepalives_interval=5, keepalives_count=3
-    )
+    # A server that vanished without a word is noticed within half a minute: by the keepalives of a
+    # connection that is idle, and where something was sent, by its not being acknowledged. One that
+    # takes a connection and says nothing, as a pool without room does, is given up sooner.
+    _patience = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5}
+    _patience |= {"keepalives_count": 3, "tcp_user_timeout": 25_000}
+    DATABASES["default"]["OPTIONS"] = _patience | DATABASES["default"].get("OPTIONS", {})
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -41,6 +41,9 @@ class Meaning:
 
 
 _UNEXPECTED = Meaning(500, "api_error")
+# Not 503: Claude Code then changes to its fallback model at once, where a 529 has it come back for
+# the model that was asked for (docs/decisions/0043-who-finds-no-database-comes-back.md).
+_AWAY = Meaning(529, "overloaded_error", {"retry-after": "5"})
 MEANING: dict[type[Exception], Meaning] = {
     BodyError: Meaning(400, "invalid_request_error"),
     TagsError: Meaning(400, "invalid_request_error"),
@@ -51,11 +54,11 @@ MEANING: dict[type[Exception], Meaning] = {
     NoRouteError: Meaning(404, "not_found_error"),
     NoAgentError: Meaning(404, "not_found_error"),
     rest.MethodNotAllowed: Meaning(405, "invalid_request_error"),
-    DatabaseAwayError: Meaning(503, "api_error", {"retry-after": "5"}),
+    DatabaseAwayError: _AWAY,
     BillingSickError: Meaning(503, "api_error", {"retry-after": "30"}),
     BrokenOffError: Meaning(503, "api_error", _FINAL),
     TakenOverError: Meaning(503, "overloaded_error"),
-    LedgerUnavailableError: Meaning(503, "api_error", {"retry-after": "5"}),
+    LedgerUnavailableError: _AWAY,
     answer.UpstreamError: Meaning(502, "api_error"),
     answer.UpstreamRefusedUsError: Meaning(502, "api_error", _FINAL),
     answer.UpstreamTimeoutError: Meaning(504, "timeout_error"),

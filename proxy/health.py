@@ -9,6 +9,7 @@ from django.conf import settings
 
 from accounts.memory import Memory
 from accounts.reads import DatabaseAwayError, off_loop
+from billing import writer
 from proxy import connections, table
 from proxy.models import Route
 from proxy.routing import UpstreamConfig
@@ -50,7 +51,8 @@ async def _database() -> str:
         return "slow"
     except DatabaseAwayError:
         return "unreachable"
-    return "ok"
+    # It is read from, and no row of ours goes in: a full disk, or a copy that may only be read.
+    return "read-only" if writer.current().behind_s() > writer.WAIT_S else "ok"
 
 
 _any_route = off_loop(Route.objects.exists)

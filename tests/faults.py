@@ -43,6 +43,10 @@ class FaultProxy:
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
@@ -74,7 +78,7 @@ class FaultProxy:
         self._open |= both
         ways = (self._pump(reader, far_writer, "up"), self._pump(far_reader, writer, "down"))
         tasks = [asyncio.ensure_future(way) for way in ways]
-        with suppress(OSError):
+        with suppress(OSError, asyncio.CancelledError):  # cancelled: the test is over
             await asyncio.gather(*tasks)
         for task in tasks:
             task.cancel()

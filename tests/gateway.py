@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +51,13 @@ class Gateway:
 
 
 @contextmanager
-def running(log: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Start a gateway with the `settings`, give its address, stop it by its own pid."""
+def running(
+    log: Path, *, by: Sequence[str] = (), **settings: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start a gateway with the `settings`, give its address, stop it by its own pid.
+
+    `by` is a command that becomes the one it is given.
+    """
     port = int(settings.get("OPSCENTER_PORT", 0)) or free_port()
     settings = {
         "OPSCENTER_DATABASE_URL": database_url(),
@@ -63,7 +68,7 @@ def running(log: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen[
     } | settings
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
+            [*by, sys.executable, "manage.py", "serve"],
             cwd=ROOT,
             env=environment.child(**settings),
             stdout=output,

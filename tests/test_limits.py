@@ -60,7 +60,7 @@ def processes(gateway: Gateway) -> Iterator[list[str]]:
 async def asked_at_once(gateway: Gateway, processes: list[str]) -> Counter[int]:
     """The statuses of many requests at once, spread over the processes.
 
-    A busy machine's database may take longer than a row waits for it. The answer is then 503, which
+    A busy machine's database may take longer than a row waits for it. The answer is then 529, which
     says that nothing was written, and clients ask again.
     """
     limits = httpx.Limits(max_connections=AT_ONCE)
@@ -71,7 +71,7 @@ async def asked_at_once(gateway: Gateway, processes: list[str]) -> Counter[int]:
         async def asked(url: str) -> int:
             for _ in range(ASKED_AGAIN):
                 answer = await client.post(f"{url}/v1/messages", json=BODY)
-                if answer.status_code != 503:
+                if answer.status_code != 529:
                     break
             return answer.status_code
 

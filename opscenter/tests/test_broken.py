@@ -39,6 +39,16 @@ def test_a_defect_is_a_500() -> None:
     assert "hunter2" not in answer.content.decode()
 
 
+def test_the_log_has_a_traceback_of_a_defect_and_none_of_an_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answered("/portal/", OperationalError(SECRET))
+    answered("/admin/", ValueError(SECRET))
+    outage, defect = caplog.records
+    assert outage.exc_info is None and "the database does not answer" in outage.getMessage()
+    assert defect.exc_info
+
+
 def test_it_is_what_the_site_answers_with(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object, **__: object) -> None:
         raise OperationalError(SECRET)

@@ -7,7 +7,7 @@ import pytest
 
 from accounts.reads import DatabaseAwayError
 from opscenter import readiness
-from opscenter.readiness import BEHIND, DRAINING, KEEP_S, LOOK_S, UNKNOWN, Readiness
+from opscenter.readiness import BEHIND, DRAINING, FULL, KEEP_S, LOOK_S, UNKNOWN, Readiness
 
 
 class Database:
@@ -20,6 +20,7 @@ class Database:
         self.frees.set()
         self.asked = 0
         self.now = 1000.0
+        self.behind_s = 0.0
 
     async def look(self) -> bool:
         self.asked += 1
@@ -29,7 +30,9 @@ class Database:
         return self.has_tables
 
     def readiness(self) -> Readiness:
-        return Readiness(self.look, clock=lambda: self.now, wait_s=0.01)
+        return Readiness(
+            self.look, behind_s=lambda: self.behind_s, clock=lambda: self.now, wait_s=0.01
+        )
 
 
 @pytest.fixture
@@ -74,6 +77,17 @@ async def test_it_stays_ready_while_a_database_is_away_and_not_for_ever() -> Non
     assert await ready.refusal() == UNKNOWN
     database.is_away = False
     assert await ready.refusal() == "", "it waits for the next look though the last one failed"
+
+
+async def test_it_is_not_ready_where_rows_have_not_been_taken_for_long() -> None:
+    database = Database()
+    ready = database.readiness()
+    database.behind_s = KEEP_S
+    assert await ready.refusal() == ""
+    database.behind_s += 1
+    assert await ready.refusal() == FULL
+    database.behind_s = 0
+    assert await ready.refusal() == ""
 
 
 async def test_it_is_not_ready_before_it_knows() -> None:

@@ -48,8 +48,11 @@ class Postgres:
 
 
 @contextmanager
-def running(*, durable: bool = False) -> Iterator[Postgres]:
-    """Start an empty one. Unless it is `durable`, nothing is flushed: no test outlives its data."""
+def running(*, durable: bool = False, connections: int = 200) -> Iterator[Postgres]:
+    """Start an empty one that takes so many connections.
+
+    Unless it is `durable`, nothing is flushed: no test outlives its data.
+    """
     server = Postgres(port=free_port())
     folder = Path(tempfile.mkdtemp(prefix="opscenter-postgres-"))
     try:
@@ -60,7 +63,7 @@ def running(*, durable: bool = False) -> Iterator[Postgres]:
         )
         options = f"-p {server.port} -c listen_addresses={server.host}"
         # No socket files: their folder is not everybody's.
-        options += " -c unix_socket_directories='' -c max_connections=200"
+        options += f" -c unix_socket_directories='' -c max_connections={connections}"
         options += "" if durable else " -c fsync=off"
         control = ("pg_ctl", "-D", folder / "data", "-w", "-t", str(POSTGRES_S))
         start = (*control, "-l", folder / "log", "-o", options, "start")

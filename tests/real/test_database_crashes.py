@@ -82,7 +82,7 @@ def test_nothing_that_was_answered_is_lost(own: Postgres, tmp_path: Path) -> Non
         for _ in range(CRASHES):
             eventually(lambda: answers and answers[-1].status_code == 200, within_s=BACK_S)
             own.crash()
-            _hear(answers, 503)
+            _hear(answers, 529)
             own.start()
             began = time.monotonic()
             _hear(answers, 200)
@@ -90,7 +90,7 @@ def test_nothing_that_was_answered_is_lost(own: Postgres, tmp_path: Path) -> Non
         assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
         kept = eventually(lambda: _settled(own, answers), within_s=BACK_S)
     refused = [one for one in answers if one.status_code != 200]
-    assert {one.status_code for one in refused} == {503}
+    assert {one.status_code for one in refused} == {529}
     assert all("retry-after" in one.headers for one in refused)
     told = f"{len(answers)} requests, {len(refused)} refused, {kept} in the ledger; back after"
     print(f"\n{told} {', '.join(f'{one:.1f}' for one in took)} s")  # noqa: T201

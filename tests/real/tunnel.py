@@ -66,9 +66,10 @@ def running(
         )
 
 
-def seeded(settings: Mapping[str, str], owners: int) -> list[Owner]:
-    """Fill the empty database that `settings` name; who may use it."""
-    made = processes.command("-m", "tests.real.tunnel_seed", str(owners), settings=settings)
+def seeded(settings: Mapping[str, str], owners: int, *upstream_url: str) -> list[Owner]:
+    """Fill the empty database that `settings` name; who may use it, and the upstream if any."""
+    asked = ("-m", "tests.real.tunnel_seed", str(owners), *upstream_url)
+    made = processes.command(*asked, settings=settings)
     assert made.returncode == 0, made.stdout + made.stderr
     return [Owner(**one) for one in json.loads(made.stdout)]
 
