@@ -22,12 +22,17 @@ class ClientLeftError(Exception):
     """Nobody is there to answer."""
 
 
-async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
-    """The whole body of at most `limit` bytes. Raises RefusedError past it, ClientLeftError."""
+async def read_body(
+    scope: Scope, receive: Receive, *, limit: int, within_s: float = float("inf")
+) -> bytes:
+    """The whole body of at most `limit` bytes. Raises RefusedError past it, ClientLeftError.
+
+    It has settings.BODY_TOTAL_S, or less where `within_s` says so.
+    """
     declared = _declared_length(scope)
     chunks: list[bytes] = []
     size = 0
-    patience = Patience(settings.BODY_IDLE_S, in_all_s=settings.BODY_TOTAL_S)
+    patience = Patience(settings.BODY_IDLE_S, in_all_s=min(settings.BODY_TOTAL_S, within_s))
     more = True
     try:
         while more and max(size, declared) <= limit + READ_ON_BYTES:

@@ -41,6 +41,8 @@ STOPPING = "This gateway is restarting. Try again in a moment."
 STOPPED = ("overloaded_error", STOPPING)
 # Read of a body before we know who sends it: enough to answer a client that made a mistake.
 STRANGER_BYTES = 64 * 1024
+# For a small body, of which we may not know who sends it: whoever drips it holds a connection.
+SMALL_BODY_S = 20.0
 
 
 Refuse = Callable[[Exception, ledger.RecordId], HttpResponse]
@@ -158,7 +160,7 @@ async def _body(
     except (CredentialError, ScopeError, DatabaseAwayError) as error:
         scope["caller"] = error  # for the view: some are open to all
         try:
-            return await read_body(scope, receive, limit=STRANGER_BYTES)
+            return await read_body(scope, receive, limit=STRANGER_BYTES, within_s=SMALL_BODY_S)
         except RefusedError as refusal:
             raise (error if refusal.meaning.status == 413 else refusal) from None
     return await read_body(scope, receive, limit=most_bytes)
@@ -167,7 +169,8 @@ async def _body(
 async def within_bounds(site: Application, scope: Scope, receive: Receive, send: Send) -> None:
     """Run Django's own handler on a body that is here already: it would spool any to disk."""
     try:
-        body = await read_body(scope, receive, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = await read_body(scope, receive, limit=most, within_s=SMALL_BODY_S)
     except ClientLeftError:
         return
     except RefusedError as error:

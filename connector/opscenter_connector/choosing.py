@@ -8,6 +8,9 @@ MOST_FLAPS = 3  # short sessions or failed attempts in a row, before the other t
 CLIMB_FIRST_S = 60.0
 CLIMB_MOST_S = 1800.0
 PROVEN_S = 60.0  # a WebSocket that has held this long is trusted as at first
+# However long the gateway was away, its machines are back so soon after: a person waits for a tool.
+# A thousand of them are then 400 attempts a second, of which each is a connection and a line.
+AWAY_MOST_S = 5.0
 LATER_S = 5.0  # at least, when the gateway says that it is too often
 
 
@@ -45,7 +48,7 @@ class Choice:
         if self._auto:
             self._judge(end, held_s, flapped=flapped)
         self._failures = self._failures + 1 if flapped else 0
-        pause_s = backoff.delay_s(self._failures)
+        pause_s = backoff.delay_s(self._failures, most_s=min(AWAY_MOST_S, backoff.MOST_S))
         if end.meaning is Meaning.LATER:
             pause_s = max(pause_s + LATER_S, end.retry_after_s)
         return pause_s

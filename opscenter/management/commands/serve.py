@@ -14,7 +14,7 @@ from billing import terms
 from billing.models import Plan
 from mcp import frames
 from opscenter import counters, crew, exporter, roles
-from opscenter.lingering import LingeringHttp
+from opscenter.heads import BoundedHead
 from opscenter.listening import check_free
 from opscenter.sockets import BoundedSocket
 
@@ -74,7 +74,7 @@ def _serve(workers: int) -> None:
         host=settings.HOST,
         port=settings.PORT,
         loop="uvloop",
-        http=LingeringHttp,
+        http=BoundedHead,
         lifespan="on",
         access_log=False,  # the ledger says what was served, opscenter/lean.py what was refused
         server_header=False,
