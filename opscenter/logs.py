@@ -63,7 +63,11 @@ def configured(level: str, form: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": formatter}},
         "filters": {"outages": {"()": lambda: without_outages}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+            # A logger that has no handler at all writes to stderr, and as it likes.
+            "nowhere": {"class": "logging.NullHandler"},
+        },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "uvicorn.error": {"level": no_frames},
@@ -71,8 +75,8 @@ def configured(level: str, form: str) -> dict[str, Any]:
             "httpcore": {"level": no_frames},
             "httpx": {"level": "WARNING"},  # it tells of every probe of a neighbour
             # A traceback for each second that Redis is away; mcp/bell.py says once that it is.
-            "channels_redis": {"handlers": [], "propagate": False},
+            "channels_redis": {"handlers": ["nowhere"], "propagate": False},
             # Anybody can send a wrong Host; the answer says so, and a traceback says no more.
-            "django.security.DisallowedHost": {"handlers": [], "propagate": False},
+            "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},
         },
     }

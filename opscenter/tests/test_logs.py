@@ -9,7 +9,7 @@ from django.conf import settings
 
 from accounts import asked
 from accounts.redaction import HIDDEN
-from opscenter.logs import Json, Text
+from opscenter.logs import Json, Text, configured
 
 
 def failed(message: str) -> logging.LogRecord:
@@ -51,3 +51,11 @@ def test_it_writes_one_object_in_one_line_with_the_request() -> None:
 def test_it_leaves_out_what_there_is_not() -> None:
     record = logging.LogRecord("opscenter", logging.INFO, "", 0, "started", (), None)
     assert json.loads(Json().format(record)).keys() == {"time", "level", "logger", "message"}
+
+
+def test_what_is_kept_quiet_is_not_written_by_python_itself() -> None:
+    """Where a logger has no handler at all, Python has one of last resort, which is stderr."""
+    loggers = configured("INFO", "TEXT")["loggers"]
+    quiet = {name: one for name, one in loggers.items() if not one.get("propagate", True)}
+    assert "channels_redis" in quiet
+    assert all(one["handlers"] for one in quiet.values())
