@@ -79,6 +79,19 @@ class Member(multiprocess.Process):
         signal.signal(signal.SIGHUP, self.server.retire)
         super().target(sockets)
 
+    def is_alive(self, timeout: float = HUNG_S) -> bool:
+        """Whether it answers. Who dies while it is asked is not waited for."""
+        ends_at = time.monotonic() + timeout
+        try:
+            self.parent_conn.send(b"ping")
+            while self.process.is_alive() and time.monotonic() < ends_at:
+                if self.parent_conn.poll(TICK_S):
+                    self.parent_conn.recv()
+                    return True
+        except (OSError, EOFError):
+            log.debug("the line to process %s is cut", self.pid)
+        return False
+
     def terminate(self) -> None:
         """Make way for a successor: to load balancers the port goes on as it was."""
         if self.pid is not None and self.exitcode is None:
@@ -108,17 +121,17 @@ class Parent(multiprocess.Multiprocess):
                 os.kill(one.pid, signal.SIGTERM)
 
     def keep_subprocess_alive(self) -> None:
-        """Start anew who has died; the longer after, the sooner the last one did."""
-        before = [one.pid for one in self.processes]
-        if all(one.process.is_alive() for one in self.processes):
-            super().keep_subprocess_alive()  # who hangs shows only there
-        else:
-            was_well = time.monotonic() - self._started_at >= WELL_S
-            self._rest_s = 0.0 if was_well else min(self._rest_s * 2 or 1.0, MOST_REST_S)
-            self.should_exit.wait(self._rest_s)
-            super().keep_subprocess_alive()
-        if [one.pid for one in self.processes] != before:
-            self._started_at = time.monotonic()
+        """Start anew who has died or hangs; the longer after, the sooner the last one did."""
+        gone = [one for one in self.processes if not one.is_alive(HUNG_S)]
+        if not gone:
+            return
+        for one in gone:
+            one.process.kill()  # who hangs; uvicorn would ask it once more, as long
+        was_well = time.monotonic() - self._started_at >= WELL_S
+        self._rest_s = 0.0 if was_well else min(self._rest_s * 2 or 1.0, MOST_REST_S)
+        self.should_exit.wait(self._rest_s)
+        super().keep_subprocess_alive()
+        self._started_at = time.monotonic()
 
 
 def _stop_when_orphaned(parent: int) -> None:
