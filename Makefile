@@ -38,8 +38,8 @@ real: .venv/dev.stamp $(TOOL)/dev.stamp ## Install the real peers (Claude Code, 
 	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(or $(ARGS),$(BESIDE))
 	cd connector && OPSCENTER_REAL=1 .venv/bin/python -m pytest tests/sandbox $(ARGS) || [ $$? = 5 ]
 
-chaos: .venv/dev.stamp $(TOOL)/dev.stamp ## Kill everybody at random, three times, and balance books and tool calls; a minute's race on each file tool. SEEDS=7 for one.
-	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real tests/real/test_chaos.py tests/real/test_tunnel_chaos.py $(ARGS)
+chaos: .venv/dev.stamp $(TOOL)/dev.stamp ## Kill everybody at random, three times, and balance books and tool calls; minutes without a line to a machine; a minute's race on each file tool. SEEDS=7 for one.
+	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real tests/real/test_chaos.py tests/real/test_tunnel_chaos.py tests/real/test_partition.py $(ARGS)
 	cd connector && .venv/bin/python -m pytest -m real -s tests/test_local_race.py
 
 lint: .venv/dev.stamp $(TOOL)/dev.stamp ## Format, rules, types, layers, file sizes, missing migrations.

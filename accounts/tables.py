@@ -5,6 +5,12 @@ from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
 
+def lacking() -> int:
+    """How many migrations of this release are not applied. Raises django.db.Error."""
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
 def check_migrated() -> None:
     """Raises CommandError on tables of an earlier release, where everything would fail.
 
@@ -12,12 +18,11 @@ def check_migrated() -> None:
     nothing: whoever needs it says so later, to whoever asks.
     """
     try:
-        executor = MigrationExecutor(connection)
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        count = lacking()
     except Error:
         return
-    if missing:
+    if count:
         raise CommandError(
-            f"The database lacks {len(missing)} migrations of this release."
+            f"The database lacks {count} migrations of this release."
             " Back it up, then run: manage.py migrate"
         )

@@ -51,7 +51,7 @@ class Load:
         """One client: a request, a pause, and now and then a new connection."""
         line: Client | None = None
         number = 0
-        await self._pause(random.uniform(0, every_s))  # noqa: S311  # no secret
+        await self._pause(random.uniform(0, every_s))  # noqa: S311  # lanes must not march in step
         while not self.over.is_set():
             outcome = "no connection"
             with suppress(OSError):
@@ -118,7 +118,7 @@ async def _streamed(line: Client, request: bytes) -> str:
 
 async def _left(line: Client, request: bytes) -> str:
     asked = asyncio.ensure_future(line.ask(request))
-    await asyncio.wait([asked], timeout=random.uniform(*LEAVE_S))  # noqa: S311  # no secret
+    await asyncio.wait([asked], timeout=random.uniform(*LEAVE_S))  # noqa: S311  # anywhere in the answer
     line.close()
     with suppress(OSError):
         await asked

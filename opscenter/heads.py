@@ -25,7 +25,7 @@ class BoundedHead(LingeringHttp):
         self._in_head = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it so too
         """From now on it has its time to say something."""
         super().connection_made(transport)
         self._arm()

@@ -42,5 +42,6 @@ def test_a_database_that_is_away_stops_nobody(monkeypatch: pytest.MonkeyPatch) -
     def away(*_: object) -> None:
         raise OperationalError("connection refused")
 
+    # The database of the run is there, and other tests need it.
     monkeypatch.setattr(MigrationExecutor, "__init__", away)
     tables.check_migrated()

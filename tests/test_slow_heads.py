@@ -60,6 +60,16 @@ def test_it_ends_it_after_a_request_that_was_answered(impatient: Gateway) -> Non
     assert said.startswith(b"HTTP/1.1 200 ") and b"HTTP/1.1 408 " in said
 
 
+def test_it_ends_a_connection_that_was_kept(impatient: Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=ANSWER_S) as line:
+        line.sendall(HALF + b"\r\n")
+        said = line.recv(65536)
+        while b"alive" not in said:
+            said += line.recv(65536)
+        line.sendall(HALF)
+        assert line.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
 def test_it_ends_no_answer_before_it(impatient: Gateway, upstream: Upstream) -> None:
     """Half a head behind a request whose stream goes on for longer than a head has."""
     events = text_turn().events()

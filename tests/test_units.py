@@ -28,6 +28,7 @@ SECRETS = ("OPSCENTER_SECRET_KEY", "OPSCENTER_KEY_PEPPER", "OPSCENTER_ENCRYPTION
 EXPOSURE = 15  # tenths of what systemd counts; 11 were found, the network is most of it
 by_unit = pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
 analyze = shutil.which("systemd-analyze")
+# A developer's machine may have no systemd; CI has it.
 needs_analyze = pytest.mark.skipif(not analyze, reason="systemd-analyze is not here")
 
 
@@ -44,7 +45,7 @@ def test_systemd_understands_them(tmp_path: Path) -> None:
     """With a Python that is there: it looks whether the program can be started."""
     places = {"current": ROOT, "python": sys.executable, "env_file": EXAMPLE}
     for name, unit in UNITS.items():
-        (tmp_path / name).write_text(units.moved(unit, **places).text)  # type: ignore[arg-type]
+        (tmp_path / name).write_text(units.moved(unit, **places).text)  # type: ignore[arg-type]  # of three kinds
     assert systemd_analyze("verify", *(tmp_path / name for name in UNITS)) == ""
 
 

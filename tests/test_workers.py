@@ -95,6 +95,14 @@ def _is_full_without(crew: Crew, gone: int) -> bool:
     return len(crew.members() - {gone}) == 2
 
 
+def test_who_dies_while_it_is_asked_is_missed_at_once(crew: Crew) -> None:
+    victim, *_ = crew.members()
+    os.kill(victim, signal.SIGSTOP)
+    gateways.pause(3)  # by then its parent waits for an answer, and would for HUNG_S
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{victim}").exists(), within_s=15)
+
+
 def test_who_has_no_parent_ends(crew: Crew) -> None:
     members = crew.members()
     crew.parent.kill()

@@ -16,6 +16,7 @@ LATE_S = 30.0
 
 @pytest.fixture(autouse=True)
 def nobody_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has learnt of its database is nothing to the next."""
     monkeypatch.setattr(reads, "_silent_at", float("-inf"))
 
 
@@ -37,14 +38,14 @@ async def test_who_comes_later_need_not_wait_as_long(
     threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(reads, "HUNG_S", SOON_S)
+    monkeypatch.setattr(reads, "HUNG_S", SOON_S)  # else a test takes a second for each wait
     with pytest.raises(DatabaseAwayError):
         await reads.off_loop(lambda: answers.wait(LATE_S), threads, wait_s=SOON_S)()
     ask = reads.off_loop(lambda: 1, threads, wait_s=LATE_S)  # behind the one that hangs
     with pytest.raises(DatabaseAwayError):
         await asyncio.wait_for(ask(), LATE_S / 2)
     answers.set()
-    monkeypatch.setattr(reads, "HUNG_S", LATE_S)
+    monkeypatch.setattr(reads, "HUNG_S", LATE_S)  # a slow machine must not look silent again
     assert await ask() == 1
     assert reads._silent_at == float("-inf")
 

@@ -7,7 +7,6 @@ MOST_S = 30.0
 STABLE_S = 10.0  # what has worked this long starts anew; less was a flap
 
 
-def delay_s(attempt: int, *, most_s: float | None = None) -> float:
+def delay_s(attempt: int, most_s: float) -> float:
     """Full jitter: a thousand connectors that lost one gateway do not come back in one moment."""
-    most = min(MOST_S if most_s is None else most_s, FIRST_S * 2 ** min(attempt, 10))
-    return random.uniform(0, most)  # noqa: S311 - nothing secret
+    return random.uniform(0, min(most_s, FIRST_S * 2 ** min(attempt, 10)))  # noqa: S311 - nothing secret

@@ -68,7 +68,7 @@ class BuiltinServer:
                 roots = Roots.opened(self._local.allowed_paths)
             except OSError as error:
                 failures += 1
-                delay_s = backoff.delay_s(failures)
+                delay_s = backoff.delay_s(failures, backoff.MOST_S)
                 reason = f"{error.filename} cannot be opened: {error.strerror}"
                 self._now("failed", error=reason, retry_s=delay_s)
                 await anyio.sleep(delay_s)

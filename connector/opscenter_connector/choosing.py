@@ -48,7 +48,7 @@ class Choice:
         if self._auto:
             self._judge(end, held_s, flapped=flapped)
         self._failures = self._failures + 1 if flapped else 0
-        pause_s = backoff.delay_s(self._failures, most_s=min(AWAY_MOST_S, backoff.MOST_S))
+        pause_s = backoff.delay_s(self._failures, AWAY_MOST_S)
         if end.meaning is Meaning.LATER:
             pause_s = max(pause_s + LATER_S, end.retry_after_s)
         return pause_s

@@ -78,7 +78,7 @@ class LocalServer:
             error = await self._once()
             held = time.monotonic() - began > backoff.STABLE_S
             self._failures = 0 if held else self._failures + 1
-            delay_s = backoff.delay_s(self._failures)
+            delay_s = backoff.delay_s(self._failures, backoff.MOST_S)
             self._now("failed", error=error, retry_s=delay_s)
             await anyio.sleep(delay_s)
 

@@ -79,6 +79,7 @@ async def gateway() -> AsyncIterator[Gateway]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "FIRST_S", 0.02)
     monkeypatch.setattr(backoff, "MOST_S", 0.5)
+    monkeypatch.setattr(choosing, "AWAY_MOST_S", 0.5)
     monkeypatch.setattr(choosing, "CLIMB_FIRST_S", 0.2)
 
 

@@ -24,7 +24,7 @@ async def test_it_ends_all_when_the_process_stops(
     session = await opened(alice)
     waiting = asyncio.create_task(session.next_due(LONG_S))
     await until(lambda: waits(session, 1))
-    monkeypatch.setattr(living, "is_stopping", False)  # it is put back after the test
+    monkeypatch.setattr(living, "is_stopping", False)  # so that its end is undone with the test
     await beside.say_goodbye()
     with pytest.raises(SessionError) as ended:
         await waiting
@@ -38,7 +38,7 @@ async def test_a_call_waits_for_a_machine_that_moves(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await opened(alice)
-    monkeypatch.setattr(living, "is_stopping", False)  # it is put back after the test
+    monkeypatch.setattr(living, "is_stopping", False)  # so that its end is undone with the test
     await beside.say_goodbye()
     await session.close()
     running = run(alice)

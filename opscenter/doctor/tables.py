@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 
 from django.db import Error, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from django.utils.timesince import timesince
 
+from accounts import tables as migrated
 from billing import backlog as billing_backlog
 from mcp import backlog as mcp_backlog
 from mcp.models import Connector
@@ -24,16 +25,16 @@ def database() -> Finding:
     """Whether it answers, which it is, and whether its migrations are applied."""
     try:
         version = _version()
-        executor = MigrationExecutor(connection)
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        lacking = migrated.lacking()
+        is_empty = not MigrationRecorder(connection).applied_migrations()
     except Error as error:
         text = f"It does not answer: {_why(error)}."
         return fails("database", text, "Start it, or correct OPSCENTER_DATABASE_URL.", DOCS)
-    if missing and not executor.loader.applied_migrations:
+    if lacking and is_empty:
         text = f"{version}; it is empty."
         return fails("database", text, "Run make run, or manage.py setup.", DOCS)
-    if missing:
-        text = f"{version}; it lacks {len(missing)} migrations of this release."
+    if lacking:
+        text = f"{version}; it lacks {lacking} migrations of this release."
         return fails("database", text, "Back it up, then run manage.py migrate.", DOCS)
     return good("database", f"{version}; every migration is applied.")
 

@@ -9,6 +9,7 @@ from opscenter import env
 from opscenter.doctor import installation
 
 NOBODY = 65534
+# CI and the image are root; for who is not there is no file of somebody else to make.
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 
 
@@ -16,7 +17,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a fil
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found = tmp_path / "opscenter.env"
     found.touch()
-    monkeypatch.setattr(env, "DOTENV", found)
+    monkeypatch.setattr(env, "DOTENV", found)  # the run itself has none, on purpose
     return found
 
 

@@ -1,5 +1,6 @@
 """What is kept of a body, and whose."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,39 @@ def coming(parts: int) -> Callable[[], Awaitable[Mapping[str, Any]]]:
         return {"type": "http.request", "body": PART, "more_body": left > 0}
 
     return receive
+
+
+async def dripped() -> Mapping[str, Any]:
+    """A client that is never silent for long, and never done."""
+    await asyncio.sleep(0.02)
+    return {"type": "http.request", "body": b"x", "more_body": True}
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lean, "SMALL_BODY_S", 0.2)  # nobody wants to wait for twenty
+
+
+@pytest.mark.usefixtures("soon")
+async def test_it_waits_for_no_stranger_who_drips_a_body() -> None:
+    with pytest.raises(RefusedError) as refused:
+        await asyncio.wait_for(lean._body({"headers": []}, dripped, MOST), 30)
+    assert refused.value.meaning.status == 408
+
+
+@pytest.mark.usefixtures("soon")
+async def test_it_waits_for_nobody_who_drips_a_body_to_a_page() -> None:
+    async def page(*_: object) -> None:
+        raise AssertionError("it has no body yet")
+
+    said: list[Mapping[str, Any]] = []
+
+    async def send(message: Mapping[str, Any]) -> None:
+        said.append(message)
+
+    scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    await asyncio.wait_for(lean.within_bounds(page, scope, dripped, send), 30)
+    assert said[0]["status"] == 408
 
 
 async def test_it_keeps_a_small_body_of_who_shows_no_key_for_the_views_to_judge() -> None:

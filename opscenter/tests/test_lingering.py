@@ -90,7 +90,7 @@ async def test_what_comes_is_still_answered(
 async def test_what_ends_during_the_stop_may_ask_once_more(
     server: uvicorn.Server, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lingering, "LINGER_S", LONG_S)
+    monkeypatch.setattr(lingering, "LINGER_S", LONG_S)  # a slow machine must not end it
     reader, writer = await connected(server)
     told.may_answer.clear()
     writer.write(ASKED)
@@ -108,7 +108,7 @@ async def test_what_ends_during_the_stop_may_ask_once_more(
 async def test_who_says_nothing_is_not_waited_for(
     server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lingering, "LINGER_S", 0.01)
+    monkeypatch.setattr(lingering, "LINGER_S", 0.01)  # nothing comes: no need to wait for it
     reader, writer = await connected(server)
     stopping = await stopped(server)
     assert await asyncio.wait_for(reader.read(), LONG_S) == b""

@@ -45,7 +45,7 @@ class Front:
     gateway: Gateway
 
     def client(self, key: str, **more: object) -> httpx.Client:
-        transport = httpx.HTTPTransport(verify=self.nginx.context(), **more)  # type: ignore[arg-type]
+        transport = httpx.HTTPTransport(verify=self.nginx.context(), **more)  # type: ignore[arg-type]  # any of its own
         headers = {"x-api-key": key, "anthropic-version": "2023-06-01"}
         return httpx.Client(
             base_url=self.nginx.url, headers=headers, transport=transport, timeout=WAIT_S
