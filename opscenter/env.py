@@ -5,10 +5,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from dotenv import dotenv_values
+
+from opscenter import guessable
+from opscenter.guessable import SECRET_CHARS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,10 +22,6 @@ T = TypeVar("T")
 
 # Variables of the gateway and of the neighbours that it keeps books and logs people in with.
 OWN_PREFIXES = ("OPSCENTER_", "OPS_CENTER_", "LAGO_", "KEYCLOAK_", "OIDC_", "DATABASE_", "REDIS_")
-
-SECRET_CHARS = 32  # below this a secret can be guessed from its signature
-DIFFERENT_CHARS = 8  # thirty-two times the same letter is no secret
-EXAMPLES = ("changeme", "change-me", "change_me", "django-insecure", "your-secret", "your_secret")
 
 
 class BadSettingError(Exception):
@@ -38,6 +37,8 @@ def _merged() -> Mapping[str, str]:
         from_file = {k: v for k, v in dotenv_values(DOTENV).items() if v is not None}
     except OSError as error:
         sys.exit(f"ops-center: {DOTENV} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        sys.exit(f"ops-center: {DOTENV} cannot be read: it is no text in UTF-8")
     own = {k: v for k, v in os.environ.items() if v}  # noqa: TID251  (this is the reader)
     return from_file | own
 
@@ -63,26 +64,38 @@ def text(name: str, default: str = "") -> str:
     return _read(name, default, str, "text")
 
 
-def secret(name: str) -> str:
+def secret(name: str, way_out: str = "") -> str:
     """A secret that must be there. Its value never stands in an error."""
     value = _ENVIRONMENT.get(name, "").strip()
     if len(value) < SECRET_CHARS:
-        raise BadSettingError(
-            f"{name} must be a secret of at least {SECRET_CHARS} characters; `make run` writes one"
-            f" where there is no .env yet, into yours put {name}= and `openssl rand -hex 32`"
-        )
+        must = f"must be a secret of at least {SECRET_CHARS} characters"
+        raise BadSettingError(f"{name} {must}; {way_out or _first_secret(name)}")
     _refuse_guessable(name, value)
     return value
 
 
+def _first_secret(name: str) -> str:
+    there = f"into yours put {name}= and `openssl rand -hex 32`"
+    return f"`make run` writes one where there is no .env yet, {there}"
+
+
 def _refuse_guessable(name: str, value: str) -> None:
-    if len(set(value)) < DIFFERENT_CHARS or any(word in value.lower() for word in EXAMPLES):
+    if guessable.is_guessable(value):
         raise BadSettingError(f"{name} can be guessed: take the output of `openssl rand -hex 32`")
+
+
+def _refuse_example(name: str, password: str, user: str, host: str) -> None:
+    if guessable.is_example_password(password, user, host):
+        raise BadSettingError(
+            f"{name} has a password that everybody tries first: give {host} another,"
+            " for example the output of `openssl rand -hex 32`"
+        )
 
 
 def secret_or_none(name: str) -> str:
     """A secret that need not be there; empty where it is unset."""
-    return secret(name) if _ENVIRONMENT.get(name, "").strip() else ""
+    is_set = bool(_ENVIRONMENT.get(name, "").strip())
+    return secret(name, way_out="or leave it empty") if is_set else ""
 
 
 def secrets(name: str) -> list[str]:
@@ -193,7 +206,11 @@ def address(name: str, *, scheme: str) -> str:
             return None
         return raw if good else None
 
-    return _read(name, "", parse, f"a {scheme}:// address")
+    found = _read(name, "", parse, f"a {scheme}:// address")
+    parts = urlsplit(found)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    _refuse_example(name, password, user, parts.hostname or "")
+    return found
 
 
 def database(name: str, default: str) -> dict[str, Any]:
@@ -206,9 +223,11 @@ def database(name: str, default: str) -> dict[str, Any]:
             return None
         return found if found["ENGINE"].endswith(("sqlite3", "postgresql")) else None
 
-    return _read(
+    found = _read(
         name, dict(dj_database_url.parse(default)), parse, "a sqlite:/// or postgres:// address"
     )
+    _refuse_example(name, *(str(found.get(one) or "") for one in ("PASSWORD", "USER", "HOST")))
+    return found
 
 
 def credential(name: str) -> str:

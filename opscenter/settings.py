@@ -51,7 +51,7 @@ BILLING_FAIL_CLOSED = env.flag("OPSCENTER_BILLING_FAIL_CLOSED", False)
 REDIS_URL = env.address("OPSCENTER_REDIS_URL", scheme="redis")
 LAGO_API_URL = env.url("LAGO_API_URL")
 LAGO_API_KEY = env.text("LAGO_API_KEY")
-LAGO_WEBHOOK_SECRET = env.text("LAGO_WEBHOOK_SECRET")
+LAGO_WEBHOOK_SECRET = env.secret_or_none("LAGO_WEBHOOK_SECRET")
 LAGO_EVENT_CODE = env.text("LAGO_EVENT_CODE", "ai_api_call")
 LAGO_EVENT_PROPERTIES = env.checked("LAGO_EVENT_PROPERTIES", list(events.DEFAULT), events.fields)
 # MCP servers that the gateway reaches itself: what of them may be private and without TLS.

@@ -40,7 +40,7 @@ CANARY = {
     "lago": "lago-canary-0123456789",
     "database": "database-canary-0123456789",
     "cookie": "cookiecanary0123456789abcdefghij",
-    "webhook": "webhook-canary-0123456789",
+    "webhook": "webhook-canary-0123456789abcdefghijkl",
     "pepper": settings.KEY_PEPPER,
 }
 OF_THE_GATEWAY = {"CANARY_UPSTREAM": CANARY["upstream"]}

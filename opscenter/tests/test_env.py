@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -155,6 +156,7 @@ START = [
     ("OPSCENTER_SECRET_KEY", SECRET),
     ("OPSCENTER_KEY_PEPPER", SECRET),
     ("OPSCENTER_ENCRYPTION_KEYS", SECRET),
+    ("LAGO_WEBHOOK_SECRET", SECRET),
     ("OPSCENTER_DEBUG", "maybe"),
     ("ANTHROPIC_PROXY_ENABLED", "maybe"),
     ("OPSCENTER_PORT", "0"),
@@ -233,3 +235,58 @@ def test_it_takes_no_example_for_a_secret(given: Callable[[str], None], raw: str
         with pytest.raises(env.BadSettingError, match="can be guessed") as error:
             read(NAME)
         assert raw not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *["postgres://opscenter:postgres@db/o", "postgres://opscenter:OpsCenter@10.0.0.5:5432/o"],
+        *[
+            "postgres://joe:joe@db/o",
+            "postgres://o:change%6de@db/o",
+            "postgresql://o:p%61ss@[fd00::5]/o",
+        ],
+        "postgres://opscenter:THE-SAME@postgres:5432/opscenter",  # docs/operations.md
+    ],
+)
+def test_it_takes_no_example_for_a_database_password(
+    given: Callable[[str], None], raw: str
+) -> None:
+    given(raw)
+    with pytest.raises(env.BadSettingError, match=f"^{NAME} has a password that everybody tries"):
+        env.database(NAME, "sqlite:///x")
+
+
+def test_it_takes_no_example_for_a_password_of_redis(given: Callable[[str], None]) -> None:
+    given("rediss://:foobared@cache:6379/0")
+    with pytest.raises(env.BadSettingError, match=f"^{NAME} has a password that everybody tries"):
+        env.address(NAME, scheme="redis")
+    for raw in (
+        "redis://redis:6379/0",
+        "redis://:foobared@127.0.0.1/0",
+        "redis://:f00barred@cache",
+    ):
+        given(raw)
+        assert env.address(NAME, scheme="redis") == raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *["postgres://opscenter:password@127.0.0.1:5432/opscenter", "postgres://o:o@localhost/o"],
+        *["postgres://o@db/o", "postgres://o:my-own-password@db/o", "postgres://o:o@[::1]/o"],
+        "postgres://o:o@%2Fvar%2Frun%2Fpostgresql/o",
+    ],
+)
+def test_it_takes_any_password_of_ones_own_and_on_this_machine(
+    given: Callable[[str], None], raw: str
+) -> None:
+    given(raw)
+    assert env.database(NAME, "sqlite:///x")["NAME"] in {"o", "opscenter"}
+
+
+def test_it_says_that_an_env_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"OPSCENTER_DEBUG=\xff\xfe")
+    done = start("manage.py", "check", OPSCENTER_ENV_FILE=str(tmp_path / ".env"))
+    assert done.returncode == 1
+    assert done.stderr == f"ops-center: {tmp_path}/.env cannot be read: it is no text in UTF-8\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from opscenter import env, first_env
+from opscenter import first_env, guessable
 from opscenter.tests.test_env import start
 
 
@@ -26,7 +26,7 @@ def test_it_writes_the_first_env_for_its_owner_alone(tmp_path: Path) -> None:
         "OPSCENTER_ENCRYPTION_KEYS",
     }
     assert len(set(found.values())) == 3
-    assert all(len(value or "") >= env.SECRET_CHARS for value in found.values())
+    assert all(len(value or "") >= guessable.SECRET_CHARS for value in found.values())
 
 
 def test_it_never_touches_an_env_that_is_there(tmp_path: Path) -> None:
