@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 
+from opscenter.management.commands.migrate import LOCK
 from tests import environment, former
 from tests import gateway as gateways
 from tests.real import peers
@@ -62,6 +64,30 @@ def test_of_three_that_start_at_once_each_ends_well(postgres: Postgres) -> None:
     assert [code for code, _ in ends] == [0, 0, 0], ends
     assert any("waiting for it" in output for _, output in ends)
     assert sum("Applying billing.0001" in output for _, output in ends) == 1
+
+
+def test_who_waits_for_another_does_not_hold_up_its_index(postgres: Postgres) -> None:
+    url = made(postgres, "beside")
+    assert said(manage(url, "migrate"))[0] == 0
+    with psycopg.connect(url, autocommit=True) as other:  # the process that is migrating
+        other.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        waiting = manage(url, "migrate")
+        until_it_asks(other)
+        other.execute("CREATE INDEX CONCURRENTLY t ON billing_usagerecord (served_model)")
+    code, output = said(waiting)
+    assert code == 0 and "waiting for it" in output
+
+
+def until_it_asks(other: "psycopg.Connection[tuple[int]]") -> None:
+    """Until a second process has asked for the lock of migrations."""
+    ends_at = time.monotonic() + MIGRATE_S
+    asks = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid != pg_backend_pid() AND query LIKE '%advisory_lock(%'"
+    )
+    while not sum(count for (count,) in other.execute(asks)):
+        assert time.monotonic() < ends_at, "nobody asked"
+        threading.Event().wait(0.1)
 
 
 def test_it_gives_up_on_a_table_that_somebody_holds(postgres: Postgres) -> None:
