@@ -5,4 +5,4 @@ from django.apps import AppConfig
 
 class McpConfig(AppConfig):
     name = "mcp"
-    verbose_name = "Machines and tools"
+    verbose_name = "Machines"

@@ -2,7 +2,7 @@
 
 from urllib.parse import unquote, urlsplit
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 
 from accounts import redaction
@@ -13,6 +13,7 @@ class OpsCenterConfig(AppConfig):
 
     def ready(self) -> None:
         """No log and no error of ours shows a secret that a setting holds."""
+        apps.get_app_config("auth").verbose_name = "People"  # as the menu calls that group
         redis = urlsplit(settings.REDIS_URL).password or ""
         redaction.know(
             "settings",

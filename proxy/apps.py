@@ -5,4 +5,4 @@ from django.apps import AppConfig
 
 class ProxyConfig(AppConfig):
     name = "proxy"
-    verbose_name = "Routing"
+    verbose_name = "Gateway"

@@ -194,6 +194,8 @@ class Keycloak:
         if path != f"{PROTOCOL}/token":
             self.faults.append(f"POST {path}")
             return 404, {}
+        if asked.get("client_secret") != self.secret:
+            return 401, {"error": "unauthorized_client"}
         begun = self.codes.pop(asked.get("code", ""), None)
         if begun is None:
             return 400, {"error": "invalid_grant", "error_description": "Code not valid"}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -19,9 +20,24 @@ from accounts.trailed import TrailedAdmin, actor
 PASSWORD_PAGE = "/password/"  # noqa: S105  (the end of a path)
 # Who may change users must not make a superuser of themselves.
 OF_SUPERUSERS = ["is_superuser", "user_permissions"]
+# What a role may do, beside its name where it is chosen; opscenter/roles.py gives the rights.
+ROLES = {
+    "viewer": "sees every page and changes nothing",
+    "operator": "keeps upstreams, routes, agents, machines, API keys and members",
+    "billing": "keeps plans, subscriptions, prices and all else under Billing",
+    "owner": "keeps all of it, users and their rights too",
+}
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
+
+
+class GroupField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # Django itself is not generic
+    """Groups by their names, and the roles among them with what they may do."""
+
+    def label_from_instance(self, group: Model) -> str:
+        name = str(group)
+        return f"{name}: {ROLES[name]}" if name in ROLES else name
 
 
 class GrantingAdmin(TrailedAdmin):
@@ -53,6 +69,10 @@ class UserAdmin(GrantingAdmin, DjangoUserAdmin):  # type: ignore[type-arg,misc] 
     add_fieldsets = DjangoUserAdmin.add_fieldsets  # unfold hides them behind none
     filter_horizontal = ()  # two boxes side by side are wider than a laptop's page
     grants = ("groups", "user_permissions")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        own = {"form_class": GroupField} if db_field.name == "groups" else {}
+        return super().formfield_for_manytomany(db_field, request, **own, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         found = super().get_readonly_fields(request, obj)

@@ -17,7 +17,7 @@ from accounts.trailed import ReadOnlyAdmin
 from billing import money
 from billing.admin import links
 from billing.admin.fields import dollars
-from billing.admin.ledger_list import AgentFilter, PartFilter, RequestList, UpstreamFilter
+from billing.admin.ledger_list import GONE, AgentFilter, PartFilter, RequestList, UpstreamFilter
 from billing.models import UsageRecord
 
 LINKED_AT_MOST = 50  # corrections of one request
@@ -92,6 +92,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     list_display = [
         "admitted_at",
         "organization",
+        "username",
         "requested_model",
         "agent",
         "part_of",
@@ -151,6 +152,10 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         ]
         return ", ".join(filter(None, found)) or "-"
 
+    @admin.display(description="user")
+    def username(self, row: Any) -> str:
+        return str(row.username)
+
     @admin.display(description="whole")
     def part_of(self, row: Any) -> str:
         """The request that a step is of; of a request with further steps, what all come to."""
@@ -181,8 +186,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description="user")
     def person(self, row: Any) -> str:
-        """People may go; what they used stays."""
-        return f"{row.user_there.username if row.user_there else 'gone'} ({row.user_id})"
+        return f"{row.user_there.username if row.user_there else GONE} ({row.user_id})"
 
     @admin.display(description="headers")
     def client_headers(self, row: UsageRecord) -> str:

@@ -3,12 +3,14 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest
 from unfold.views import ChangeList
 
 from billing.models import UsageRecord
 
+GONE = "gone"  # people may go; what they used stays
 RECENT = 1000  # rows whose upstreams and agents are offered as a filter
 _MEANT = {"requests": Q(parent=None, corrects=None), "steps": Q(parent__isnull=False)}
 
@@ -49,7 +51,7 @@ class PartFilter(admin.SimpleListFilter):
 
 
 class RequestList(ChangeList):  # type: ignore[misc]  # unfold ships no types
-    """A page of the ledger, with what was asked further for each request on it."""
+    """A page of the ledger, with what was asked further for each request on it, and by whom."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -57,5 +59,8 @@ class RequestList(ChangeList):  # type: ignore[misc]  # unfold ships no types
         shown = [row.pk for row in self.result_list if row.parent_id is None]
         steps = UsageRecord.objects.filter(parent__in=shown).order_by().values_list("parent_id")
         sums = {pk: told for pk, *told in steps.annotate(Count("pk"), Sum("cost_nano"))}
+        people = User.objects.filter(pk__in={row.user_id for row in self.result_list})
+        names = dict(people.values_list("pk", "username"))
         for row in self.result_list:
             row.further_steps, row.further_nano = sums.get(row.pk, (0, 0))
+            row.username = names.get(row.user_id, GONE)

@@ -61,7 +61,7 @@ def _rung() -> bool:
 
 
 def keycloak() -> Finding:
-    """Whether every issuer gives its keys, and has our time."""
+    """Whether every issuer gives its keys and has our time, and ours takes our client's secret."""
     docs = "docs/keycloak.md"
     if not settings.OIDC_ISSUERS:
         return skipped("keycloak", "KEYCLOAK_URL is not set.")
@@ -80,7 +80,29 @@ def keycloak() -> Finding:
     if abs(skew) > SKEW_S:
         text = f"Its clock is {skew:+.0f} s from here."
         return fails("keycloak", text, "Let NTP set both clocks.", docs)
-    return good("keycloak", f"{len(settings.OIDC_ISSUERS)} issuers give keys.")
+    if _refuses_us():
+        text = "It refuses KEYCLOAK_CLIENT_ID or its secret: nobody can sign in."
+        return fails("keycloak", text, "Copy KEYCLOAK_CLIENT_SECRET from its client.", docs)
+    count = len(settings.OIDC_ISSUERS)
+    gives = "It gives its keys" if count == 1 else f"{count} issuers give their keys"
+    return good("keycloak", f"{gives}, and takes our client's secret.")
+
+
+def _refuses_us() -> bool:
+    """Whether it does not take our client's secret, which it looks at before the code."""
+    form = {
+        "grant_type": "authorization_code",
+        "code": "of-nobody",
+        "redirect_uri": settings.OIDC_CALLBACK_URL,
+        "client_id": settings.OIDC_RP_CLIENT_ID,
+        "client_secret": settings.OIDC_RP_CLIENT_SECRET,
+    }
+    address = settings.OIDC_OP_TOKEN_ENDPOINT
+    try:
+        answer = httpx.post(address, data=form, timeout=ASK_S, trust_env=False)
+    except httpx.HTTPError:
+        return False  # it gave its keys a moment ago
+    return answer.status_code == 401
 
 
 def _skew_of(answer: httpx.Response) -> float:

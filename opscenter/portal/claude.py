@@ -45,7 +45,7 @@ def connect(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     if request.method != "POST":
         return _page(request, visitor, request.GET.get("key", ""), request.GET.get("model", ""))
     scopes = [MESSAGES, *([CALLBACK] if "machines" in request.POST else [])]
-    wanted = Wanted(name=NAME, scopes=scopes, days=DAYS)
+    wanted = Wanted(name=making.dated(NAME), scopes=scopes, days=DAYS)
     try:
         made = making.make(visitor, wanted, request.POST.get("ticket", ""))
     except NotMadeError as error:

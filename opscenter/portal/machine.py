@@ -69,7 +69,7 @@ def connect(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """What to type and what to write, with a key that is made in place and shown this once."""
     if request.method != "POST":
         return _page(request, visitor)
-    wanted = Wanted(name=NAME, scopes=[CALLBACK], days=DAYS)
+    wanted = Wanted(name=making.dated(NAME), scopes=[CALLBACK], days=DAYS)
     try:
         made = making.make(visitor, wanted, request.POST.get("ticket", ""))
     except NotMadeError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from django.core import signing
 from django.core.signing import BadSignature
+from django.utils import timezone
 
 from accounts import keys
 from accounts.keeping import NotAllowedError, TakenError, Wanted
@@ -44,6 +45,11 @@ class NotMadeError(Exception):
         self.field = field
         self.key_id = key_id  # of the key that the same form has made before
         self.status = status
+
+
+def dated(name: str) -> str:
+    """A name that tells this key from the next one that the same page makes."""
+    return f"{name}, {timezone.now():%Y-%m-%d %H:%M}"
 
 
 def ticket(visitor: Visitor) -> str:

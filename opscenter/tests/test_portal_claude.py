@@ -56,7 +56,9 @@ def test_it_makes_a_key_in_place_and_puts_it_into_every_line(alice: Person, tmp_
     answer = send(browser(alice), PAGE, model="claude-it's")
     (plaintext,) = secrets_in(answer)
     assert "no-store" in answer["Cache-Control"]
-    assert ApiKey.objects.get().scopes == [MESSAGES]
+    key = ApiKey.objects.get()
+    assert key.scopes == [MESSAGES]
+    assert re.fullmatch(r"Claude Code, \d{4}-\d\d-\d\d \d\d:\d\d", key.name)
     _, shell, _, settings, helper, helper_settings, *_ = blocks(answer)
     env = {
         "ANTHROPIC_BASE_URL": "https://gateway.example.com",

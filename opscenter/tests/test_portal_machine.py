@@ -41,7 +41,9 @@ def test_it_makes_a_key_that_connects_and_nothing_else(alice: Person) -> None:
     answer = send(client, PAGE, form)
     (plaintext,) = secrets_in(answer)
     assert f"&#x27;{plaintext}&#x27; &gt; ~/.config/opscenter-connector/key" in text(answer)
-    assert ApiKey.objects.get().scopes == [CALLBACK]
+    key = ApiKey.objects.get()
+    assert key.scopes == [CALLBACK]
+    assert re.fullmatch(r"Connector, \d{4}-\d\d-\d\d \d\d:\d\d", key.name)
     again = client.post(PAGE, form, follow=True)
     assert "This form was sent before" in said(again)[0]
     assert ApiKey.objects.count() == 1

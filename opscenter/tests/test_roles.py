@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from accounts.admin.people import ROLES
 from accounts.models import AuditEntry, Identity, Membership
 from accounts.tests.people import Person
 from accounts.tests.people import alice as alice
@@ -15,6 +17,7 @@ from accounts.trailed import ReadOnlyAdmin, TrailedAdmin
 from mcp.states import State
 from mcp.tests import machines
 from opscenter import roles
+from opscenter.navigation import GROUPS
 from proxy.models import Upstream
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +181,23 @@ def test_rest_goes_by_the_role_too(
 
 def told() -> list[tuple[str, Any]]:
     return list(AuditEntry.objects.order_by("id").values_list("action", "details"))
+
+
+def test_a_role_says_what_it_may_where_it_is_chosen(admin_client: Client) -> None:
+    roles.write()
+    user = User.objects.create_user("ada")
+    page = admin_client.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
+    assert ROLES.keys() == roles.MAY.keys()
+    for name, says in ROLES.items():
+        assert f">{name}: {says}</option>" in page
+
+
+def test_pages_stand_under_the_name_that_the_menu_has(admin_client: Client) -> None:
+    for group, pages in GROUPS.items():
+        for _, _, model in pages:
+            if model != "billing.worker":  # a table of billing's, and a page for operators
+                app = apps.get_app_config(model.partition(".")[0])
+                assert app.verbose_name == group, model
 
 
 def test_rights_are_written_down(admin_client: Client) -> None:

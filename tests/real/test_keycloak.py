@@ -9,10 +9,13 @@ from typing import Any
 import httpx
 import pytest
 from django.contrib.auth.models import Group, User
+from pytest_django import Settings
 
 from accounts.models import AuditEntry, Identity, Membership
 from billing.models import UsageRecord
 from mcp.models import Connector
+from opscenter.doctor import neighbours
+from opscenter.doctor.finding import Verdict
 from tests import gateway as gateways
 from tests.asking import BODY
 from tests.conftest import lead_to
@@ -283,3 +286,15 @@ def test_the_realm_tells_nobody_a_password(tmp_path: Path) -> None:
     realm = (ROOT / "deploy" / "keycloak" / "opscenter-realm.json").read_text()
     assert '"users"' not in realm
     assert '"secret": "${KEYCLOAK_CLIENT_SECRET}"' in realm
+
+
+def test_the_doctor_tells_a_wrong_secret_from_a_right_one(
+    keycloak: Keycloak, settings: Settings
+) -> None:
+    settings.OIDC_ISSUERS = {keycloak.issuer: f"{keycloak.issuer}/protocol/openid-connect/certs"}
+    settings.OIDC_OP_TOKEN_ENDPOINT = f"{keycloak.issuer}/protocol/openid-connect/token"
+    settings.OIDC_CALLBACK_URL = "http://127.0.0.1:8084/oidc/callback/"
+    settings.OIDC_RP_CLIENT_SECRET = keycloaks.SECRET
+    assert neighbours.keycloak().verdict is Verdict.OK
+    settings.OIDC_RP_CLIENT_SECRET = "w" + keycloaks.SECRET
+    assert "It refuses KEYCLOAK_CLIENT_ID or its secret" in neighbours.keycloak().text
