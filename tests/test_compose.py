@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from django.conf import settings
+from django.core.management import get_commands, load_command_class
 
 from tests.environment import ROOT
 
@@ -13,6 +14,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: one for name, one in SERVICES.items() if one["image"].startswith("opscenter")}
 ALONE = "ops-center-direct"
+ONCE = "migrate"  # and then it is done
 by_service = pytest.mark.parametrize("name", SERVICES)
 SECRET = re.compile(r"PASSWORD|SECRET|PEPPER|_KEYS?$")
 
@@ -23,13 +25,13 @@ def seconds(text: str) -> int:
 
 
 def test_alone_it_is_small() -> None:
-    assert [name for name, one in SERVICES.items() if "profiles" not in one] == [ALONE]
+    assert {name for name, one in SERVICES.items() if "profiles" not in one} == {ALONE, ONCE}
 
 
 @by_service
 def test_each_has_bounds_and_comes_back(name: str) -> None:
     one = SERVICES[name]
-    assert one["restart"] == "unless-stopped"
+    assert one["restart"] == ("no" if name == ONCE else "unless-stopped")
     assert one["mem_limit"] and one["logging"]["options"]["max-size"]
     # The gateway's stands in its Dockerfile.
     assert "healthcheck" in one or name == ALONE
@@ -46,6 +48,27 @@ def test_ours_get_the_time_to_end_their_streams(name: str) -> None:
 def test_ours_work_on_one_database_whichever_it_is(name: str) -> None:
     assert OURS[name]["volumes"] == ["opscenter:/app/var"]
     assert OURS[name]["environment"] == OURS[ALONE]["environment"]
+
+
+@pytest.mark.parametrize("name", OURS.keys() - {ONCE})
+def test_ours_wait_for_the_tables_and_do_not_make_them(name: str) -> None:
+    assert OURS[name]["depends_on"] == {ONCE: {"condition": "service_completed_successfully"}}
+    assert OURS[name]["command"][:2] == ["python", "manage.py"]
+    assert "migrate" not in OURS[name]["command"]
+
+
+def test_the_tables_wait_for_postgres_where_there_is_one() -> None:
+    """Without `required: false` the profile would be needed."""
+    wanted = {"condition": "service_healthy", "required": False}
+    assert OURS[ONCE]["depends_on"] == {"postgres": wanted}
+    assert OURS[ONCE]["command"] == ["python", "manage.py", "migrate", "--noinput"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_start_commands_that_there_are(name: str) -> None:
+    _, _, command, *options = OURS[name]["command"]
+    made = load_command_class(get_commands()[command], command)
+    made.create_parser("manage.py", command).parse_args(options)
 
 
 def test_what_needs_lago_starts_only_with_it() -> None:
