@@ -41,15 +41,18 @@ class Stack:
 
 @contextmanager
 def running(
-    folder: Path, *, count: int, owners: int, settings: Mapping[str, str]
+    folder: Path, *, count: int, owners: int, settings: Mapping[str, str], upstream: str = ""
 ) -> Iterator[Stack]:
-    """Fill the empty database that `settings` name, and start so many gateways on it."""
+    """Fill the empty database that `settings` name, and start so many gateways on it.
+
+    Every model leads to the `upstream`, if there is one.
+    """
     settings = {
         "DJANGO_SETTINGS_MODULE": "opscenter.settings",
         "OPSCENTER_VAR_DIR": str(folder),
         **settings,
     }
-    made = seeded(settings, owners)
+    made = seeded(settings, owners, *([upstream] if upstream else []))
     with ExitStack() as running:
         workers = [Worker(number, settings, folder) for number in range(count)]
         for worker in workers:
