@@ -11,6 +11,8 @@ SEEDS ?= 1,2,3
 SHARED = -n $(shell $(BIN)/python -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))') --dist loadfile
 # One process has the suite on PostgreSQL, which comes first and shares itself, the other all else.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Those of the real tests that have more to do where they are given seeds, or nothing without.
+CHAOS := chaos tunnel_chaos partition killed_worker slow_clients noisy_tenant silent_upstream
 # A gateway that a test starts, and each process of a run, would compile everything again.
 test real chaos: export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -38,8 +40,8 @@ real: .venv/dev.stamp $(TOOL)/dev.stamp ## Install the real peers (Claude Code, 
 	OPSCENTER_REAL=1 $(BIN)/python -m pytest -m real $(or $(ARGS),$(BESIDE))
 	cd connector && OPSCENTER_REAL=1 .venv/bin/python -m pytest tests/sandbox $(ARGS) || [ $$? = 5 ]
 
-chaos: .venv/dev.stamp $(TOOL)/dev.stamp ## Kill everybody at random, three times, and balance books and tool calls; minutes without a line to a machine; a minute's race on each file tool. SEEDS=7 for one.
-	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real tests/real/test_chaos.py tests/real/test_tunnel_chaos.py tests/real/test_partition.py $(ARGS)
+chaos: .venv/dev.stamp $(TOOL)/dev.stamp ## Kill everybody at random, three times, and balance books and tool calls; what else takes minutes; a minute's race on each file tool. SEEDS=7 for one.
+	OPSCENTER_REAL=1 OPSCENTER_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest -m real $(CHAOS:%=tests/real/test_%.py) $(ARGS)
 	cd connector && .venv/bin/python -m pytest -m real -s tests/test_local_race.py
 
 lint: .venv/dev.stamp $(TOOL)/dev.stamp ## Format, rules, types, layers, file sizes, missing migrations.
