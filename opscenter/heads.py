@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from opscenter.lingering import LingeringHttp
+from opscenter.unread import ReadInTime
 
 LATE = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n"
@@ -17,7 +17,7 @@ LATE = (
 )
 
 
-class BoundedHead(LingeringHttp):
+class BoundedHead(ReadInTime):
     """One connection."""
 
     def __init__(self, *args: Any, **more: Any) -> None:

@@ -68,6 +68,7 @@ LOGIN_PER_NAME_PER_HOUR = env.whole("OPSCENTER_LOGIN_PER_NAME_PER_HOUR", 20)
 # Bounds of a request to /v1. Anthropic's own limit is 32 MB; Claude Code sends about 150 KB.
 BODY_MAX_BYTES = env.whole("OPSCENTER_BODY_MAX_BYTES", 32 * 1024 * 1024)
 HEAD_S = env.seconds("OPSCENTER_HEAD_S", 15)  # a whole head, and a new connection's first byte
+SEND_S = env.seconds("OPSCENTER_SEND_S", 30)  # an answer of which its client takes next to nothing
 BODY_IDLE_S = env.seconds("OPSCENTER_BODY_IDLE_S", 10)  # silence in the middle of a body
 BODY_TOTAL_S = env.seconds("OPSCENTER_BODY_TOTAL_S", 300)  # the whole body, on a slow line
 # Bounds of an upstream call. Claude Code waits 360 s for headers and 300 s in a silent stream.
