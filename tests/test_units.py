@@ -1,6 +1,7 @@
 """The systemd units: they are well-formed, start what there is, and follow a change of release."""
 
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -75,6 +76,32 @@ def test_they_come_back_and_have_the_time_to_end(unit: Unit) -> None:
 def test_they_are_held_alike(unit: Unit) -> None:
     assert unit.sandbox() == GATEWAY.sandbox()
     assert unit.environment["OPSCENTER_ENV_FILE"] == units.ENV_FILE
+
+
+@by_unit
+def test_they_need_no_program_that_a_bare_host_lacks(unit: Unit) -> None:
+    lines = [line for key in ("Condition", "Start", "Reload") for line in unit.all(f"Exec{key}")]
+    programs = {shlex.split(line)[0] for line in lines}
+    assert programs <= {units.PYTHON, "/bin/grep", "/bin/sh"}
+
+
+def test_the_command_takes_files_from_where_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "mapping.json").write_text("no JSON")
+    script = (units.DEPLOY / "opscenter.sh").read_text()
+    for there, here in (
+        ("/sbin/runuser -u opscenter --", ""),
+        (f"OPSCENTER_ENV_FILE={units.ENV_FILE}", f"OPSCENTER_ENV_FILE={tmp_path / 'env'}"),
+        ('"$release/.venv/bin/python"', sys.executable),
+        (units.CURRENT, str(ROOT)),
+    ):
+        assert there in script
+        script = script.replace(there, here)
+    values = "".join(f"{name}={name}-{'0123456789abcdef' * 3}\n" for name in SECRETS)
+    (tmp_path / "env").write_text(f"{values}OPSCENTER_VAR_DIR={tmp_path}\n")
+    (tmp_path / "script").write_text(script)
+    command = ["/bin/sh", tmp_path / "script", "importmapping", "mapping.json", "--upstream", "x"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "The file is not JSON" in done.stderr
 
 
 def test_whoever_needs_lago_waits_for_it() -> None:
@@ -176,5 +203,5 @@ def test_a_reload_serves_the_release_that_is_current(
     gateways.eventually(lambda: says("former"), within_s=60)
     host.switch("newer")
     reload = host.unit.the("ExecReload").replace("$MAINPID", str(serving.pid))
-    subprocess.run(reload.split(), check=True)
+    subprocess.run(shlex.split(reload), check=True)
     gateways.eventually(lambda: says("newer"), within_s=120)
