@@ -98,8 +98,8 @@ def test_the_command_takes_files_from_where_it_is_called(tmp_path: Path) -> None
         script = script.replace(there, here)
     values = "".join(f"{name}={name}-{'0123456789abcdef' * 3}\n" for name in SECRETS)
     (tmp_path / "env").write_text(f"{values}OPSCENTER_VAR_DIR={tmp_path}\n")
-    (tmp_path / "script").write_text(script)
-    command = ["/bin/sh", tmp_path / "script", "importmapping", "mapping.json", "--upstream", "x"]
+    command = ["/bin/sh", "-c", script, "opscenter", "importmapping", "mapping.json"]
+    command += ["--upstream", "x"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "The file is not JSON" in done.stderr
 
