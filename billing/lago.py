@@ -15,6 +15,8 @@ from urllib.parse import quote
 import httpx
 from django.conf import settings
 
+from accounts import trust
+
 CONNECT_S = 5.0  # a server that is there says so at once
 READ_S = 20.0  # of silence; a hundred events take a loaded Lago a few seconds
 TOTAL_S = 25.0  # of one call, so that a lease of 60 s holds two of them
@@ -106,6 +108,7 @@ class Client:
             },
             timeout=httpx.Timeout(min(READ_S, patience_s), connect=min(CONNECT_S, patience_s)),
             follow_redirects=False,
+            verify=trust.context(),
             trust_env=False,
         )
 

@@ -5,11 +5,12 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
+from accounts import trust
 from mcp.targets import UNKNOWN_HOST, WEB_PORTS, Allowed, BadTargetError, Target, judge
 
 CONNECT_S = 5.0  # a server that is there says so at once
@@ -116,7 +117,7 @@ def client(
     """
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     return httpx.AsyncClient(
-        transport=Dialing(target, allow, resolve, trusted or _trusted()),
+        transport=Dialing(target, allow, resolve, trusted or trust.context()),
         timeout=httpx.Timeout(silent_s, connect=CONNECT_S, pool=CONNECT_S, write=CONNECT_S),
         follow_redirects=False,
         trust_env=False,
@@ -124,8 +125,3 @@ def client(
         # A small answer must not become a large one in our memory.
         headers={"accept-encoding": "identity", "user-agent": "ops-center"},
     )
-
-
-@lru_cache(maxsize=1)  # reading the machine's certificates takes 20 ms
-def _trusted() -> ssl.SSLContext:
-    return ssl.create_default_context()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from accounts import trust
 from accounts.claims import Wanted
 from opscenter import env
 from opscenter.env import BadSettingError
@@ -67,6 +68,7 @@ def settings(external_url: str) -> dict[str, Any]:
         "OIDC_USE_PKCE": True,
         "OIDC_STORE_ID_TOKEN": True,  # Keycloak wants to see it at a logout
         "OIDC_TIMEOUT": TIMEOUT_S,
+        "OIDC_VERIFY_SSL": trust.store(),
         "OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS": RENEW_S,
         "OIDC_OVERDUE_S": RENEW_S,  # beyond it also what cannot be renewed is refused
         "OIDC_CALLBACK_URL": f"{external_url}{CALLBACK}",

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 from django.conf import settings
 
+from accounts import trust
 from accounts.memory import Memory
 from accounts.reads import DatabaseAwayError, off_loop
 from billing import writer
@@ -105,7 +106,7 @@ async def _status_of(address: str) -> int:
         # The status is enough: a body may have no end, and httpx's time is for each read.
         async with (
             asyncio.timeout(PROBE_S),
-            httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as client,
+            httpx.AsyncClient(timeout=PROBE_S, verify=trust.context(), trust_env=False) as client,
             client.stream("GET", address) as response,
         ):
             return response.status_code

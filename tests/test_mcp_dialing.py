@@ -1,8 +1,6 @@
 """Connections to servers that users name: judged at the very moment, and never elsewhere."""
 
 import asyncio
-import datetime
-import ipaddress
 import socket
 import ssl
 import threading
@@ -12,13 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mcp import dialing, targets
 from mcp.targets import Allowed, BadTargetError
+from tests import certificates
 from tests import mcp_http as scripted
 from tests.gateway import free_port
 from tests.mcp_http import McpHttp
@@ -141,31 +136,12 @@ async def test_it_asks_no_other_host_than_the_one_it_was_made_for(mcp_http: McpH
 @pytest.fixture
 def trusting(tmp_path: Path, mcp_http: McpHttp) -> Iterator[ssl.SSLContext]:
     """The server speaks TLS as good.example; who uses this context believes it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "good.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    names: list[x509.GeneralName] = [
-        x509.DNSName("good.example"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-    ]
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    formats = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    files[0].write_bytes(pem)
-    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, *formats))
+    path = certificates.written(tmp_path, "good.example")
     speaks = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    speaks.load_cert_chain(*files)
+    speaks.load_cert_chain(path, path.with_name("key.pem"))
     speaks.set_servername_callback(_noting(mcp_http))
     mcp_http.socket = speaks.wrap_socket(mcp_http.socket, server_side=True)
-    yield ssl.create_default_context(cadata=pem.decode())
+    yield ssl.create_default_context(cafile=path)
 
 
 def _noting(server: McpHttp) -> Callable[[Any, str | None, Any], None]:

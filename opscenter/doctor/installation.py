@@ -72,4 +72,6 @@ def addresses() -> Finding:
     if not settings.TRUSTED_PROXIES:
         text = "EXTERNAL_API_URL is https, but OPSCENTER_TRUSTED_PROXIES is 0."
         return warns("addresses", text, "Set it to the number of proxies in front.", docs)
-    return good("addresses", f"{settings.EXTERNAL_API_URL}, {settings.TRUSTED_PROXIES} proxies.")
+    count = settings.TRUSTED_PROXIES
+    proxies = "1 proxy" if count == 1 else f"{count} proxies"
+    return good("addresses", f"{settings.EXTERNAL_API_URL}, behind {proxies}.")

@@ -12,6 +12,7 @@ import redis
 from django.conf import settings
 from django.db import Error
 
+from accounts import trust
 from billing import lago
 from opscenter.doctor.finding import Check, Finding, fails, good, skipped, warns
 from proxy import probe, table
@@ -68,7 +69,7 @@ def keycloak() -> Finding:
     skew = 0.0
     for issuer, address in settings.OIDC_ISSUERS.items():
         try:
-            answer = httpx.get(address, timeout=ASK_S, trust_env=False)
+            answer = _asked(address)
             keys = answer.json()["keys"] if answer.status_code == 200 else []
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             text = f"No keys from {issuer} ({type(error).__name__})."
@@ -99,10 +100,16 @@ def _refuses_us() -> bool:
     }
     address = settings.OIDC_OP_TOKEN_ENDPOINT
     try:
-        answer = httpx.post(address, data=form, timeout=ASK_S, trust_env=False)
+        answer = _asked(address, form)
     except httpx.HTTPError:
         return False  # it gave its keys a moment ago
     return answer.status_code == 401
+
+
+def _asked(address: str, form: dict[str, str] | None = None) -> httpx.Response:
+    trusted = trust.context()
+    with httpx.Client(timeout=ASK_S, verify=trusted, trust_env=False) as client:
+        return client.post(address, data=form) if form else client.get(address)
 
 
 def _skew_of(answer: httpx.Response) -> float:

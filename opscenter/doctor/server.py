@@ -1,13 +1,22 @@
 """The server itself, as a client sees it: here, from outside, with a key, with a question."""
 
+import socket
+import ssl
+import time
+from urllib.parse import urlsplit
+
 import httpx
 from django.conf import settings
 
-from opscenter.doctor.finding import Check, Finding, fails, good, skipped, warns
+from accounts import trust
+from opscenter.doctor.finding import Check, Finding, Verdict, fails, good, skipped, warns
 
 WITHIN_S = 4.0
+DAY_S = 24 * 60 * 60
+SOON_DAYS = 14  # who renews by itself does so a month before the end
 ANSWER_S = 30.0  # a model may think
 HERE_DOCS = "docs/setup.md#it-cannot-connect"
+TLS_DOCS = "docs/debian.md#nginx-with-tls"
 KEY_DOCS = "docs/setup.md#it-says-401"
 
 
@@ -32,8 +41,11 @@ def port() -> Finding:
     return fails("server", _stranger(address), _OTHER_PORT, HERE_DOCS)
 
 
-_START = "Start it: make run. If it runs on another port: OPSCENTER_PORT belongs into .env."
-_OTHER_PORT = "Set OPSCENTER_PORT in .env to a free one."
+_START = (
+    "Start it: make run, or systemctl start opscenter."
+    " If it runs on another port: OPSCENTER_PORT belongs into its settings."
+)
+_OTHER_PORT = "Set OPSCENTER_PORT to a free one."
 
 
 def _stranger(address: str) -> str:
@@ -56,15 +68,45 @@ def outside() -> Finding:
         return skipped("outside", f"EXTERNAL_API_URL is {address}, as here.")
     way_out = "Look at the proxy, DNS and EXTERNAL_API_URL."
     try:
-        return _health("outside", address, way_out)
+        found = _health("outside", address, way_out)
+        return _lasting(found, address) if found.verdict is Verdict.OK else found
     except httpx.ConnectError as error:  # its text says whether it is the name, TLS or the port
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            text = f"{address}: this host does not trust its certificate: {error}."
+            return fails("outside", text, _RENEW, TLS_DOCS)
         return fails("outside", f"{address}: no connection: {error}.", way_out, HERE_DOCS)
+
+
+_RENEW = "Renew it, or add its authority to those that this host knows."
+
+
+def _lasting(found: Finding, address: str) -> Finding:
+    """The same, and how long the certificate lasts, where it has one."""
+    parts = urlsplit(address)
+    if parts.scheme != "https" or parts.hostname is None:
+        return found
+    place = parts.hostname, parts.port or 443
+    try:
+        with (
+            socket.create_connection(place, WITHIN_S) as line,
+            trust.context().wrap_socket(line, server_hostname=parts.hostname) as tls,
+        ):
+            until = str((tls.getpeercert() or {})["notAfter"])
+    except (OSError, LookupError):
+        return found
+    days = (ssl.cert_time_to_seconds(until) - time.time()) / DAY_S
+    if days < SOON_DAYS:
+        text = f"The certificate of {address} ends in {days:.0f} days."
+        return warns("outside", text, "Renew it: nobody gets in with one that is over.", TLS_DOCS)
+    return good("outside", f"{found.text[:-1]}; its certificate is good for {days:.0f} days.")
 
 
 def _health(check: str, address: str, way_out: str) -> Finding:
     """What the address says of itself. Raises httpx.ConnectError where nobody listens."""
     try:
-        answer = httpx.get(f"{address}/v1/health", timeout=WITHIN_S, trust_env=False)
+        answer = httpx.get(
+            f"{address}/v1/health", timeout=WITHIN_S, verify=trust.context(), trust_env=False
+        )
         status = answer.json()["status"]
     except httpx.ConnectError:
         raise

@@ -131,7 +131,7 @@ def test_it_tells_an_empty_database_from_an_old_one(
 def test_it_sees_that_nothing_listens(installed: Installation) -> None:
     code, lines, _ = asked(installed, OPSCENTER_PORT=str(gateway.free_port()))
     assert (failing(lines), code) == ({"server"}, 1)
-    assert "OPSCENTER_PORT belongs into .env" in lines["server"]["help"]
+    assert "OPSCENTER_PORT belongs into its settings" in lines["server"]["help"]
 
 
 def test_it_names_a_migration_that_is_not_applied_and_an_upstream_that_is_away(
@@ -168,5 +168,8 @@ def test_its_table_fits_into_80_columns(installed: Installation) -> None:
     assert lines[-1] == "2 failed, 0 warned."
     assert max(map(len, lines)) <= 80
     [server] = [number for number, line in enumerate(lines) if line.startswith("fails    server")]
-    assert lines[server + 1].startswith(" " * 20) and "Start it: make run." in lines[server + 1]
+    assert (
+        lines[server + 1].startswith(" " * 20)
+        and "Start it: make run, or systemctl" in lines[server + 1]
+    )
     assert "See docs/setup.md#it-cannot-connect" in done.stdout
