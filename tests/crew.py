@@ -16,7 +16,10 @@ class Crew:
 
     def members(self) -> set[int]:
         """The processes that serve; the parent has another, which only keeps account of them."""
-        told = Path(f"/proc/{self.parent.pid}/task/{self.parent.pid}/children").read_text()
+        try:
+            told = Path(f"/proc/{self.parent.pid}/task/{self.parent.pid}/children").read_text()
+        except FileNotFoundError:  # the parent has ended
+            return set()
         return {pid for pid in map(int, told.split()) if b"spawn_main" in command_of(pid)}
 
     def ask(self) -> int:

@@ -135,6 +135,24 @@ def test_a_stop_waits_for_no_replacement(
     assert "Traceback" not in log.read_text()
 
 
+def test_all_serve_on_until_load_balancers_have_noticed(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    log, settings = tmp_path / "log", {"OPSCENTER_WORKERS": "2", "OPSCENTER_DRAIN_DELAY_S": "120"}
+    # The tests' own would keep these from children, as it keeps a developer's.
+    settings |= {"DJANGO_SETTINGS_MODULE": "opscenter.settings"}
+    with gateways.running(log, **settings) as (url, parent):
+        crew = Crew(url=url, parent=parent)
+        eventually(lambda: log.read_text().count("startup complete") == 2, within_s=60)
+        parent.send_signal(signal.SIGTERM)
+        ready = f"{url}/readyz"
+        eventually(lambda: httpx.get(ready, trust_env=False, timeout=30).status_code == 503)
+        assert {crew.ask() for _ in range(20)} == {200}
+        parent.send_signal(signal.SIGINT)  # who cannot wait
+        parent.wait(20)
+    assert "Traceback" not in log.read_text()
+
+
 def _busy() -> int:
     """How many processes have streams."""
     rows = UsageRecord.objects.filter(state="admitted")
