@@ -13,7 +13,11 @@ LEAST_CHARS = 8  # shorter values stand in ordinary words, and no secret is so s
 _PATTERNS = [
     (re.compile(r"(\bsk-uc-[0-9a-z]{12})-[0-9A-Za-z]{20,}"), r"\1-" + HIDDEN),
     (re.compile(r"\bsk-(?!uc-[0-9a-z]{12}\b)[0-9A-Za-z_-]{8,}"), HIDDEN),
-    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?"), HIDDEN),  # a JWT
+    # A JWT. After a hyphen only a short one: strangers could have each of many scanned to the end.
+    (
+        re.compile(r"(?:(?<![\w-])eyJ[\w-]{5,}|(?<=-)eyJ[\w-]{5,400})\.[\w-]+(?:\.[\w-]*)?"),
+        HIDDEN,
+    ),
     (re.compile(r"(?i)\b(bearer|basic)(\s+)(?!sk-uc-)(?!\[)[^\s'\",;]{6,}"), r"\1\2" + HIDDEN),
     (re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+(?=@)"), r"\1" + HIDDEN),  # a password in an address
     (

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,9 @@ from accounts.redaction import redacted
 
 FORMS = ("TEXT", "JSON")
 LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
+MOST_CHARS = 4096  # of a message: a path has up to 64 KiB, and anybody may ask for it
+# What ends a line somewhere, or moves a terminal's cursor, colours or direction.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class Text(logging.Formatter):
@@ -23,6 +27,25 @@ class Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The whole of it, so that nothing escapes by a traceback."""
         return redacted(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """One line, whoever wrote what is in it."""
+        record.message = within_bounds(redacted(record.message))
+        return _visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  (logging's name)
+        """Indented: no line of it passes for one of the log."""
+        return "\n".join(f"  {_visible(line)}" for line in super().formatException(ei).split("\n"))
+
+
+def within_bounds(message: str) -> str:
+    """As much of a message as a line takes. Hide its secrets before: half of one is not found."""
+    over = len(message) - MOST_CHARS
+    return message if over <= 0 else f"{message[:MOST_CHARS]}... and {over} characters more"
+
+
+def _visible(text: str) -> str:
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def without_outages(record: logging.LogRecord) -> bool:
@@ -43,7 +66,7 @@ class Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": redacted(record.getMessage()),
+            "message": within_bounds(redacted(record.getMessage())),
         }
         if (request := asked.current.get()) is not None:
             said["request_id"] = request.request_id

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from accounts import asked
 from accounts.redaction import HIDDEN
-from opscenter.logs import Json, Text, configured
+from opscenter.logs import MOST_CHARS, Json, Text, configured
 
 
 def failed(message: str) -> logging.LogRecord:
@@ -46,6 +46,28 @@ def test_it_writes_one_object_in_one_line_with_the_request() -> None:
         "session": "session-7\nforged",
         "key_id": "k1",
     }
+
+
+def test_no_stranger_writes_a_line_of_text_nor_to_the_terminal() -> None:
+    forged = "x\r\n2026-11-27 INFO forged\x1b[2J\u2028\x9b31m\u202e"
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        why = sys.exc_info()
+    record = logging.LogRecord("proxy", logging.ERROR, "", 0, "with %s", (forged,), why)
+    first, *rest = Text().format(record).split("\n")
+    assert r"with x\r\n2026-11-27 INFO forged\x1b[2J\u2028\x9b31m\u202e" in first
+    assert len(rest) > 1 and all(line.startswith("  ") for line in rest)
+    assert not any(sign in "".join(rest) for sign in "\r\x1b\u2028\x9b\u202e")
+
+
+@pytest.mark.parametrize("form", [Text(), Json()], ids=["text", "json"])
+def test_a_long_path_is_not_a_long_line(form: logging.Formatter) -> None:
+    path = "a" * (MOST_CHARS - 20) + settings.KEY_PEPPER + "a" * 60_000
+    record = logging.LogRecord("django.request", logging.WARNING, "", 0, "No %s", (path,), None)
+    line = form.format(record)
+    assert len(line) < MOST_CHARS + 200 and "characters more" in line
+    assert settings.KEY_PEPPER[:8] not in line
 
 
 def test_it_leaves_out_what_there_is_not() -> None:
