@@ -8,7 +8,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psycopg
@@ -59,6 +59,8 @@ async def _play(load: Load, watch: Watch, *, warm_s: float, all_s: float) -> flo
     load.over.set()
     await asyncio.gather(*lanes)
     watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching  # or hear why it has ended before
     return rate_min
 
 

@@ -62,7 +62,7 @@ def _sample(pid: int, at_s: float) -> Sample:
     fields = proc.status(pid)
     return Sample(
         at_s=at_s,
-        resident_kib=int(fields["VmRSS"].split()[0]),
+        resident_kib=int(fields.get("VmRSS", "0 kB").split()[0]),
         threads=int(fields["Threads"]),
         files=len(list(Path(f"/proc/{pid}/fd").iterdir())),
         cpu_s=proc.own_cpu_s(pid),
