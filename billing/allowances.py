@@ -1,7 +1,7 @@
 """What is used and held of a day or month: reserve before the work, settle after it.
 
-Each reservation is one conditional UPDATE that may lose. All of this runs in the writer's thread
-and transaction, together with the ledger row that it is for.
+Each reservation is one conditional UPDATE that may lose; `together` has one for many. All of this
+runs in the writer's thread and transaction, together with the ledger row that it is for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +45,26 @@ class Reservation:
     cost_nano: int
     input_tokens: int = 0  # of the tokens
     overdraft: bool = False  # the one that uses up what is left may use more than that
+
+
+class Whole(NamedTuple):
+    """What some requests may use together, in the order in which they came."""
+
+    requests: int = 0
+    tokens: int = 0
+    cost_nano: int = 0
+    last_tokens: int = 0  # of the tokens those of the last one
+    last_cost_nano: int = 0
+
+    def with_one(self, wanted: Reservation) -> "Whole":
+        """The same and one request more."""
+        return Whole(
+            self.requests + 1,
+            self.tokens + wanted.tokens,
+            self.cost_nano + wanted.cost_nano,
+            wanted.tokens,
+            wanted.cost_nano,
+        )
 
 
 class Counts(NamedTuple):
@@ -105,61 +125,64 @@ def _bound(organization_id: UUID, subject: str, period: str, **most: int | None)
 
 def reserve(cursor: Any, wanted: Reservation) -> Granted | Denied:
     """Take what the request may use of every allowance, or of none."""
+    whole = Whole().with_one(wanted)
     taken: dict[str, Counts] = {}
     for bound in wanted.bounds:
-        counts = _take(cursor, bound, wanted)
+        counts = take(cursor, bound, whole, overdraft=wanted.overdraft)
+        if counts is None and _make(cursor, bound):
+            counts = take(cursor, bound, whole, overdraft=wanted.overdraft)
         if counts is None:
             for allowance_id in taken:
-                _give_back(cursor, allowance_id, wanted)
+                give_back(cursor, allowance_id, whole)
             return Denied(bound=bound, counts=_counts(cursor, bound.id))
         taken[bound.id] = counts
     return Granted(counts=taken)
 
 
-def _take(cursor: Any, bound: Bound, wanted: Reservation) -> Counts | None:
-    statement, limits = _taking(
+def take(cursor: Any, bound: Bound, whole: Whole, *, overdraft: bool) -> Counts | None:
+    """The allowance afterwards. None: it has no row yet, or no room for them all."""
+    statement, names = _taking(
         bound.requests is not None,
         bound.tokens is not None,
         bound.cost_nano is not None,
-        wanted.overdraft,
+        overdraft,
     )
     most = {
         "requests": bound.requests,
         "tokens": bound.tokens,
         "cost": bound.cost_nano,
-        "need": wanted.tokens,
-        "price": wanted.cost_nano,
+        "count": whole.requests,
+        "need": whole.tokens,
+        "price": whole.cost_nano,
+        "need before": whole.tokens - whole.last_tokens,
+        "price before": whole.cost_nano - whole.last_cost_nano,
     }
-    values = (wanted.tokens, wanted.cost_nano, bound.id, *(most[name] for name in limits))
-    cursor.execute(statement, values)
+    values = (whole.requests, whole.tokens, whole.cost_nano, bound.id)
+    cursor.execute(statement, (*values, *(most[name] for name in names)))
     row = cursor.fetchone()
-    if row is None and _make(cursor, bound):
-        cursor.execute(statement, values)
-        row = cursor.fetchone()
     return None if row is None else Counts(*row)
 
 
 @cache
 def _taking(requests: bool, tokens: bool, cost: bool, overdraft: bool) -> tuple[str, list[str]]:
-    """The conditional UPDATE for these limits, and the values of its conditions."""
+    """The conditional UPDATE for these limits, and the values of its conditions.
+
+    With an overdraft the last one may begin while anything is left.
+    """
     conditions, values = ["id = %s"], []
     if requests:
-        conditions.append("requests < %s")
-        values.append("requests")
+        conditions.append("requests + %s <= %s")
+        values += ["count", "requests"]
     if tokens:
-        conditions.append(
-            "tokens + tokens_held < %s" if overdraft else "tokens + tokens_held + %s <= %s"
-        )
-        values += ["tokens"] if overdraft else ["need", "tokens"]
+        sign = "<" if overdraft else "<="
+        conditions.append(f"tokens + tokens_held + %s {sign} %s")
+        values += ["need before" if overdraft else "need", "tokens"]
     if cost:
-        conditions.append(
-            "cost_nano + cost_held_nano < %s"
-            if overdraft
-            else "cost_nano + cost_held_nano + %s <= %s"
-        )
-        values += ["cost"] if overdraft else ["price", "cost"]
+        sign = "<" if overdraft else "<="
+        conditions.append(f"cost_nano + cost_held_nano + %s {sign} %s")
+        values += ["price before" if overdraft else "price", "cost"]
     statement = (
-        f"UPDATE {_TABLE} SET requests = requests + 1, tokens_held = tokens_held + %s,"  # noqa: S608  (names of ours)
+        f"UPDATE {_TABLE} SET requests = requests + %s, tokens_held = tokens_held + %s,"  # noqa: S608  (names of ours)
         f" cost_held_nano = cost_held_nano + %s WHERE {' AND '.join(conditions)}"
         f" RETURNING {_COUNTS}"
     )
@@ -229,11 +252,12 @@ def _whose(subject: str) -> Q:
     return Q(user_id=int(name)) & ~Q(api_key_id__in=own.values("id"))
 
 
-def _give_back(cursor: Any, allowance_id: str, wanted: Reservation) -> None:
+def give_back(cursor: Any, allowance_id: str, whole: Whole) -> None:
+    """Undo a `take`, in the same transaction."""
     cursor.execute(
-        f"UPDATE {_TABLE} SET requests = requests - 1, tokens_held = tokens_held - %s,"  # noqa: S608  (names of ours)
+        f"UPDATE {_TABLE} SET requests = requests - %s, tokens_held = tokens_held - %s,"  # noqa: S608  (names of ours)
         " cost_held_nano = cost_held_nano - %s WHERE id = %s",
-        (wanted.tokens, wanted.cost_nano, allowance_id),
+        (whole.requests, whole.tokens, whole.cost_nano, allowance_id),
     )
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connection, models
 
-from billing import alarms, allowances, rollups, writer
+from billing import alarms, allowances, rollups, together, writer
 from billing.allowances import Denied, Granted, Release, Reservation
 from billing.models import OutboxEvent, UsageRecord
 from billing.rollups import Use
@@ -53,12 +53,8 @@ class Ending:
 
 def _admit(openings: Sequence[Opening]) -> list[Granted | Denied]:
     """Reserve for each row, then insert those that found room."""
-    outcomes: list[Granted | Denied] = []
     with connection.cursor() as cursor:
-        outcomes = [
-            Granted() if one.reservation is None else allowances.reserve(cursor, one.reservation)
-            for one in openings
-        ]
+        outcomes = _reserve(cursor, openings)
         admitted = [
             one.columns
             for one, outcome in zip(openings, outcomes, strict=True)
@@ -67,6 +63,11 @@ def _admit(openings: Sequence[Opening]) -> list[Granted | Denied]:
         if admitted:
             insert(cursor, admitted)
     return outcomes
+
+
+def _reserve(cursor: Any, openings: Sequence[Opening]) -> list[Granted | Denied]:
+    found = iter(together.reserve(cursor, [one.reservation for one in openings if one.reservation]))
+    return [Granted() if one.reservation is None else next(found) for one in openings]
 
 
 def insert(cursor: Any, rows: Sequence[Columns]) -> None:
