@@ -5,7 +5,9 @@ Its core and not its decorator: the answer to whoever is too fast is ours.
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
@@ -96,10 +98,38 @@ def count(group: str, who: str, rate: Rate, *, look: bool = False) -> Count:
     return Count(count=usage["count"], limit=rate.limit, resets_in_s=usage["time_left"] + 1)
 
 
+def count_all(group: str, asked: Sequence[tuple[str, Rate]]) -> list[Count]:
+    """Count one more for each, as `count` would, where the cache is a Redis: in one round trip.
+
+    The library asks three times for each. Raises CountersAwayError.
+    """
+    places = [_place(group, who, rate) for who, rate in asked]
+    cache: Any = caches[_CACHE]  # Django has no word for several in one go
+    try:
+        pipeline = cache._cache.get_client(write=True).pipeline(transaction=False)
+        for (_, key), (_, rate) in zip(places, asked, strict=True):
+            name = cache.make_and_validate_key(key)
+            pipeline.set(name, 0, nx=True, ex=rate.period_s + core.EXPIRATION_FUDGE)
+            pipeline.incr(name)
+        found = pipeline.execute()[1::2]
+    except Exception as error:  # the same
+        raise CountersAwayError("The counters do not answer.") from error
+    now = int(core.time.time())
+    return [
+        Count(count=count, limit=rate.limit, resets_in_s=window - now + 1)
+        for count, (window, _), (_, rate) in zip(found, places, asked, strict=True)
+    ]
+
+
+def _place(group: str, who: str, rate: Rate) -> tuple[int, str]:
+    """When the present window ends, and where the library counts in it."""
+    window = core._get_window(who, rate.period_s)
+    return window, core._make_cache_key(group, window, (rate.limit, rate.period_s), who, core.ALL)
+
+
 def forgive(group: str, who: str, rate: Rate) -> None:
     """Take one back that was counted and then refused for another reason."""
-    window = core._get_window(who, rate.period_s)
-    key = core._make_cache_key(group, window, (rate.limit, rate.period_s), who, core.ALL)
+    _, key = _place(group, who, rate)
     try:
         caches[_CACHE].decr(key)
     except Exception as error:  # the window is over, or the cache is away: nothing to take back

@@ -1,19 +1,16 @@
 """Reserve before the work, settle after it."""
 
-import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from django.conf import settings
 
 from accounts import rates
 from accounts.rates import Count, CountersAwayError, Rate
-from billing import alarms, allowances, ledger, metrics, refusals, standing
+from billing import alarms, allowances, ledger, metrics, minutes, refusals, standing
 from billing.allowances import ORGANIZATION, Denied, Reservation
 from billing.ledger import Admission
 from billing.plans import Limits, Terms
@@ -22,15 +19,10 @@ from billing.standing import Use
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 MINUTE_S = 60
 # Claude Code waits up to 60 s when it is told to, and gives up at once when it would be longer.
 MOST_WAIT_S = 60
 HELD_WAIT_S = 5  # until some of the requests under way are likely to have settled
-COUNTERS = 4  # threads that wait for Redis; each answers some thousands of times a second
-
-_counters = ThreadPoolExecutor(COUNTERS, thread_name_prefix="counter")
 
 
 class SuspendedError(Exception):
@@ -144,35 +136,28 @@ def _minute_limits(
 
 async def _count_minutes(admission: Admission, subject: str, terms: Terms) -> list[Count]:
     """Count the request in its minute. Raises LimitReachedError for one too many."""
-    counts: list[Count] = []
     asked = _minute_limits(admission, subject, terms)
-    for number, (who, rate, limits) in enumerate(asked):
-        try:
-            counts.append(await _off_loop(rates.count, who, rate))
-        except CountersAwayError as error:
-            rates.say_away(error)
-            _fail_closed("The counters of requests per minute do not answer")
-            continue
-        if counts[-1].is_over:
-            for earlier, its_rate, _ in asked[: number + 1]:
-                await _off_loop(rates.forgive, earlier, its_rate)
+    if not asked:
+        return []
+    try:
+        counts = await minutes.count([(who, rate) for who, rate, _ in asked])
+    except CountersAwayError as error:
+        rates.say_away(error)
+        _fail_closed("The counters of requests per minute do not answer")
+        return []
+    for count, (_, _, limits) in zip(counts, asked, strict=True):
+        if count.is_over:
+            await _forgive_minutes(admission, subject, terms)
             is_cap = limits is terms.cap
-            raise _told(_too_fast(counts[-1], terms, is_cap=is_cap), admission, subject)
+            raise _told(_too_fast(count, terms, is_cap=is_cap), admission, subject)
     return counts
 
 
 async def _forgive_minutes(admission: Admission, subject: str, terms: Terms) -> None:
     """A request that another limit refuses does not count."""
-    for who, rate, _ in _minute_limits(admission, subject, terms):
-        await _off_loop(rates.forgive, who, rate)
-
-
-async def _off_loop(act: Callable[[str, str, Rate], T], who: str, rate: Rate) -> T:
-    """Memory answers at once; Redis is waited for in a thread."""
-    if not settings.REDIS_URL:
-        return act("requests", who, rate)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_counters, act, "requests", who, rate)
+    await minutes.forgive(
+        [(who, rate) for who, rate, _ in _minute_limits(admission, subject, terms)]
+    )
 
 
 def _told(refusal: LimitReachedError, admission: Admission, subject: str) -> LimitReachedError:

@@ -1,5 +1,6 @@
 """Rates counted in Redis: by all processes together, and no request hangs when it is gone."""
 
+import asyncio
 import json
 import math
 import socket
@@ -11,10 +12,13 @@ from concurrent.futures import wait
 from typing import Any, ClassVar, TypeVar
 
 import pytest
+from django.core.cache import caches
 from pytest_django import Settings
+from redis import Redis as Client
 
 from accounts import failures, rates
 from accounts.rates import Count, CountersAwayError, Rate
+from billing import minutes
 from tests import environment
 from tests.real import peers, redis
 from tests.real.conftest import need
@@ -89,6 +93,46 @@ def test_it_counts_for_all_processes_together(server: Redis) -> None:
     assert found.count == 2 * EACH + 1
     rates.forgive("g", WHO, RATE)
     assert rates.count("g", WHO, RATE, look=True).count == 2 * EACH
+
+
+def test_it_counts_many_in_one_go_as_it_counts_each(server: Redis) -> None:
+    other = Rate(limit=2, period_s=86400)
+    rates.count("g", WHO, RATE)
+    found = rates.count_all("g", [(WHO, RATE), ("somebody", RATE), (WHO, other), (WHO, RATE)])
+    assert [one.count for one in found] == [2, 1, 1, 3]
+    one = rates.count("g", WHO, RATE)
+    assert (one.count, one.limit) == (4, found[3].limit)
+    assert abs(one.resets_in_s - found[3].resets_in_s) <= PROCESS_S
+    rates.forgive("g", WHO, RATE)
+    assert rates.count("g", WHO, RATE, look=True).count == 3
+
+
+async def test_those_who_ask_at_once_share_a_round_trip(server: Redis) -> None:
+    caches["default"].set("before", 1)  # the connection is there
+    before = _reads(server)
+    found = await asyncio.gather(*[minutes.count([(WHO, RATE)]) for _ in range(EACH)])
+    assert sorted(one.count for counts in found for one in counts) == [*range(1, EACH + 1)]
+    assert _reads(server) - before < EACH / 10
+
+
+def _reads(server: Redis) -> int:
+    """How often the server has read anything from anybody."""
+    client = Client(port=server.port)
+    found = int(client.info("stats")["total_reads_processed"])
+    client.close()
+    return found
+
+
+async def test_nobody_waits_in_line_for_a_redis_that_is_frozen(
+    server: Redis, waited_s: list[float]
+) -> None:
+    await minutes.count([(WHO, RATE)])
+    server.freeze()
+    found = await asyncio.gather(
+        *[minutes.count([(WHO, RATE)]) for _ in range(EACH)], return_exceptions=True
+    )
+    assert {type(one) for one in found} == {CountersAwayError}
+    assert sum(waited_s) < PROMISED_S
 
 
 class Watched(socket.socket):
