@@ -70,7 +70,8 @@ class KnownKey:
 
 def digest(key: str) -> bytes:
     """The HMAC under which `key` is stored. It covers the whole key, not just the secret."""
-    return hmac.digest(settings.KEY_PEPPER.encode(), key.encode(), "sha256")
+    # Not hmac.digest: that lets other threads run meanwhile, and then waits until one lets go.
+    return hmac.new(settings.KEY_PEPPER.encode(), key.encode(), "sha256").digest()
 
 
 def id_of(key: str) -> str | None:

@@ -16,7 +16,7 @@ from bench import peer
 from bench.stores import Stores
 
 ROOT = Path(__file__).parent.parent
-READY_S = 90.0  # LiteLLM imports for some seconds, for longer on a busy machine
+READY_S = 240.0  # LiteLLM imports for some seconds, for longer on a busy machine
 POLL_S = 0.05
 STOP_S = 10.0  # a server that has not gone by then is killed
 SEED_S = 60.0

@@ -67,9 +67,9 @@ def prepared(
     `charges` are those of all who may answer: nobody knows yet who will.
     """
     _check_terms(admission, terms, charges)
-    organization, at = admission.organization_id, admission.admitted_at
-    bounds = allowances.bounds(organization, subject, terms.limits, at)
-    bounds += allowances.bounds(organization, ORGANIZATION, terms.cap, at)
+    organization, day = admission.organization_id, admission.admitted_at.date()
+    bounds = allowances.bounds(organization, subject, terms.limits, day)
+    bounds += allowances.bounds(organization, ORGANIZATION, terms.cap, day)
     if not bounds:
         return admission
     costs = [one.price.most(need.input_tokens, need.max_tokens) for one in charges]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from billing.allowances import Bound, Counts
 
@@ -30,6 +31,7 @@ class Use:
         return min(self.used / self.limit, 1.0) if self.limit else 1.0
 
 
+@lru_cache(maxsize=64)  # of the days and months that are being written there are two
 def resets_at(period: str) -> datetime:
     """When a day (2026-11-25) or a month (2026-11) is over, UTC."""
     if len(period) > len("2026-11"):

@@ -231,7 +231,7 @@ async def opened(
     prices = await tariff.current()
     need = Need(input_tokens=estimate.expected_input(request.body), max_tokens=request.max_tokens)
     target = targets[0]
-    admission = _admission(request_id, request, caller, target, headers)
+    admission = _admission(request_id, request, caller, target, headers, need)
     if step is not None:
         admission = replace(
             admission,
@@ -240,7 +240,6 @@ async def opened(
             agent=step.agent,
             requested_model=step.requested_model,
         )
-    admission = replace(admission, expected_input_tokens=need.input_tokens)
     charges = [charge for one in targets if (charge := _charge(prices, admission, one))]
     admission = limits.prepared(admission, caller.subject, agreed, need, charges)
     receipt = Receipt(admission, target, prices)
@@ -262,6 +261,7 @@ def _admission(
     caller: Principal,
     target: Target,
     headers: Iterable[tuple[bytes, bytes]],
+    need: Need,
 ) -> Admission:
     told = {name: value.decode("latin-1") for name, value in headers if name in _READ}
     return Admission(
@@ -281,5 +281,6 @@ def _admission(
         agent_id=told.get(_AGENT, ""),
         parent_agent_id=told.get(_PARENT_AGENT, ""),
         request_bytes=len(request.body.raw),
+        expected_input_tokens=need.input_tokens,
         headers={name.decode(): told[name] for name in told.keys() & KEPT},
     )
