@@ -16,6 +16,7 @@ import httpx
 
 from tests import environment, gateway
 from tests.environment import ROOT
+from tests.real.warm import Life, Warm
 
 START_S = 60  # a loaded machine needs ten seconds to import Django four times at once
 STOP_S = 35  # a little more than a server allows its streams
@@ -26,13 +27,20 @@ RESTART_S = (0.1, 1.5)  # after a kill, as whoever looks after the workers takes
 
 
 class Program:
-    """One process with a log of its own, that may be killed and started again."""
+    """One process with a log of its own, that may be killed and started again.
 
-    def __init__(self, *arguments: str, settings: Mapping[str, str], log: Path) -> None:
-        self._arguments = [sys.executable, *arguments]
+    `warm`: each life, of a command of manage.py, is forked from a process that has imported it.
+    """
+
+    def __init__(
+        self, *arguments: str, settings: Mapping[str, str], log: Path, warm: bool = False
+    ) -> None:
+        self._arguments = arguments
         self._settings = settings
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._warm: Warm | None = None
+        self._is_warm = warm
+        self._process: subprocess.Popen[bytes] | Life | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -44,11 +52,17 @@ class Program:
         self.end()
 
     def start(self) -> None:
+        env = environment.child(**self._settings)
         with self._log.open("ab") as output:
+            if self._is_warm:
+                if self._warm is None:
+                    self._warm = Warm(sys.executable, "server", cwd=ROOT, env=env, output=output)
+                self._process = self._warm.life(self._arguments)
+                return
             self._process = subprocess.Popen(
-                self._arguments,
+                [sys.executable, *self._arguments],
                 cwd=ROOT,
-                env=environment.child(**self._settings),
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -99,19 +113,26 @@ class Program:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(STOP_S)
+        if self._warm is not None:
+            self._warm.end()
 
 
 class Worker:
     """A gateway process and the port that it has in all its lives."""
 
-    def __init__(self, number: int, settings: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, number: int, settings: Mapping[str, str], folder: Path, *, warm: bool = False
+    ) -> None:
         self._port = gateway.free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         var = folder / f"worker-{number}"
         var.mkdir()
         own = {"OPSCENTER_PORT": str(self._port), "OPSCENTER_VAR_DIR": str(var)}
         self.program = Program(
-            "manage.py", "serve", "--no-exporter", settings={**settings, **own}, log=var / "log"
+            *("manage.py", "serve", "--no-exporter"),
+            settings={**settings, **own},
+            log=var / "log",
+            warm=warm,
         )
         self.is_up = False
 
@@ -133,9 +154,15 @@ class Fleet:
     """Several workers on one database, of which one or the other is killed now and then."""
 
     def __init__(
-        self, count: int, settings: Mapping[str, str], folder: Path, *, spare: bool = True
+        self,
+        count: int,
+        settings: Mapping[str, str],
+        folder: Path,
+        *,
+        spare: bool = True,
+        warm: bool = False,
     ) -> None:
-        self.workers = [Worker(number, settings, folder) for number in range(count)]
+        self.workers = [Worker(number, settings, folder, warm=warm) for number in range(count)]
         self._spare = spare
         self.kills = 0
         self._restarts: list[Future[None]] = []

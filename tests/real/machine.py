@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from tests import gateway
 from tests.real import another, peers
 from tests.real.programs import PATH
+from tests.real.warm import Life, Warm
 
 T = TypeVar("T")
 Event = dict[str, Any]
@@ -46,6 +47,11 @@ def effects_server(notes: Path) -> Command:
     return [PYTHON, Path(__file__).with_name("effects_server.py"), notes]
 
 
+def light_effects_server(notes: Path) -> Command:
+    """Its two tools for chaos, from a program that starts at once."""
+    return [PYTHON, Path(__file__).with_name("light_effects.py"), notes]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """Whose machine it is."""
@@ -55,7 +61,10 @@ class Owner:
 
 
 class Machine:
-    """One connector. It may be killed, paused and started again, over another transport too."""
+    """One connector. It may be killed, paused and started again, over another transport too.
+
+    `is_warm`: each life is forked from a process that has imported the connector.
+    """
 
     def __init__(
         self,
@@ -67,6 +76,7 @@ class Machine:
         transport: str,
         name: str = "laptop",
         is_anothers: bool = False,
+        is_warm: bool = False,
         environment: Mapping[str, str] = NOTHING,
     ) -> None:
         self.url, self.owner, self.transport, self.name = url, owner, transport, name
@@ -75,7 +85,9 @@ class Machine:
         self._environment = environment
         self._folder = folder
         self._log = folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Life | None = None
+        self._is_warm = is_warm
+        self._warm: Warm | None = None
         self._locals: set[int] = set()
         folder.mkdir(parents=True)
         self._key = folder / "key"
@@ -99,23 +111,29 @@ class Machine:
     def start(self, transport: str | None = None) -> None:
         """Begin another life; `wait_until_ready` says when it works."""
         self.transport = transport or self.transport
-        command: list[str | Path] = [
-            *(*self._program(), "run", "--api-url", self.url),
+        arguments: list[str | Path] = [
+            *("run", "--api-url", self.url),
             *("--api-key-file", self._key, "--mcp-config", self._config, "--name", self.name),
             *("--state-dir", self.state, "--transport", self.transport, "--log-format", "json"),
         ]
         self._life = self._log.stat().st_size if self._log.exists() else 0
+        env = {
+            "PATH": PATH,
+            "HOME": str(self._folder),
+            "LANG": "C.UTF-8",
+            **({} if self._uid is None else {"PYTHONPATH": str(_SITE)}),
+            **self._environment,
+        }
         with self._log.open("ab") as output:
+            if self._is_warm:
+                if self._warm is None:
+                    self._warm = Warm(PYTHON, "connector", cwd=self._folder, env=env, output=output)
+                self._process = self._warm.life([str(part) for part in arguments])
+                return
             self._process = subprocess.Popen(
-                command,
+                [*self._program(), *arguments],
                 cwd=self._folder,
-                env={
-                    "PATH": PATH,
-                    "HOME": str(self._folder),
-                    "LANG": "C.UTF-8",
-                    **({} if self._uid is None else {"PYTHONPATH": str(_SITE)}),
-                    **self._environment,
-                },
+                env=env,
                 user=self._uid,
                 group=self._uid,
                 extra_groups=None if self._uid is None else [],
@@ -130,7 +148,7 @@ class Machine:
         return [another.interpreter(), "-c", "from opscenter_connector.cli import main; main()"]
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[bytes] | Life:
         assert self._process is not None
         return self._process
 
@@ -239,6 +257,8 @@ class Machine:
         for pid in self._locals:
             if self._name_of(pid):
                 os.kill(pid, signal.SIGKILL)
+        if self._warm is not None:
+            self._warm.end()
 
     def journal(self) -> list[Event]:
         """The lines of its journal that are whole."""
