@@ -18,6 +18,7 @@ QUEUE_S = 60.0  # a call that waits longer has no machine that takes it
 MINUTES_S = 120.0  # from here on nobody wants to count seconds
 LAG_S = 600.0  # the exporter tries again within minutes
 DOCS = "docs/operations.md"
+AWAY_DOCS = f"{DOCS}#the-database-is-away"
 NO_TABLES = "Its tables cannot be read: see the line database."
 
 
@@ -29,13 +30,13 @@ def database() -> Finding:
         is_empty = not MigrationRecorder(connection).applied_migrations()
     except Error as error:
         text = f"It does not answer: {_why(error)}."
-        return fails("database", text, "Start it, or correct OPSCENTER_DATABASE_URL.", DOCS)
+        return fails("database", text, "Start it, or correct OPSCENTER_DATABASE_URL.", AWAY_DOCS)
     if lacking and is_empty:
         text = f"{version}; it is empty."
         return fails("database", text, "Run make run, or manage.py setup.", DOCS)
     if lacking:
         text = f"{version}; it lacks {lacking} migrations of this release."
-        return fails("database", text, "Back it up, then run manage.py migrate.", DOCS)
+        return fails("database", text, "Back it up, then run manage.py migrate.", f"{DOCS}#upgrade")
     return good("database", f"{version}; every migration is applied.")
 
 

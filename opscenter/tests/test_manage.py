@@ -1,0 +1,30 @@
+"""Commands that find no database, or an empty one, say so in a line."""
+
+from pathlib import Path
+
+import pytest
+
+from opscenter.tests.test_setup import Installation
+
+AWAY = {"OPSCENTER_DATABASE_URL": "postgres://somebody:hidden-word@127.0.0.1:9/nothing"}
+
+
+@pytest.mark.parametrize("command", [["upstreams", "list"], ["migrate"], ["setup"]])
+def test_it_says_in_one_line_that_the_database_is_away(tmp_path: Path, command: list[str]) -> None:
+    done = Installation(var=tmp_path).manage(*command, **AWAY)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ops-center: the database: connection failed") and "doctor" in line
+    assert "hidden-word" not in line
+
+
+def test_it_says_in_one_line_that_a_table_is_missing(tmp_path: Path) -> None:
+    done = Installation(var=tmp_path).manage("upstreams", "list")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "no such table" in line and "doctor" in line
+
+
+def test_it_shows_where_the_error_was_to_who_asks(tmp_path: Path) -> None:
+    done = Installation(var=tmp_path).manage("verifyaudit", "--traceback", **AWAY)
+    assert "Traceback (most recent call last)" in done.stderr
