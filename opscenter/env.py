@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -44,11 +45,24 @@ def _merged() -> Mapping[str, str]:
 
 
 _ENVIRONMENT = _merged()
+_asked: set[str] = set()  # the names of all settings, once they have been read
+
+
+def _value(name: str) -> str:
+    _asked.add(name)
+    return _ENVIRONMENT.get(name, "").strip()
+
+
+def unknown() -> dict[str, str]:
+    """What `.env` names like a setting of ours and nobody reads, and which was meant, if any."""
+    named = [name for name in dotenv_values(DOTENV) if name.startswith("OPSCENTER_")]
+    strange = sorted(set(named) - _asked)
+    return {name: next(iter(get_close_matches(name, _asked, 1)), "") for name in strange}
 
 
 def _read(name: str, default: T, parse: Callable[[str], T | None], must: str) -> T:
     """The value of `name` by `parse`; `default` where it is unset or empty."""
-    raw = _ENVIRONMENT.get(name, "").strip()
+    raw = _value(name)
     if not raw:
         return default
     value = parse(raw)
@@ -66,7 +80,7 @@ def text(name: str, default: str = "") -> str:
 
 def secret(name: str, way_out: str = "") -> str:
     """A secret that must be there. Its value never stands in an error."""
-    value = _ENVIRONMENT.get(name, "").strip()
+    value = _value(name)
     if len(value) < SECRET_CHARS:
         must = f"must be a secret of at least {SECRET_CHARS} characters"
         raise BadSettingError(f"{name} {must}; {way_out or _first_secret(name)}")
@@ -94,13 +108,13 @@ def _refuse_example(name: str, password: str, user: str, host: str) -> None:
 
 def secret_or_none(name: str) -> str:
     """A secret that need not be there; empty where it is unset."""
-    is_set = bool(_ENVIRONMENT.get(name, "").strip())
+    is_set = bool(_value(name))
     return secret(name, way_out="or leave it empty") if is_set else ""
 
 
 def secrets(name: str) -> list[str]:
     """Secrets, comma-separated; none where it is unset. Their values never stand in an error."""
-    values = [v.strip() for v in _ENVIRONMENT.get(name, "").split(",") if v.strip()]
+    values = [v.strip() for v in _value(name).split(",") if v.strip()]
     if any(len(value) < SECRET_CHARS for value in values):
         raise BadSettingError(
             f"{name} must be secrets of at least {SECRET_CHARS} characters each, comma-separated"

@@ -27,7 +27,7 @@ def secrets() -> Finding:
 
 
 def env_file() -> Finding:
-    """Whether others on this machine may read `.env`."""
+    """Whether others on this machine may read `.env`, and the gateway all that it says."""
     if not env.DOTENV.is_file():
         return skipped("env file", f"{env.DOTENV} is no file; the environment has the settings.")
     found = env.DOTENV.stat()
@@ -37,6 +37,10 @@ def env_file() -> Finding:
     if mode & forbidden:
         text = f"{env.DOTENV} has mode {mode:03o}: others may read its secrets."
         return fails("env file", text, f"chmod 600 {env.DOTENV}", "docs/settings.md#secrets")
+    for name, meant in env.unknown().items():
+        text = f"{env.DOTENV} sets {name}, which no setting is called."
+        way_out = f"Was {meant} meant?" if meant else "Take it out."
+        return warns("env file", text, way_out, "docs/settings.md")
     return good("env file", f"{env.DOTENV} is read by nobody else ({mode:03o}).")
 
 
