@@ -4,7 +4,7 @@
 import sys
 
 from django.core.management import execute_from_command_line
-from django.db import OperationalError, ProgrammingError
+from django.db import Error
 
 from opscenter import env
 
@@ -14,8 +14,10 @@ if __name__ == "__main__":
         execute_from_command_line(sys.argv)
     except env.BadSettingError as error:
         sys.exit(f"ops-center: {error}")
-    except (OperationalError, ProgrammingError) as error:  # it is away, locked, or lacks a table
-        if "--traceback" in sys.argv:
+    except Error as error:
+        from opscenter import plainly  # its neighbours read the settings
+
+        said = None if "--traceback" in sys.argv else plainly.said_of(error)
+        if said is None:
             raise
-        said = " ".join(str(error).split())
-        sys.exit(f"ops-center: the database: {said} (manage.py doctor looks at it; or --traceback)")
+        sys.exit(f"ops-center: {said}")

@@ -1,7 +1,7 @@
 """Whether the tables are those of this release: asked once, by what runs for long."""
 
 from django.core.management.base import CommandError
-from django.db import Error, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 
@@ -19,7 +19,7 @@ def check_migrated() -> None:
     """
     try:
         count = lacking()
-    except Error:
+    except (OperationalError, InterfaceError):
         return
     if count:
         raise CommandError(

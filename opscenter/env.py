@@ -1,6 +1,7 @@
 """The one reader of the environment: a wrong value stops the start and names itself."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -24,6 +25,9 @@ T = TypeVar("T")
 # Variables of the gateway and of the neighbours that it keeps books and logs people in with.
 OWN_PREFIXES = ("OPSCENTER_", "OPS_CENTER_", "LAGO_", "KEYCLOAK_", "OIDC_", "DATABASE_", "REDIS_")
 
+# Options of a database that go no further than Django.
+OF_DJANGO = ("assume_role", "isolation_level", "pool", "server_side_binding")
+
 
 class BadSettingError(Exception):
     """A setting is missing or wrong. The text names it and says what it may be."""
@@ -34,6 +38,8 @@ def _merged() -> Mapping[str, str]:
 
     An empty variable says nothing: compose files pass on unset ones that way.
     """
+    if DOTENV.is_dir():
+        sys.exit(f"ops-center: {DOTENV} cannot be read: it is a folder; see OPSCENTER_ENV_FILE")
     try:
         from_file = {k: v for k, v in dotenv_values(DOTENV).items() if v is not None}
     except OSError as error:
@@ -216,11 +222,12 @@ def address(name: str, *, scheme: str) -> str:
         try:
             parts = urlsplit(raw)
             good = parts.scheme in {scheme, f"{scheme}s"} and bool(parts.hostname)
+            good = good and parts.port != 0 and re.fullmatch(r"/?\d*", parts.path) is not None
         except ValueError:
             return None
         return raw if good else None
 
-    found = _read(name, "", parse, f"a {scheme}:// address")
+    found = _read(name, "", parse, f"a {scheme}://host:port/number address")
     parts = urlsplit(found)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     _refuse_example(name, password, user, parts.hostname or "")
@@ -235,13 +242,33 @@ def database(name: str, default: str) -> dict[str, Any]:
             found: dict[str, Any] = dict(dj_database_url.parse(raw))
         except ValueError:
             return None
-        return found if found["ENGINE"].endswith(("sqlite3", "postgresql")) else None
+        options = found.get("OPTIONS", {})
+        if found["ENGINE"].endswith("sqlite3"):
+            good = found["NAME"] not in {"", ":memory:"}  # each connection would have its own
+        else:
+            is_named = bool(found["NAME"] or "service" in options)
+            good = is_named and found["ENGINE"].endswith("postgresql") and _are_known(options)
+        return found if good else None
 
     found = _read(
-        name, dict(dj_database_url.parse(default)), parse, "a sqlite:/// or postgres:// address"
+        name,
+        dict(dj_database_url.parse(default)),
+        parse,
+        "a sqlite:///path or postgres://host/name address",
     )
     _refuse_example(name, *(str(found.get(one) or "") for one in ("PASSWORD", "USER", "HOST")))
     return found
+
+
+def _are_known(options: Mapping[str, Any]) -> bool:
+    """Whether PostgreSQL's client or Django knows all of these, so that a connection is tried."""
+    from psycopg import ProgrammingError, conninfo  # SQLite's users need not have it loaded
+
+    try:
+        conninfo.make_conninfo(**{k: v for k, v in options.items() if k not in OF_DJANGO})
+    except ProgrammingError:
+        return False
+    return True
 
 
 def credential(name: str) -> str:

@@ -57,7 +57,9 @@ def settings(external_url: str) -> dict[str, Any]:
             plan=env.text("KEYCLOAK_PLAN_CLAIM"),
         ),
         "OIDC_RP_CLIENT_ID": client_id,
-        "OIDC_RP_CLIENT_SECRET": env.secret("KEYCLOAK_CLIENT_SECRET"),
+        "OIDC_RP_CLIENT_SECRET": env.secret(
+            "KEYCLOAK_CLIENT_SECRET", way_out="Keycloak shows the client's under Credentials"
+        ),
         "OIDC_RP_SIGN_ALGO": "RS256",
         "OIDC_RP_SCOPES": "openid profile email",
         "OIDC_OP_AUTHORIZATION_ENDPOINT": f"{issuer}{protocol}/auth",

@@ -166,6 +166,9 @@ START = [
     ("BRIGADE_URL", "localhost:9000"),
     ("OPSCENTER_LOG_LEVEL", "LOUD"),
     ("OPSCENTER_DATABASE_URL", f"postgrs://opscenter:{SECRET}@db/opscenter"),
+    ("OPSCENTER_DATABASE_URL", f"postgres://opscenter:{SECRET}@db/opscenter?sslmod=require"),
+    *[("OPSCENTER_DATABASE_URL", raw) for raw in ("postgres://", "sqlite://:memory:")],
+    *[("OPSCENTER_REDIS_URL", f"redis://:{SECRET}@cache:{raw}") for raw in ("abc/0", "1/zero")],
 ]
 
 
