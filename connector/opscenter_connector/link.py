@@ -64,7 +64,7 @@ class Link:
         self._renewals: asyncio.Task[None] | None = None
         self._works: set[asyncio.Task[None]] = set()  # of older sessions, too
         self._drains: set[asyncio.Task[None]] = set()
-        self._stray_at_s = float("-inf")
+        self._stray_at_s = time.monotonic()  # one of an earlier life, too, that was killed
         self._leaving = False
         self._fallen = False  # and it has been told
         self._climbing = False  # a hello may be under way over the WebSocket
@@ -230,7 +230,7 @@ class Link:
         return end.meaning is Meaning.CREDENTIAL and self._key.was_refused()
 
     def _is_own_doing(self, end: SessionEndError) -> bool:
-        """A hello of ours that seemed to have failed has opened the newer session."""
+        """A hello of ours, of this life or the last, has opened the newer session after all."""
         recent = time.monotonic() - self._stray_at_s < STRAY_S
         if end.meaning is Meaning.FENCED and recent:
             self._stray_at_s = float("-inf")  # once; the second time it is somebody else

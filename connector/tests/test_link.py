@@ -129,7 +129,7 @@ async def test_a_refusal_of_the_gateway_ends_it(
         assert ending.reason == f"refused with {status}"
 
 
-@pytest.mark.parametrize(("status", "exit_code"), CODES)
+@pytest.mark.parametrize(("status", "exit_code"), CODES[:-1])  # who is fenced tries once more
 async def test_a_close_code_of_the_gateway_ends_it(
     gateway: Gateway, start: Start, status: int, exit_code: ExitCode
 ) -> None:
@@ -160,9 +160,23 @@ async def test_a_copy_of_its_identity_ends_it(gateway: Gateway, start: Start) ->
     await gateway.serving()
     hello = next(frame for frame in gateway.heard if isinstance(frame, frames.Hello))
     gateway.take(frames.to_wire(hello))  # from another machine
+    await connector.heard(happenings.Connected, lambda one: one.epoch > 2)
+    gateway.take(frames.to_wire(hello))  # which comes back, too
     ending = await connector.ended()
     assert ending.exit_code is ExitCode.FENCED
     assert "state copied" in ending.reason
+
+
+async def test_a_hello_of_its_last_life_that_came_late_does_not_end_it(
+    gateway: Gateway, start: Start
+) -> None:
+    """It was killed while connecting, and is there again before the gateway has read that."""
+    connector = start()
+    await gateway.serving()
+    hello = next(frame for frame in gateway.heard if isinstance(frame, frames.Hello))
+    gateway.take(frames.to_wire(hello))
+    await connector.heard(happenings.Connected, lambda one: one.epoch > 2)
+    assert (await gateway.ended(gateway.submit("say", word="a"))).outcome == "done"
 
 
 async def test_a_hello_of_its_own_that_came_late_does_not_end_it(

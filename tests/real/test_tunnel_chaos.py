@@ -33,7 +33,7 @@ STARTS = ["warm", "cold"] if env.words("OPSCENTER_CHAOS_SEEDS", []) else ["warm"
 STORM_S = env.seconds("OPSCENTER_CHAOS_S", 120)
 GATEWAYS = 2
 MACHINES = 3
-LEASE_S = 3  # short, so that a storm of two minutes holds many that end
+LEASE_S = 1  # short, so that a storm of two minutes holds many that end
 QUIET_S = 60.0  # the deadline of the last calls, and the grace after it
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from tests.real.chaos_processes import Fleet, Program
 from tests.real.machine import Event, Machine
 
-BETWEEN_S = (0.4, 2.4)  # two harms; starting again costs a second of a core or two
+BETWEEN_S = (0.1, 0.8)  # two harms
 FREEZE = 1.6  # leases: so the calls of who is frozen are given up meanwhile
 TRANSPORTS = ("websocket", "polling")
 

@@ -8,6 +8,7 @@ As a program: `python warm.py KIND IN OUT`, in the environment of the program. E
 the descriptor IN is its arguments, and one life; its pid goes to OUT.
 """
 
+import gc
 import json
 import os
 import random
@@ -97,7 +98,9 @@ class Warm:
 def _server() -> Main:
     sys.path.insert(0, str(Path.cwd()))
     import django
+    from django.core import checks
     from django.core.management import execute_from_command_line
+    from django.db.migrations.loader import MigrationLoader
     from django.urls import get_resolver
 
     from opscenter import env
@@ -108,6 +111,8 @@ def _server() -> Main:
     import_module("opscenter.management.commands.serve")
     import_module("mcp.management.commands.reapcalls")
     list(get_resolver().url_patterns)
+    MigrationLoader(None)  # imports them; a server looks whether all of them have run
+    checks.run_checks()
 
     workers: Any = import_module("billing.workers")
     bell: Any = import_module("mcp.bell")
@@ -147,6 +152,8 @@ def _fork(main: Main, arguments: list[str]) -> int:
 def _serve(kind: str, asked: int, telling: int) -> None:
     kinds: dict[str, Callable[[], Main]] = {"server": _server, "connector": _connector}
     main = kinds[kind]()
+    gc.collect()
+    gc.freeze()  # what stays need not be looked through in each life
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who end
     os.set_inheritable(asked, False)
     with os.fdopen(asked) as lines:
