@@ -52,11 +52,14 @@ def _stranger(address: str) -> str:
     return f"Something else has {address}."
 
 
+_OTHER_LINES = "Look at the lines that fail."
+
+
 def health() -> Finding:
     """What /v1/health says."""
     address = here()
     try:
-        return _health("health", address, "Look at the lines that fail.")
+        return _health("health", address, _OTHER_LINES)
     except httpx.ConnectError:
         return skipped("health", f"Nothing listens at {address}.")  # the line above fails for it
 
@@ -118,7 +121,7 @@ def _health(check: str, address: str, way_out: str) -> Finding:
         return fails(check, text, way_out, HERE_DOCS)
     if status == "healthy":
         return good(check, f"{address}/v1/health says healthy.")
-    return warns(check, f"{address}/v1/health says {status}.", way_out, HERE_DOCS)
+    return warns(check, f"{address}/v1/health says {status}.", _OTHER_LINES, HERE_DOCS)
 
 
 def checks(key: str, model: str) -> list[Check]:

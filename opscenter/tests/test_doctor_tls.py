@@ -76,6 +76,14 @@ def test_it_says_how_long_the_certificate_is_good(site: Site, settings: Settings
     assert "says healthy; its certificate is good for 90 days." in found.text
 
 
+def test_a_gateway_that_is_degraded_is_not_the_proxys_fault(
+    site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BODIES, "/v1/health", b'{"status": "degraded"}')
+    found = outside(settings, site(90))
+    assert (found.verdict, found.help) == (Verdict.WARN, "Look at the lines that fail.")
+
+
 def test_it_warns_before_the_certificate_ends(site: Site, settings: Settings) -> None:
     found = outside(settings, site(5))
     assert (found.verdict, found.docs) == (Verdict.WARN, server.TLS_DOCS)

@@ -1,4 +1,4 @@
-"""Commands that find no database, or an empty one, say so in a line."""
+"""What commands say to whoever is in trouble, or not where the code was written."""
 
 from pathlib import Path
 
@@ -28,3 +28,9 @@ def test_it_says_in_one_line_that_a_table_is_missing(tmp_path: Path) -> None:
 def test_it_shows_where_the_error_was_to_who_asks(tmp_path: Path) -> None:
     done = Installation(var=tmp_path).manage("verifyaudit", "--traceback", **AWAY)
     assert "Traceback (most recent call last)" in done.stderr
+
+
+def test_it_sends_people_to_the_portal_where_there_is_no_checkout(tmp_path: Path) -> None:
+    said = Installation(var=tmp_path).setup(EXTERNAL_API_URL="https://gateway.example.com")
+    assert "make connector" not in said
+    assert "https://gateway.example.com/portal/machine/" in said

@@ -96,10 +96,10 @@ class Command(BaseCommand):
             if better is not first_run.DEMO and not first_run.is_used(better):
                 command = f".venv/bin/python manage.py setup --upstream {better.name}"
                 lines += [f"{better.because} is set. To use it: {command}"]
-        lines += [
-            "Agents may use a machine's tools: make connector, then README.md, Connect a machine"
-        ]
-        return lines
+        here = settings.EXTERNAL_API_URL.startswith("http://127.0.0.1")
+        way = "make connector, then README.md, Connect a machine"
+        page = f"{settings.EXTERNAL_API_URL}/portal/machine/"  # on a host there is no checkout
+        return [*lines, f"Agents may use a machine's tools: {way if here else page}"]
 
 
 def _where(route: Route | None) -> str:
