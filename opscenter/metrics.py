@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from django.conf import settings
 from prometheus_client import (
@@ -47,11 +48,12 @@ class Gathering:
         """What waits; None where the database does not say so in time."""
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(_look())
-        done, _ = await asyncio.wait([self._task], timeout=wait_s)
+        task = self._task  # while this one is waited for, others may have begun the next
+        done, _ = await asyncio.wait([task], timeout=wait_s)
         if not done:
             return None
         try:
-            found = self._task.result()
+            found = task.result()
         except DatabaseAwayError as error:
             _outage.met(error.__cause__)
             return None
@@ -78,9 +80,22 @@ def _text(waiting: "Waiting") -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(waiting)
     if settings.METRICS_FOLDER:
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no types
+        registry.register(Counted(Path(settings.METRICS_FOLDER)))
         return generate_latest(registry)
     return generate_latest(REGISTRY) + generate_latest(registry)
+
+
+class Counted(Collector):
+    """What all workers have counted, those that are gone too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Without the files of who was killed before the first number stood in them."""
+        files = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]
+        found: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files, accumulate=True)  # type: ignore[no-untyped-call]  # it has no types
+        return found
 
 
 class Waiting(Collector):

@@ -1,6 +1,7 @@
 """`/metrics` as Prometheus reads it, of a gateway that has work."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -114,6 +115,7 @@ def test_it_counts_all_workers_of_a_server_together(
 ) -> None:
     folder = tmp_path / "counters"
     folder.mkdir()
+    (folder / "counter_1.db").touch()  # of one that was killed at its start
     shared = {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
     with (
         gateways.running(tmp_path / "one.log", **shared) as (one, _),
@@ -124,6 +126,14 @@ def test_it_counts_all_workers_of_a_server_together(
         done = named("opscenter_requests_total", **BY, state="completed")
         assert gateways.eventually(lambda: scraped(one).get(done) == 3)
         assert scraped(two)[done] == 3
+
+
+def test_many_may_ask_at_once(own: Gateway) -> None:
+    def ask(_: int) -> int:
+        return httpx.get(f"{own.url}/metrics", timeout=60, trust_env=False).status_code
+
+    with ThreadPoolExecutor(32) as many:
+        assert set(many.map(ask, range(128))) == {200}
 
 
 def test_it_answers_a_scrape_without_a_database(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The names of paths in metrics: as many as there are patterns, whatever clients ask."""
 
+import os
 from pathlib import Path
 
 import pytest
 from django.urls import get_resolver
+from pytest_django import Settings
 
 from mcp import lean_urls
 from opscenter import counters, env
@@ -38,14 +40,31 @@ def test_it_gives_no_more_series_than_it_promises(monkeypatch: pytest.MonkeyPatc
 
 
 def test_it_gives_each_server_of_several_workers_an_empty_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: object
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     said: list[Path] = []
     monkeypatch.setattr(env, "share_counters", said.append)
-    monkeypatch.setattr(settings, "VAR_DIR", tmp_path)
+    settings.VAR_DIR = tmp_path
     with counters.shared(1):
         assert said == []
     with counters.shared(2), counters.shared(2):
         assert len(set(said)) == 2
         assert all(folder.is_dir() and not list(folder.iterdir()) for folder in said)
     assert not any(folder.exists() for folder in said)
+
+
+def test_it_takes_away_what_a_killed_server_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    said: list[Path] = []
+    monkeypatch.setattr(env, "share_counters", said.append)
+    settings.VAR_DIR = tmp_path
+    left = tmp_path / "metrics" / "server-killed"
+    left.mkdir(parents=True)
+    (left / "counter_1.db").touch()
+    with counters.shared(2):
+        assert left.exists()  # it may be one that is just about to start
+        for folder in (left, *said):
+            os.utime(folder, (0, 0))
+        with counters.shared(2):
+            assert said[0].exists() and not left.exists()
