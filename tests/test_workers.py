@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from billing.models import UsageRecord
@@ -151,6 +152,7 @@ def test_all_serve_on_until_load_balancers_have_noticed(
         parent.send_signal(signal.SIGINT)  # who cannot wait
         parent.wait(20)
     assert "Traceback" not in log.read_text()
+    assert ("workers on SQLite" in log.read_text()) == (connection.vendor == "sqlite")
 
 
 def _busy() -> int:

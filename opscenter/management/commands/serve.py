@@ -7,7 +7,7 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error
+from django.db import Error, connection
 
 from accounts import tables
 from billing import terms
@@ -48,6 +48,11 @@ class Command(BaseCommand):
         if workers > 1 and not settings.REDIS_URL:
             self.stderr.write(
                 "Several workers without OPSCENTER_REDIS_URL: tool calls wait longer."
+            )
+        if workers > 1 and connection.vendor == "sqlite":
+            self.stderr.write(
+                "Several workers on SQLite: only one at a time writes. OPSCENTER_DATABASE_URL"
+                " may name a PostgreSQL."
             )
         with suppress(Error):  # no database yet: the server says so to whoever asks
             roles.write()
