@@ -214,6 +214,7 @@ def test_it_does_not_serve_on_tables_of_an_earlier_release(settings: object) -> 
         call_command("serve")
 
 
-def test_it_has_no_crew_of_nobody(server: Gateway) -> None:
+@pytest.mark.parametrize("many", ["0", "65"])
+def test_it_has_no_crew_of_nobody_and_none_of_a_typing_error(many: str) -> None:
     with pytest.raises(CommandError, match="--workers"):
-        call_command("serve", "--workers", "0")
+        call_command("serve", "--workers", many)

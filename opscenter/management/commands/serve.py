@@ -21,6 +21,7 @@ from opscenter.sockets import BoundedSocket
 # Clients keep one connection for a session and think between two requests; a server that closes
 # first now and then closes on a request that is just being sent.
 KEEP_ALIVE_S = 75
+MOST_WORKERS = 64  # as for OPSCENTER_WORKERS
 PING_S = 20  # proxies cut a silent socket after a minute or so
 
 
@@ -40,8 +41,8 @@ class Command(BaseCommand):
         """Runs until SIGINT or SIGTERM."""
         os.umask(0o077)  # what is in var/ is the operator's alone
         workers = options["workers"]
-        if workers < 1:
-            raise CommandError("--workers: a whole number from 1 on")
+        if not 1 <= workers <= MOST_WORKERS:
+            raise CommandError(f"--workers: a whole number from 1 to {MOST_WORKERS}")
         check_free()
         tables.check_migrated()
         _check_default_plan()
