@@ -112,7 +112,7 @@ def count_all(group: str, asked: Sequence[tuple[str, Rate]]) -> list[Count]:
             pipeline.set(name, 0, nx=True, ex=rate.period_s + core.EXPIRATION_FUDGE)
             pipeline.incr(name)
         found = pipeline.execute()[1::2]
-    except Exception as error:  # the same
+    except Exception as error:  # each cache has errors of its own, here too
         raise CountersAwayError("The counters do not answer.") from error
     now = int(core.time.time())
     return [

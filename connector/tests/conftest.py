@@ -77,6 +77,7 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses: test_backoff.py alone is about those that users get, and takes them back."""
     monkeypatch.setattr(backoff, "FIRST_S", 0.02)
     monkeypatch.setattr(backoff, "MOST_S", 0.5)
     monkeypatch.setattr(choosing, "AWAY_MOST_S", 0.5)

@@ -14,8 +14,8 @@ FIRST_S, AWAY_MOST_S = backoff.FIRST_S, choosing.AWAY_MOST_S
 @pytest.fixture(autouse=True)
 def unshortened(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is for users: all other tests wait less."""
-    monkeypatch.setattr(backoff, "FIRST_S", FIRST_S)
-    monkeypatch.setattr(choosing, "AWAY_MOST_S", AWAY_MOST_S)
+    monkeypatch.setattr(backoff, "FIRST_S", FIRST_S)  # conftest.py shortens it
+    monkeypatch.setattr(choosing, "AWAY_MOST_S", AWAY_MOST_S)  # and this
 
 
 @pytest.mark.parametrize(
