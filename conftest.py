@@ -23,17 +23,14 @@ settings.load_profile("suite")
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """pytest-django's own, but for deadlocks, how tables are emptied, and its end.
+    """pytest-django's own, but for how tables are emptied, and its end.
 
     Async tests read on threads of their loops, and such a thread may outlive its loop with its
     connection. PostgreSQL drops no database that somebody is connected to, be it idle.
     """
     if connection.vendor == "postgresql":
-        # A test that ends empties what a gateway's writer may just be writing, in another order.
-        # One of the two must lose: the gateway, which tries again.
-        connection.close()
-        connection.settings_dict["OPTIONS"]["options"] = "-c deadlock_timeout=30s"
         vars(connection.ops)["sql_flush"] = migrated.deletions
+        vars(connection.ops)["execute_sql_flush"] = migrated.delete
     with django_db_blocker.unblock():
         migrated.begin()
     yield

@@ -5,7 +5,8 @@ its end, and finds them empty. pytest-django runs all of the former first, but o
 process finds: where files of tests are shared among processes, either may come first.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 
@@ -14,9 +15,14 @@ from django.apps import apps
 from django.core import serializers
 from django.core.management import call_command
 from django.core.management.color import Style, no_style
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from django.db.backends.base.operations import BaseDatabaseOperations
+from psycopg.errors import LockNotAvailable
 from pytest_django.plugin import blocking_manager_key
 
+from tests import gateway as gateways
+
+WRITERS_S = 30  # a gateway that a test has frozen keeps its rows for 10
 REMADE = {"contenttypes", "auth"}  # Django makes these rows again itself
 
 
@@ -53,12 +59,30 @@ def deletions(style: Style, tables: Sequence[str], **_: bool) -> list[str]:
     if not names:
         return []
     return [
-        # As TRUNCATE does, wait for whoever is writing: those rows go too.
-        f"LOCK TABLE {', '.join(names)} IN SHARE ROW EXCLUSIVE MODE;",
+        # Every table or none, and nobody else has a row of theirs. Whoever waited for the next one
+        # would wait in a circle with a gateway that is writing in another order.
+        f"LOCK TABLE {', '.join(names)} IN EXCLUSIVE MODE NOWAIT;",
         "SET LOCAL session_replication_role = replica;",  # no foreign key counts, and no trigger
         *(f"DELETE FROM {name};" for name in names),  # noqa: S608  (names of our own models)
         "SET LOCAL session_replication_role = DEFAULT;",
     ]
+
+
+def delete(statements: Iterable[str]) -> None:
+    """Carry out `deletions` once nobody is writing: those rows go too.
+
+    OperationalError when somebody still is after `WRITERS_S`.
+    """
+    end = time.monotonic() + WRITERS_S
+    while True:
+        try:
+            BaseDatabaseOperations.execute_sql_flush(connection.ops, statements)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable) or time.monotonic() > end:
+                raise
+            gateways.pause(0.01)
+        else:
+            return
 
 
 def before(item: pytest.Item) -> None:

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.real
 SUITE_S = 2400  # a hang; two processors take six minutes
 SUITE = [
     *(sys.executable, "-m", "pytest", "-q", "-m", "not real", "-p", "no:cacheprovider"),
+    "--tb=short",  # the cause of a failure fits into what the one below shows
     *("-p", "tests.only_tables"),  # the others have passed on SQLite, where they are the same
     *("-n", str(min(os.cpu_count() or 1, 8)), "--dist", "loadfile"),  # the real peers run beside it
 ]
