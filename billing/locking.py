@@ -5,6 +5,8 @@ from hashlib import blake2b
 
 from django.db import connection
 
+from accounts import planned
+
 # What PostgreSQL allows a transaction of ours before it ends it. Whoever waits for the writer is
 # told after 10 s (writer.WAIT_S).
 LOCK_S = 5  # to wait for the locks of another process
@@ -46,7 +48,7 @@ def take_turns(names: Iterable[str]) -> None:
         }
     )
     if numbers:
-        with connection.cursor() as cursor:
+        with planned.cursor() as cursor:
             cursor.execute(
                 "SELECT count(pg_advisory_xact_lock(one)) FROM unnest(%s::bigint[]) AS one",
                 [numbers],

@@ -19,6 +19,8 @@ from django.db import connection
 from django.db.models import Model, QuerySet
 from django.db.models.sql import InsertQuery, UpdateQuery
 
+from accounts import planned
+
 Rows = list[Any]
 Form = Callable[[Any], Any]  # from a value to what the database's driver is given
 Change = tuple[QuerySet[Any, Any], Mapping[str, Any]]
@@ -59,7 +61,7 @@ class _Written:
         for at, name, form in self.places:
             value = values[name]
             params[at] = None if value is None else form(value)
-        with connection.cursor() as cursor:
+        with planned.cursor() as cursor:
             cursor.execute(self.sql, params)
             return self.read(cursor)
 

@@ -172,6 +172,8 @@ TEMPLATES: list[dict[str, Any]] = [
 DATABASES: dict[str, Any] = {
     "default": env.database("OPSCENTER_DATABASE_URL", f"sqlite:///{VAR_DIR / 'opscenter.sqlite3'}")
 }
+# A pooler that shares connections between transactions may not know what was planned in them.
+DATABASE_PREPARED = env.flag("OPSCENTER_DATABASE_PREPARED", True)
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # WAL lets pages read while the writer writes; IMMEDIATE takes the lock at the start, where
@@ -212,6 +214,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # takes a connection and says nothing, as a pool without room does, is given up sooner.
     _patience = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5}
     _patience |= {"keepalives_count": 3, "tcp_user_timeout": 25_000}
+    # From its second run on in a connection, a statement of accounts/planned.py is planned.
+    _patience |= {"prepare_threshold": 1}
     DATABASES["default"]["OPTIONS"] = _patience | DATABASES["default"].get("OPTIONS", {})
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
