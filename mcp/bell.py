@@ -30,7 +30,7 @@ GROUP = "tunnel"
 _OWN = uuid4().hex
 _ANY = UUID(int=0)  # where those listen who hear everything
 
-WORK = "work"  # of a connector: there may be a call or a cancellation for it
+WORK = "work"  # of a connector: there may be a call or a cancellation for it; or this new `call`
 EPOCH = "epoch"  # of a connector: it has opened a newer session
 ENDED = "ended"  # of a call
 PROGRESS = "progress"  # of a call
@@ -55,6 +55,11 @@ class Ear:
         if not self._notes or self._notes[-1] != note:
             self._notes.append(note)
         self._rung.set()
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether there is something that nobody has waited for yet."""
+        return bool(self._notes)
 
     def rouse(self) -> None:
         """Wake whoever waits, with nothing new to hear."""

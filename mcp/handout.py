@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import DatabaseError
@@ -36,10 +36,13 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leased:
-    """Calls on their way to a tray; `is_all`: the one that was just put in is among them."""
+    """Calls that are now the holder's; `is_all`: those that were just put in are among them."""
 
     claimed: list[calls.Claimed]
     is_all: bool
+
+
+Given = TypeVar("Given", Due, Leased)
 
 
 class Tray:
@@ -79,31 +82,38 @@ class Tray:
         return ready
 
 
-def lease_for(tray: Tray, call_id: UUID) -> Leased:
-    """What may go to the tray now that this call is in the queue. It raises nothing."""
+def lease(holder: calls.Holder, new: Collection[UUID]) -> Leased:
+    """What may be handed out now that these calls are in the queue. It raises nothing."""
     try:
-        claimed = calls.claim_begun(tray.holder, MOST_AT_ONCE)
+        claimed = calls.claim_begun(holder, MOST_AT_ONCE)
     except (calls.SupersededError, DatabaseError) as error:
-        log.debug("call %s is left to the next look: %r", call_id, error)
+        log.debug("new calls are left to the next look: %r", error)
         claimed = []
-    return Leased(claimed=claimed, is_all=any(one.id == call_id for one in claimed))
+    return Leased(claimed=claimed, is_all=set(new) <= {one.id for one in claimed})
 
 
 async def due(holder: calls.Holder) -> Due:
-    """Calls that are now leased to the holder, and those of its that should stop.
+    """Calls that are now leased to the holder, and those of its that should stop."""
+    return await _unless_gone(holder, _look(holder))
 
-    If this is cancelled, for the machine has left, they go back: they need not wait for a lease.
-    """
-    looking = asyncio.ensure_future(_look(holder))
+
+async def due_of(holder: calls.Holder, new: Collection[UUID]) -> Leased:
+    """What is due where nothing but these calls has come since a look."""
+    return await _unless_gone(holder, _lease(holder, new))
+
+
+async def _unless_gone(holder: calls.Holder, leasing: Awaitable[Given]) -> Given:
+    """If this is cancelled, for the machine has left, they go back: they need wait for no lease."""
+    going_on = asyncio.ensure_future(leasing)
     try:
-        return await asyncio.shield(looking)
+        return await asyncio.shield(going_on)
     except asyncio.CancelledError:
-        await lastwords.said(_hand_back_what(holder, looking))
+        await lastwords.said(_hand_back_what(holder, going_on))
         raise
 
 
-async def _hand_back_what(holder: calls.Holder, looking: asyncio.Future[Due]) -> None:
-    await hand_back(holder, (await looking).claimed)
+async def _hand_back_what(holder: calls.Holder, leasing: asyncio.Future[Given]) -> None:
+    await hand_back(holder, (await leasing).claimed)
 
 
 async def hand_back(holder: calls.Holder, claimed: Iterable[calls.Claimed]) -> None:
@@ -135,13 +145,15 @@ def _to_do(*, connector_id: UUID, organization_id: UUID) -> QuerySet[Any, Any]:
 def frames_of(due: Due, told: Collection[calls.Held]) -> list[frames.Frame]:
     """What is due, without the cancellations that were `told`."""
     fresh = [held for held in due.to_stop if held not in told]
-    return [
-        *(frames.Cancel(id=call, fence=fence) for call, fence in fresh),
-        *(frame_of(claimed) for claimed in due.claimed),
-    ]
+    return [*(frames.Cancel(id=call, fence=fence) for call, fence in fresh), *calls_of(due.claimed)]
 
 
-def frame_of(claimed: calls.Claimed) -> frames.Call:
+def calls_of(claimed: Iterable[calls.Claimed]) -> list[frames.Frame]:
+    """How the machine is told of them."""
+    return [_frame_of(one) for one in claimed]
+
+
+def _frame_of(claimed: calls.Claimed) -> frames.Call:
     return frames.Call(
         id=claimed.id,
         fence=claimed.fence,
@@ -162,4 +174,5 @@ def _approval_of(claimed: calls.Claimed) -> frames.Approved | UnsetType:
     return frames.Approved(digest=claimed.approval, source=source)
 
 
+_lease = off_loop(lease)
 _release = off_loop(calls.release)

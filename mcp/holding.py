@@ -60,19 +60,35 @@ class Renewal:
 
 def claim(holder: Holder, most: int) -> list[Claimed]:
     """Lease at most `most` calls to the holder, the oldest first. Raises SupersededError."""
-    mine = _mine(holder)
     with transaction.atomic():
-        # Locked: two processes must not both count the same free places of one connector.
-        if not (locked := _locked(**mine, epoch=holder.epoch)):
-            raise SupersededError("A newer session of this machine is there.")
-        in_flight = sum(count for (count,) in _in_flight(**mine))
-        if (most := min(most, conditions.room(locked[0][0], in_flight))) <= 0:
-            return []
-        # What is cancelled meanwhile is not leased; what is, is ours until the commit.
-        leased = _lease(**mine, most=most)
-        version = policies.newest(holder.organization_id).version if leased else 0
-        leased = [row for row in leased if _is_allowed(row, version)]
+        return _claim(holder, most)
+
+
+def claim_begun(holder: Holder, most: int) -> list[Claimed]:
+    """As `claim`, and those without effects begin at once: nothing is lost if they never do."""
+    with transaction.atomic():
+        return [_begun(holder, one) for one in _claim(holder, most)]
+
+
+def _claim(holder: Holder, most: int) -> list[Claimed]:
+    mine = _mine(holder)
+    # Locked: two processes must not both count the same free places of one connector.
+    if not (locked := _locked(**mine, epoch=holder.epoch)):
+        raise SupersededError("A newer session of this machine is there.")
+    in_flight = sum(count for (count,) in _in_flight(**mine))
+    if (most := min(most, conditions.room(locked[0][0], in_flight))) <= 0:
+        return []
+    # What is cancelled meanwhile is not leased; what is, is ours until the commit.
+    leased = [row for row in _lease(**mine, most=most) if _is_allowed(row)]
     return [_claimed(row) for row in sorted(leased, key=_by_age)]
+
+
+def _begun(holder: Holder, one: Claimed) -> Claimed:
+    if one.has_effects or one.approval:
+        return one  # it begins once, so whoever runs it asks
+    said = start(holder, one.id, one.fence)
+    # Denied: its deadline has just come, and whoever asks to begin it is told so.
+    return one if isinstance(said, Denial) else replace(one, begun=True, remaining_ms=said)
 
 
 def _mine(holder: Holder) -> dict[str, Any]:
@@ -111,10 +127,11 @@ def _lease(*, connector_id: UUID, organization_id: UUID, most: object) -> prepar
         "params",
         "has_effects",
         "deadline",
-        "policy_version",
-        "decision",
         "approval",
+        "decision",
+        "policy_version",
     )
+    now = {"now": clock.now(), "newest": policies.newest_version(organization_id)}
     return (
         waiting.filter(id__in=oldest),
         {
@@ -123,14 +140,14 @@ def _lease(*, connector_id: UUID, organization_id: UUID, most: object) -> prepar
             "deliveries": F("deliveries") + 1,
             "lease_until": clock.after(LEASE_S),
         },
-        ToolCall.objects.annotate(now=clock.now()).values_list(*told, "now"),
+        ToolCall.objects.annotate(**now).values_list(*told, *now),
     )
 
 
-def _is_allowed(row: tuple[Any, ...], version: int) -> bool:
+def _is_allowed(row: tuple[Any, ...]) -> bool:
     """What the organization allowed, or somebody approved for it, must still be so."""
-    _, call_id, *_, policy_version, decision, _, _ = row
-    is_as_it_was = decision != Decision.ASK and policy_version == version
+    _, call_id, *_, decision, version, _, newest = row
+    is_as_it_was = decision != Decision.ASK and version == newest
     return is_as_it_was or questions.is_as_approved(call_id)
 
 
@@ -139,7 +156,7 @@ def _by_age(row: tuple[Any, ...]) -> Any:
 
 
 def _claimed(row: tuple[Any, ...]) -> Claimed:
-    _, call_id, fence, server, method, params, has_effects, deadline, *_, approval, now = row
+    _, call_id, fence, server, method, params, has_effects, deadline, approval, *_, now, _ = row
     return Claimed(
         id=call_id,
         fence=fence,
@@ -155,19 +172,6 @@ def _claimed(row: tuple[Any, ...]) -> Claimed:
 
 def ms_between(now: datetime, deadline: datetime) -> int:
     return max(int((deadline - now).total_seconds() * 1000), 0)
-
-
-def claim_begun(holder: Holder, most: int) -> list[Claimed]:
-    """As `claim`, and those without effects begin at once: nothing is lost if they never do."""
-    return [_begun(holder, one) for one in claim(holder, most)]
-
-
-def _begun(holder: Holder, one: Claimed) -> Claimed:
-    if one.has_effects or one.approval:
-        return one  # it begins once, so whoever runs it asks
-    said = start(holder, one.id, one.fence)
-    # Denied: it was cancelled meanwhile, and whoever asks to begin it is told so.
-    return one if isinstance(said, Denial) else replace(one, begun=True, remaining_ms=said)
 
 
 def start(holder: Holder, call_id: UUID, fence: int) -> int | Denial:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import Case, F, FilteredRelation, Q, QuerySet, Value, When
 
 from accounts.principal import Principal
-from mcp import definitions, prepared
+from mcp import definitions, policies, prepared
 from mcp.models import Connector, McpServer, McpTool
 from mcp.registry import is_online
 
@@ -21,6 +21,10 @@ _TOLD = (
     "connector__drained_at",
     "state",
     "error",
+    "wanted__name",
+    "wanted__annotations",
+    "wanted__digest",
+    "policy_version",
 )
 
 
@@ -58,6 +62,7 @@ class Target:
     tool: str
     has_effects: bool
     definition: str  # its digest
+    policy_version: int  # of the organization's newest policy
 
 
 def offered(principal: Principal) -> list[Offered]:
@@ -73,7 +78,7 @@ def offered(principal: Principal) -> list[Offered]:
 
 def of_server(principal: Principal, server_name: str, machine: str = "") -> list[Offered]:
     """All tools of one server, on the machine of this name if one is said. Raises RefusedError."""
-    server_id, *_ = _ready(principal, server_name, machine)
+    server_id, *_ = _ready(principal, server_name, machine=machine)
     server = McpServer.objects.select_related("connector").filter(id=server_id).first()
     if server is None:  # it went away between the two looks
         raise _unknown(server_name, machine)
@@ -83,32 +88,38 @@ def of_server(principal: Principal, server_name: str, machine: str = "") -> list
 
 def find(principal: Principal, server_name: str, tool_name: str, machine: str = "") -> Target:
     """Where a call of the tool would run now. Raises RefusedError."""
-    server_id, connector_id, name = _ready(principal, server_name, machine)
-    tools = _tool_of(server_id=server_id, name=tool_name[: definitions.TITLE_CHARS])
-    if not tools:
+    found = _ready(principal, server_name, tool_name, machine)
+    _, connector_id, name, *_, tool, annotations, definition, policy_version = found
+    if tool is None:
         text = f"The server {name} has no tool {tool_name[:100]!r}; {SEE}"
         raise RefusedError("no_such_tool", text)
-    ((tool, annotations, definition),) = tools
     return Target(
         connector_id=connector_id,
         server=name,
         tool=tool,
         has_effects=definitions.has_effects(annotations),
         definition=definition,
+        policy_version=policy_version,
     )
 
 
-def _ready(principal: Principal, server_name: str, machine: str) -> tuple[UUID, UUID, str]:
-    """The server that a call would go to now. Raises RefusedError."""
-    whose = {"organization_id": principal.organization_id, "user_id": principal.user_id}
-    name = server_name[: definitions.TITLE_CHARS]
+def _ready(
+    principal: Principal, server_name: str, tool_name: str = "", machine: str = ""
+) -> tuple[Any, ...]:
+    """What is _TOLD of the server that a call would go to now. Raises RefusedError."""
+    wanted = {
+        "organization_id": principal.organization_id,
+        "user_id": principal.user_id,
+        "name": server_name[: definitions.TITLE_CHARS],
+        "tool": tool_name[: definitions.TITLE_CHARS],
+    }
     if machine:
-        named = _server_on(**whose, name=name, machine=machine[: definitions.TITLE_CHARS])
+        named = _server_on(**wanted, machine=machine[: definitions.TITLE_CHARS])
     else:
-        named = _server_of(**whose, name=name)
+        named = _server_of(**wanted)
     if not named:
         raise _unknown(server_name, machine)
-    server_id, connector_id, name, machine, can_work, drained_at, state, error = named[0]
+    _, _, name, machine, can_work, drained_at, state, error, *_ = named[0]
     if drained_at is not None:
         text = f"The machine {machine!r} with the server {name} is drained: an operator lets it go."
         raise RefusedError("drained", text)
@@ -119,7 +130,7 @@ def _ready(principal: Principal, server_name: str, machine: str) -> tuple[UUID, 
         how = "has failed" if state == McpServer.State.FAILED else "still starts"
         why = f": {error}" if error else "."
         raise RefusedError("not_ready", f"The server {name} {how}{why}")
-    return server_id, connector_id, name
+    return tuple(named[0])
 
 
 def _unknown(server_name: str, machine: str) -> RefusedError:
@@ -128,24 +139,26 @@ def _unknown(server_name: str, machine: str) -> RefusedError:
 
 
 @prepared.select
-def _server_of(*, organization_id: UUID, user_id: int, name: str) -> QuerySet[Any, Any]:
-    """Of the servers of this name the one that a call goes to."""
-    return _servers(organization_id, user_id).filter(name=name).values_list(*_TOLD)[:1]
+def _server_of(*, organization_id: UUID, user_id: int, name: str, tool: str) -> QuerySet[Any, Any]:
+    """Of the servers of this name the one that a call goes to, and its tool if it has it."""
+    servers = _servers(organization_id, user_id).filter(name=name)
+    return _with(tool, servers, organization_id).values_list(*_TOLD)[:1]
 
 
 @prepared.select
 def _server_on(
-    *, organization_id: UUID, user_id: int, name: str, machine: str
+    *, organization_id: UUID, user_id: int, name: str, tool: str, machine: str
 ) -> QuerySet[Any, Any]:
     """The same on the machines of one name."""
     servers = _servers(organization_id, user_id).filter(name=name, connector__name=machine)
-    return servers.values_list(*_TOLD)[:1]
+    return _with(tool, servers, organization_id).values_list(*_TOLD)[:1]
 
 
-@prepared.select
-def _tool_of(*, server_id: UUID, name: str) -> QuerySet[Any, Any]:
-    found = McpTool.objects.filter(server_id=server_id, name=name).order_by()
-    return found.values_list("name", "annotations", "digest")
+def _with(tool: str, servers: QuerySet[McpServer], organization_id: UUID) -> QuerySet[McpServer]:
+    return servers.annotate(
+        wanted=FilteredRelation("tools", condition=Q(tools__name=tool)),
+        policy_version=policies.newest_version(organization_id),
+    )
 
 
 def _takes_calls() -> Q:

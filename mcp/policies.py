@@ -2,22 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Subquery
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce
 
 from accounts import audit, trail
 from billing import locking
-from mcp import prepared
 from mcp.models import McpTool, OrganizationPolicy, PolicyVersion, ToolCall
 from mcp.policy import NO_POLICY, Judged, Policy, Rule, digest_of, judge
 from mcp.states import Decision
 
 SAVED = "toolpolicy.saved"
 MAX_RULES = 200  # each is tried at each call
+MOST_KEPT = 100  # policies in a process's memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +33,27 @@ class Standing:
 
 def newest(organization_id: UUID) -> Policy:
     """The policy that counts now."""
-    for version, otherwise, rules in _newest(organization_id=organization_id):
-        return Policy(
-            version=version,
-            otherwise=Decision(otherwise),
-            rules=tuple([_rule(rule) for rule in rules]),
-        )
-    return NO_POLICY
+    last = last_version(organization_id)
+    return NO_POLICY if last is None else of_version(organization_id, last.version)
+
+
+def newest_version(organization_id: UUID) -> Combinable:
+    """Its version, as an expression for a query."""
+    saved = PolicyVersion.objects.filter(organization_id=organization_id).order_by("-version")
+    return Coalesce(Subquery(saved.values("version")[:1]), NO_POLICY.version)
+
+
+@lru_cache(MOST_KEPT)
+def of_version(organization_id: UUID, version: int) -> Policy:
+    """The policy as it was saved then. It is read once, for a version stays as it is."""
+    if version == NO_POLICY.version:
+        return NO_POLICY
+    saved = PolicyVersion.objects.get(organization_id=organization_id, version=version)
+    return Policy(
+        version=version,
+        otherwise=Decision(saved.otherwise),
+        rules=tuple([_rule(rule) for rule in saved.rules]),
+    )
 
 
 def _rule(stored: Mapping[str, Any]) -> Rule:
@@ -44,17 +61,11 @@ def _rule(stored: Mapping[str, Any]) -> Rule:
     return Rule(**said)
 
 
-@prepared.select
-def _newest(*, organization_id: UUID) -> QuerySet[Any, Any]:
-    found = PolicyVersion.objects.filter(organization_id=organization_id).order_by("-version")
-    return found.values_list("version", "otherwise", "rules")[:1]
-
-
 def standing(
-    organization_id: UUID, server: str, tool: str, arguments: Mapping[str, Any], definition: str
+    policy: Policy, server: str, tool: str, arguments: Mapping[str, Any], definition: str
 ) -> Standing:
-    """How a call of this tool stands now."""
-    judged = judge(newest(organization_id), server=server, tool=tool, arguments=arguments)
+    """How a call of this tool stands under the policy."""
+    judged = judge(policy, server=server, tool=tool, arguments=arguments)
     if judged.decision is Decision.ALLOW:
         return Standing(judged=judged, digest="")  # of what nobody is asked about nobody needs one
     digest = digest_of(
@@ -74,7 +85,7 @@ def standing_of(call: ToolCall) -> Standing:
     )
     definition = tools.values_list("digest", flat=True).first() or ""
     arguments = msgspec.json.decode(call.params).get("arguments") or {}
-    return standing(call.organization_id, call.server, call.tool, arguments, definition)
+    return standing(newest(call.organization_id), call.server, call.tool, arguments, definition)
 
 
 def last_version(organization_id: UUID) -> PolicyVersion | None:

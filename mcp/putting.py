@@ -92,11 +92,11 @@ async def put_in(principal: Principal, what: Wanted, waiter: UUID | None) -> Put
     Not to be cancelled: it may have leased other calls than its own. Raises RefusedError.
     """
     put = await _put(principal, what, waiter)
-    if put.tray is not None and put.leased is not None:
-        if put.tray.lay(put.leased):
-            return put
+    if put.tray is None or put.leased is None:
+        return put  # its machine has been rung for
+    if not put.tray.lay(put.leased):
         await lastwords.said(handout.hand_back(put.tray.holder, put.leased.claimed))
-    bell.ring_connector(put.connector_id)
+        _ring(put)
     return put
 
 
@@ -112,20 +112,26 @@ def _put(principal: Principal, what: Wanted, waiter: UUID | None) -> Put:
         raise RefusedError("other_call", str(error)) from error
     may_lease = is_new and new.question is None
     tray = living.tray_of(found.connector_id) if may_lease else None
-    return Put(
+    put = Put(
         call_id=call_id,
         is_new=is_new,
         connector_id=found.connector_id,
         tray=tray,
-        leased=None if tray is None else handout.lease_for(tray, call_id),
+        leased=None if tray is None else handout.lease(tray.holder, {call_id}),
     )
+    if tray is None:
+        _ring(put)  # here already: the event loop has its turn later
+    return put
+
+
+def _ring(put: Put) -> None:
+    bell.ring_connector(put.connector_id, bell.WORK, {"call": put.call_id.hex})
 
 
 def _new(principal: Principal, what: Wanted, found: Target, waiter: UUID | None) -> calls.NewCall:
     """The call, with what the policy says to it. Raises RefusedError where that is no."""
-    now = policies.standing(
-        principal.organization_id, found.server, found.tool, what.arguments, found.definition
-    )
+    policy = policies.of_version(principal.organization_id, found.policy_version)
+    now = policies.standing(policy, found.server, found.tool, what.arguments, found.definition)
     new = calls.NewCall(
         organization_id=principal.organization_id,
         user_id=principal.user_id,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from accounts.auth import Shown
 from accounts.principal import Principal
 from mcp import bell, calls, frames, handout, lastwords, living, registry
 from mcp.allowance import Allowance, SpentError
-from mcp.bell import Ear, Listening
+from mcp.bell import Ear, Listening, Note
 from mcp.closing import (
     AWAY,
     BAD_FRAME,
@@ -25,6 +25,7 @@ from mcp.closing import (
     in_words,
 )
 from mcp.models import Connector
+from mcp.outbox import REASONS, Outbox
 from mcp.prompts import Prompts
 from mcp.states import Outcome, Verdict
 from mcp.threads import off_loop
@@ -34,7 +35,6 @@ FRAMES_AT_ONCE = 1000
 PROGRESS_WRITTEN_S = 1.0  # for one call; in between only the bell tells of it
 POLLED_S = 60.0  # a session that has not been polled for longer is forgotten here, not ended
 MOST_REFUSED = 20  # tools of one server that are told of; the rest have the same fault
-_WORK = bell.Note(kind=bell.WORK, body={})
 
 
 class Session:
@@ -59,15 +59,14 @@ class Session:
             organization_id=principal.organization_id,
             epoch=opened.epoch,
         )
-        self.tray = handout.Tray(self._holder, lambda: self._ear.hear(_WORK))
         self._over: SessionError | None = None
         self._listening: Listening = bell.current().of_connector(opened.connector_id)
         self._ear: Ear = self._listening.start()
-        self._ear.hear(_WORK)  # what came before anybody listened
-        self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
-        self._told_to_stop: set[calls.Held] = set()
-        self._progress_written: dict[calls.Held, float] = {}
         self._prompts = Prompts(self._holder, principal.user_id)
+        self._outbox = Outbox(self._holder, self._ear, self._prompts)
+        self.tray = self._outbox.tray
+        self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
+        self._progress_written: dict[calls.Held, float] = {}
         self._turn = 0
         living.add(self)
 
@@ -128,35 +127,30 @@ class Session:
             raise SessionError(BAD_FRAME, "A hello comes once, at the beginning.")
         return await in_words(answer(self, frame))
 
-    async def due(self) -> list[frames.Frame]:
-        """The calls and cancellations that are to be sent now. Raises SessionError."""
-        if self._over is not None:
-            raise self._over
-        settled = await in_words(self._prompts.settled())
-        if ready := self.tray.take():
-            return [*settled, *(handout.frame_of(one) for one in ready)]
-        self.tray.is_all = False  # so that a place which comes free meanwhile is heard of
-        due = await in_words(handout.due(self._holder))
-        told, self._told_to_stop = self._told_to_stop, set(due.to_stop)
-        self.tray.is_all = not due.left
-        return [*settled, *handout.frames_of(due, told)]
-
     async def next_due(self, timeout_s: float) -> list[frames.Frame]:
         """What is due, as soon as there is something; [] when the time is over or another asks.
 
         Raises SessionError when the session is over.
         """
+        if self._over is not None:
+            raise self._over
         self._turn += 1
         turn = self._turn
         self._ear.rouse()  # whoever asked before us
         ends_at = time.monotonic() + timeout_s
-        found = await self.due()
-        while not found and await self._wait(ends_at, turn):
-            found = await self.due()
+        found = [] if self._outbox.is_quiet else await self.due()
+        while not found and (notes := await self._heard(ends_at, turn)):
+            found = await self.due(notes)
         return found
 
-    async def _wait(self, ends_at: float, turn: int) -> bool:
-        """Whether something may be due, and is still ours to ask for."""
+    async def due(self, notes: Sequence[Note] = ()) -> list[frames.Frame]:
+        """What is to be sent now, after these notes. Raises SessionError."""
+        if self._over is not None:
+            raise self._over
+        return await in_words(self._outbox.due(notes))
+
+    async def _heard(self, ends_at: float, turn: int) -> list[Note]:
+        """Why something may be due that is still ours to ask for. Empty: nothing is."""
         while (left_s := ends_at - time.monotonic()) > 0 and self._turn == turn:
             with self.tray.waited_at():
                 notes = await self._ear.wait(left_s)
@@ -169,9 +163,9 @@ class Session:
                 self.end(NEWER_SESSION, "A newer session of this machine is there.")
             if self._over is not None:
                 raise self._over
-            if any(note.kind == bell.WORK for note in notes):
-                return True
-        return False
+            if found := [note for note in notes if note.kind in REASONS]:
+                return found
+        return []
 
     def end(self, code: int, reason: str) -> None:
         """From now on everything here raises this."""
@@ -234,8 +228,7 @@ class Session:
         if verdict is Verdict.ACCEPTED:
             self._progress_written.pop((frame.id, frame.fence), None)
             bell.ring_end(frame.id, end)
-            if not self.tray.is_all:
-                self._ear.hear(_WORK)  # there is a free place
+            self._outbox.hear_of_a_free_place()
         return [frames.Ack(id=frame.id, fence=frame.fence, verdict=verdict.value)]
 
     async def _release(self, frame: frames.Release) -> list[frames.Frame]:
@@ -253,7 +246,7 @@ class Session:
         if not frame.calls:  # an idle machine's sign of life
             return [frames.Renewed(held=[], lost=[], cancel=[])]
         said = await _renew(self._holder, frame.calls)
-        self._told_to_stop.update(said.cancel)
+        self._outbox.told_to_stop.update(said.cancel)
         return [frames.Renewed(held=said.held, lost=said.lost, cancel=said.cancel)]
 
     async def _server(self, frame: frames.Server) -> list[frames.Frame]:

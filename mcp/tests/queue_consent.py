@@ -137,7 +137,8 @@ class ConsentMachine(Honest):
     def _enqueue_asked(self, of: int, effects: bool) -> UUID:
         connector = self.connectors[of]
         self._defined(connector)
-        now = policies.standing(connector.organization_id, SERVER, TOOL, {}, self._tool(of).digest)
+        policy = policies.newest(connector.organization_id)
+        now = policies.standing(policy, SERVER, TOOL, {}, self._tool(of).digest)
         question = Question(asked_by=Asker.ORGANIZATION, digest=now.digest)
         new = new_call(
             connector,

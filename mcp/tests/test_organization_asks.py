@@ -74,6 +74,19 @@ async def test_it_asks_anew_where_something_has_changed(alice: Person, what: str
     running.cancel()
 
 
+async def test_it_goes_by_the_newest_version_of_its_own_policy(
+    alice: Person, charlie: Person
+) -> None:
+    await policy(alice, Decision.ALLOW)
+    await opened(alice)
+    await policy(alice, Decision.DENY, 2)
+    await policy(charlie, Decision.ALLOW, 3)
+    with pytest.raises(RefusedError) as refused:
+        await run(alice)
+    assert refused.value.code == "denied"
+    assert "policy" in str(refused.value)
+
+
 async def test_it_refuses_at_once_what_the_policy_denies(alice: Person) -> None:
     await policy(alice, Decision.DENY)
     session = await opened(alice)
