@@ -13,6 +13,7 @@ FRAMES_PER_S = 400
 FRAMES_AT_ONCE = 4000
 SLICE_BYTES = 8 * 1024  # read at once; 256 KiB of tiny frames would hold up everybody for a second
 TOO_OFTEN = 4429  # as docs/tunnel.md has it
+LINGER_S = 1.0  # reading on after the end; with a close before that the peer may never hear why
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
@@ -21,11 +22,12 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._allowance = Allowance(per_s=FRAMES_PER_S, at_once=FRAMES_AT_ONCE)
+        self._has_failed = False  # what still comes is read and thrown away
 
     def data_received(self, data: bytes) -> None:
         """Slice by slice, so that a flood is noticed in its first."""
         for at in range(0, len(data), SLICE_BYTES):
-            if self.transport.is_closing():
+            if self._is_over():
                 return
             super().data_received(data[at : at + SLICE_BYTES])
 
@@ -77,7 +79,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def _counted(self) -> bool:
         """Whether the frame counts. The one that is too many ends the connection."""
-        if self.transport.is_closing():
+        if self._is_over():
             return False
         try:
             self._allowance.spend(self.loop.time())
@@ -85,6 +87,9 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self._fail()
             return False
         return True
+
+    def _is_over(self) -> bool:
+        return self._has_failed or self.transport.is_closing()
 
     def _fail(self) -> None:
         reason = f"More than {FRAMES_PER_S} frames in a second."
@@ -95,8 +100,13 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.conn.fail(TOO_OFTEN, reason)
             self.close_sent = True
         self.transport.write(b"".join(self.conn.data_to_send()))
-        # What is unsent nobody reads.
-        if self.writable.is_set():
-            self.transport.close()
-        else:
+        if not self.writable.is_set():  # what is unsent nobody reads
             self.transport.abort()
+            return
+        self._has_failed = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(LINGER_S, self.transport.close)

@@ -224,6 +224,17 @@ async def test_it_closes_on_a_flood_of_tiny_frames(server: Gateway, key: str) ->
     await still_works(server, key)
 
 
+async def test_who_floods_on_is_not_cut_before_it_can_hear_why(server: Gateway, key: str) -> None:
+    async with ready(server.url, key) as laptop:
+        raw = laptop.socket.transport
+        ping = b"\x89\x80\0\0\0\0" * 1000
+        for _ in range(10):  # more than FRAMES_AT_ONCE, and some after the end
+            raw.write(ping)
+            await asyncio.sleep(0.02)
+            assert not raw.is_closing()
+        assert (await laptop.closed())[0] == 4429
+
+
 async def still_works(server: Gateway, key: str) -> None:
     """Others are not affected."""
     async with ready(server.url, key) as laptop:
