@@ -7,7 +7,7 @@ once a second for everything that nobody rang for.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +55,12 @@ class Ear:
         if not self._notes or self._notes[-1] != note:
             self._notes.append(note)
         self._rung.set()
+
+    def forget(self, notes: Iterable[Note]) -> None:
+        """They say nothing new any more."""
+        for note in notes:
+            with suppress(ValueError):
+                self._notes.remove(note)
 
     @property
     def has_heard(self) -> bool:

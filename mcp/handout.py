@@ -53,10 +53,14 @@ class Tray:
 
     def __init__(self, holder: calls.Holder, wake: Callable[[], None]) -> None:
         self.holder = holder
-        self.is_waited_at = False
+        self._waiting = 0  # a poll may come before the last one has left
         self.is_all = False  # nothing waits that was not handed out, as far as we know
         self._wake = wake
         self._ready: list[calls.Claimed] = []
+
+    @property
+    def is_waited_at(self) -> bool:
+        return self._waiting > 0
 
     def lay(self, leased: Leased) -> bool:
         """On the event loop. False: they do not lie here, and must be given back."""
@@ -71,11 +75,11 @@ class Tray:
     @contextmanager
     def waited_at(self) -> Iterator[None]:
         """While this lasts, whoever waits hears of what is laid here."""
-        self.is_waited_at = True
+        self._waiting += 1
         try:
             yield
         finally:
-            self.is_waited_at = False
+            self._waiting -= 1
 
     def take(self) -> list[calls.Claimed]:
         ready, self._ready = self._ready, []

@@ -116,7 +116,9 @@ def _in_flight(*, connector_id: UUID, organization_id: UUID) -> QuerySet[Any, An
 
 @prepared.changed
 def _lease(*, connector_id: UUID, organization_id: UUID, most: object) -> prepared.Told:
-    waiting = _calls_of(connector_id, organization_id).filter(conditions.claimable())
+    # Open: so that an index of those alone serves, also where the plan does not know the state.
+    open_calls = _calls_of(connector_id, organization_id).filter(conditions.is_open())
+    waiting = open_calls.filter(conditions.claimable())
     oldest = waiting.order_by("created_at", "id").values("id")[:most]
     told = (
         "created_at",

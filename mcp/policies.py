@@ -43,11 +43,14 @@ def newest_version(organization_id: UUID) -> Combinable:
     return Coalesce(Subquery(saved.values("version")[:1]), NO_POLICY.version)
 
 
-@lru_cache(MOST_KEPT)
 def of_version(organization_id: UUID, version: int) -> Policy:
-    """The policy as it was saved then. It is read once, for a version stays as it is."""
-    if version == NO_POLICY.version:
-        return NO_POLICY
+    """The policy as it was saved then; 0 before anything was."""
+    return NO_POLICY if version == NO_POLICY.version else _saved(organization_id, version)
+
+
+@lru_cache(MOST_KEPT)
+def _saved(organization_id: UUID, version: int) -> Policy:
+    """It is read once, for a version stays as it is."""
     saved = PolicyVersion.objects.get(organization_id=organization_id, version=version)
     return Policy(
         version=version,

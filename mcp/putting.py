@@ -96,7 +96,7 @@ async def put_in(principal: Principal, what: Wanted, waiter: UUID | None) -> Put
         return put  # its machine has been rung for
     if not put.tray.lay(put.leased):
         await lastwords.said(handout.hand_back(put.tray.holder, put.leased.claimed))
-        _ring(put)
+        bell.ring_connector(put.connector_id)  # others than this call may wait again
     return put
 
 

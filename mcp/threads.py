@@ -9,7 +9,7 @@ from functools import partial, wraps
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, NotSupportedError, OperationalError, connection
 
 from accounts.reads import DatabaseAwayError
 from billing import locking
@@ -42,6 +42,9 @@ def off_loop(work: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         except (OperationalError, InterfaceError) as error:
             connection.close()  # the next may be better
             raise DatabaseAwayError("The gateway's database does not answer.") from error
+        except NotSupportedError:
+            connection.close()  # a migration has changed what this connection has planned
+            raise
         finally:
             _last.used_at = time.monotonic()
 

@@ -161,6 +161,52 @@ async def test_who_will_not_wait_is_handed_what_was_rung_for(alice: Person) -> N
     assert call.id == call_id
 
 
+async def test_a_poll_that_is_left_early_leaves_the_tray_to_the_next(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await opened(alice)
+    task = await waiting(session)
+    with unheard(monkeypatch):
+        call_id = await put_in(alice)
+        leased = await off_loop(handout.lease)(session.tray.holder, {call_id})
+    asked = asyncio.Event()
+
+    async def hangs() -> list[frames.Frame]:
+        asked.set()
+        await asyncio.Event().wait()
+        return []
+
+    with monkeypatch.context() as slow:
+        slow.setattr(session._prompts, "settled", hangs)
+        assert session.tray.lay(leased)
+        await asyncio.wait_for(asked.wait(), 10)
+        task.cancel()
+        await asyncio.wait([task])
+    assert [one.id for one in await handed(waited(session))] == [call_id]
+
+
+async def test_a_second_poll_is_waited_at_when_the_first_has_left(alice: Person) -> None:
+    session = await opened(alice)
+    first = await waiting(session)
+    second = waited(session)
+    assert await asyncio.wait_for(first, 10) == []
+    assert session.tray.is_waited_at
+    second.cancel()
+
+
+async def test_a_ring_for_what_was_handed_out_is_forgotten(
+    alice: Person, looks: list[Holder]
+) -> None:
+    session = await opened(alice)
+    call_id = await put_in(alice)
+    (call,) = await session.next_due(LONG_S)
+    assert isinstance(call, frames.Call)
+    assert call.id == call_id
+    task = await waiting(session)
+    assert len(looks) == 1  # the ring itself, which it had answered, needs none
+    task.cancel()
+
+
 @contextmanager
 def unheard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No ring arrives."""
