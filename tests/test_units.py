@@ -138,9 +138,10 @@ class Host:
     environment: dict[str, str]
 
     def switch(self, name: str) -> None:
-        """As `ln -sfn` does."""
-        self.current.unlink(missing_ok=True)
-        self.current.symlink_to(self.releases[name])
+        """As `ln -sfn` does, at once: a worker that still starts finds its modules at any time."""
+        following = self.current.with_name("following")
+        following.symlink_to(self.releases[name])
+        following.replace(self.current)
 
 
 @pytest.fixture
