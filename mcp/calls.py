@@ -22,17 +22,15 @@ from mcp.enqueueing import (
     enqueue_or_find,
 )
 from mcp.holding import (
-    Claimed,
     Denial,
     Renewal,
     SupersededError,
-    claim,
-    claim_begun,
     note_progress,
     release,
     renew,
     start,
 )
+from mcp.leasing import Claimed, claim, claim_begun
 from mcp.questions import APPROVAL_S, Question
 from mcp.reaping import Reaped, purge, reap
 from mcp.texts import failure

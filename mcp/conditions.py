@@ -15,7 +15,7 @@ from django.db.models.expressions import Combinable
 
 from mcp import clock
 from mcp.models import Connector, ToolCall
-from mcp.states import HELD, Asker, Source, State
+from mcp.states import HELD, Asker, Decision, Source, State
 
 LEASE_S: float = settings.MCP_LEASE_S
 RENEW_S = LEASE_S / 3  # two renewals may be lost
@@ -82,12 +82,24 @@ def claimable() -> Q:
     return Q(state=State.QUEUED, deadline__gt=clock.now())
 
 
-def room(max_in_flight: int, in_flight: int) -> int:
+def room(max_in_flight: Combinable, in_flight: Combinable) -> Combinable:
     return max_in_flight - in_flight
 
 
 def next_fence() -> Combinable:
     return F("fence") + 1
+
+
+def begins_at_once(newest: Combinable) -> Q:
+    """Of what is handed out, what needs nobody's word to begin: that of its policy still holds."""
+    return Q(
+        ~Q(decision=Decision.ASK),
+        policy_version=newest,
+        has_effects=False,
+        asked_by="",
+        approval="",
+        cancel_requested=False,
+    )
 
 
 def startable() -> Q:

@@ -221,13 +221,9 @@ class Session:
         return []
 
     async def _result(self, frame: frames.Result) -> list[frames.Frame]:
-        outcome, raw = Outcome(frame.outcome), frame.result
-        raw = frame.error if raw is UNSET else raw
-        body = None if raw is UNSET else bytes(raw).decode()
-        verdict, end = await _conclude(self._holder, frame.id, frame.fence, outcome, body)
+        verdict = await _conclude(self._holder, frame)
         if verdict is Verdict.ACCEPTED:
             self._progress_written.pop((frame.id, frame.fence), None)
-            bell.ring_end(frame.id, end)
             self._outbox.hear_of_a_free_place()
         return [frames.Ack(id=frame.id, fence=frame.fence, verdict=verdict.value)]
 
@@ -281,6 +277,17 @@ _ANSWERS: dict[type, Callable[[Session, Any], Awaitable[list[frames.Frame]]]] = 
     frames.Bye: Session._bye,
 }
 
+
+@off_loop
+def _conclude(holder: calls.Holder, frame: frames.Result) -> Verdict:
+    raw = frame.error if frame.result is UNSET else frame.result
+    body = None if raw is UNSET else bytes(raw).decode()
+    verdict, end = calls.conclude(holder, frame.id, frame.fence, Outcome(frame.outcome), body)
+    if verdict is Verdict.ACCEPTED:
+        bell.ring_end(frame.id, end)  # here already: who waits hears of it before the machine does
+    return verdict
+
+
 _open = off_loop(registry.open_session)
 _resume = off_loop(registry.resume_session)
 _close = off_loop(registry.close_session)
@@ -288,6 +295,5 @@ _announce = off_loop(registry.announce)
 _keep_only = off_loop(registry.keep_only)
 _begin = off_loop(calls.start)
 _note_progress = off_loop(calls.note_progress)
-_conclude = off_loop(calls.conclude)
 _give_back = off_loop(calls.release)
 _renew = off_loop(calls.renew)

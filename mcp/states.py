@@ -23,7 +23,14 @@ class State(StrEnum):
 
 
 NEXT: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.LEASED, State.CANCELLED, State.EXPIRED}),
+    State.QUEUED: frozenset(
+        {
+            State.LEASED,
+            State.RUNNING,  # handed out and begun in one: its tool has no effects
+            State.CANCELLED,
+            State.EXPIRED,
+        }
+    ),
     State.APPROVAL: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
     State.LEASED: frozenset(
         {State.QUEUED, State.APPROVAL, State.RUNNING, State.CANCELLED, State.EXPIRED}

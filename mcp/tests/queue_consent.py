@@ -243,19 +243,35 @@ class ConsentMachine(Honest):
         self._claim(connector, 64)
         self._start(holder_of(connector), call_id, self.lives[call_id].fence)
 
-    @rule(of=st.integers(0, 2), what=st.sampled_from(["tool", "policy"]), first=st.booleans())
-    def changed_before_it_runs(self, of: int, what: str, first: bool) -> None:
-        """The tool or the policy changes before the approval, or after it."""
+    @rule(
+        of=st.integers(0, 2),
+        what=st.sampled_from(["tool", "policy", ""]),
+        first=st.booleans(),
+        effects=st.booleans(),
+    )
+    def changed_before_it_runs(self, of: int, what: str, first: bool, effects: bool) -> None:
+        """The tool or the policy changes before the approval, or after it, or nothing does."""
         self.clock.moves(400)
         self.reap()
-        call_id = self._enqueue_asked(of, True)
+        call_id = self._enqueue_asked(of, effects)
         digest = self.lives[call_id].asked[-1].digest
-        if first:
+        if what and first:
             self.something_changes(of, what)
         self._decide(self._person(of), call_id, digest, True)
-        if not first:
+        if what and not first:
             self.something_changes(of, what)
-        self._claim(self.connectors[of], 64)
+        self._claim(self.connectors[of], 64, calls.claim if effects else calls.claim_begun)
+
+    @rule(of=st.integers(0, 2))
+    def allowed_until_it_runs(self, of: int) -> None:
+        """The policy that allowed it is another one when it is handed out."""
+        self.clock.moves(400)
+        self.reap()
+        self.enqueue(of, False, 60)
+        call_id = list(self.lives)[-1]
+        self.something_changes(of, "policy")
+        self._claim(self.connectors[of], 64, calls.claim_begun)
+        assert self._state(call_id) == State.APPROVAL, "I22 begun, and nobody was asked"
 
     @rule(of=st.integers(0, 2), late_s=st.sampled_from([299, 300]))
     def decides_late(self, of: int, late_s: int) -> None:

@@ -118,6 +118,17 @@ def of_any_epoch(holder: Holder) -> Q:
     return Q(id=holder.connector_id) & or_any(newest)(holder)
 
 
+def begins_whatever(left_out: str) -> Callable[[Any], Q]:
+    """Of what must hold for a beginning in one step, all but one condition."""
+
+    def condition(newest_policy: Any) -> Q:
+        found = {"has_effects": False, "asked_by": "", "policy_version": newest_policy}
+        ignored = Q(policy_version=newest_policy) | Q(pk__isnull=False)
+        return ignored & Q(**{name: value for name, value in found.items() if name != left_out})
+
+    return condition
+
+
 L, R, O, W = State.LEASED, State.RUNNING, State.ORPHANED, State.QUEUED  # noqa: E741  (for one table)
 MUTANTS: dict[str, Plant] = {
     "tenant": instead("of_holder", or_any(of_holder)),
@@ -126,6 +137,7 @@ MUTANTS: dict[str, Plant] = {
     "fence not raised": instead("next_fence", lambda: F("fence") + 0),
     "start in any state": instead("startable", in_states(W, L, R)),
     "start under any fence": instead("under_fence", under_any_fence, of=holding),
+    "effects in one step": instead("begins_at_once", begins_whatever("has_effects")),
     "start after cancel": instead("startable", startable_but_for("cancel_requested")),
     "start after lease": instead("startable", startable_but_for("lease_until__gt")),
     "start after deadline": instead("startable", startable_but_for("deadline__gt")),
@@ -136,7 +148,7 @@ MUTANTS: dict[str, Plant] = {
     "conflict is duplicate": conflict_is_duplicate,
     "effects again": instead("rerunnable", lambda: Q(deadline__gt=clock.now())),
     "never lost": instead("lost", lambda: Q(pk__in=[])),
-    "in flight without limit": instead("room", lambda *_: 64),
+    "in flight without limit": instead("room", lambda places, _: places + 64),
     "claim after deadline": instead("claimable", in_states(W)),
     "cancel kills": instead("cancelled_at_once", in_states(W, L, R, O)),
     "release what runs": instead("releasable", in_states(L, R)),
@@ -148,6 +160,8 @@ MUTANTS: dict[str, Plant] = {
 # Those that only a machine sees in which persons are asked.
 OF_CONSENT: dict[str, Plant] = {
     "an approval for two beginnings": instead("rerunnable", without_effects),
+    "in one step unapproved": instead("begins_at_once", begins_whatever("asked_by")),
+    "in one step by an older policy": instead("begins_at_once", begins_whatever("policy_version")),
     "approval of another tenant": instead("may_decide", or_any(conditions.may_decide)),
     "approval after its time": instead("decidable", in_states(State.APPROVAL)),
     "approval of another call": instead("is_same", lambda *_: True),

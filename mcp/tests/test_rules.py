@@ -96,7 +96,7 @@ def refused(call: ToolCall, **changes: Any) -> bool:
 def test_it_takes_the_steps_of_the_table_and_no_others(
     alice: Person, old: State, new: State
 ) -> None:
-    call = call_of(alice, **columns(old))
+    call = call_of(alice, **columns(old), has_effects=False)
     if old == State.APPROVAL and new == State.QUEUED:
         question_of(call)
     assert refused(call, **columns(new)) is (new not in NEXT.get(old, ()))
@@ -121,6 +121,22 @@ def test_it_begins_nothing_that_waits_for_an_approval(alice: Person) -> None:
     assert not refused(call, approval="a" * 64)
     assert refused(call, **columns(State.RUNNING))  # it is not spent
     assert not refused(call, **columns(State.RUNNING), approval="")
+
+
+@pytest.mark.parametrize("more", [{"has_effects": True}, {"asked_by": "organization"}])
+def test_it_begins_in_one_step_only_what_nobody_is_asked_about(
+    alice: Person, more: dict[str, Any]
+) -> None:
+    call = call_of(alice, **columns(State.QUEUED), **{"has_effects": False, **more})
+    assert refused(call, **columns(State.RUNNING))
+    assert not refused(call, **columns(State.LEASED))
+
+
+def test_what_begins_in_one_step_was_handed_out_all_the_same(alice: Person) -> None:
+    call = call_of(alice, **columns(State.QUEUED), has_effects=False)
+    ToolCall.objects.filter(id=call.id).update(**columns(State.RUNNING), fence=1)
+    told = list(call.events.values_list("state", "fence"))
+    assert told == [("queued", 0), ("leased", 1), ("running", 1)]
 
 
 def test_it_approves_nothing_that_nobody_was_asked_about(alice: Person) -> None:
