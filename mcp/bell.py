@@ -21,7 +21,7 @@ from mcp.ending import End
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0  # a lost ring costs at most this
-MAX_NOTES = 64  # unread, for one listener; the oldest go first, for they are progress
+MAX_NOTES = 64  # unread, for one listener; the oldest go first: the look of every second finds them
 MAX_OUTGOING = 1000  # rings that the layer has not taken; with one that hangs the rest are lost
 LAYER_S = 2.0  # a layer that has not answered by then is away
 REST_S = 1.0  # between two tries of a layer that is away

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import DatabaseError, IntegrityError
 from django.db.models import Q, QuerySet
 from msgspec import UNSET, Raw, UnsetType
 
@@ -91,7 +91,9 @@ def lease(holder: calls.Holder, new: Collection[UUID]) -> Leased:
     try:
         claimed = calls.claim_begun(holder, MOST_AT_ONCE)
     except (calls.SupersededError, DatabaseError) as error:
-        log.debug("new calls are left to the next look: %r", error)
+        # What a rule of the tables forbids is a defect, or the tables are another release's.
+        level = logging.ERROR if isinstance(error, IntegrityError) else logging.DEBUG
+        log.log(level, "new calls are left to the next look: %r", error)
         claimed = []
     return Leased(claimed=claimed, is_all=set(new) <= {one.id for one in claimed})
 

@@ -1,7 +1,7 @@
 """The life of a tool call, as a table.
 
 `start` is the point of no return: before it a call may be handed out again, after it only one whose
-tool has no effects.
+tool has no effects. Such a one begins as it is handed out.
 """
 
 from enum import StrEnum

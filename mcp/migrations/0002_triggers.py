@@ -1,7 +1,7 @@
 """What no constraint can keep: a final call stays, a fence never falls, each change has its event.
 
-A later migration that makes SQLite rebuild the table of calls drops them there and must run
-`make` again.
+A later migration that makes SQLite rebuild the table of calls drops them there and must make them
+again: those of `0003`, `0005` and `0007`.
 """
 
 from django.db import migrations

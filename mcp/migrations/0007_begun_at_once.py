@@ -22,7 +22,7 @@ RULES = {
         CALL,
         "UPDATE",
         "NEW.state = 'running' AND (OLD.state = 'leased' AND OLD.asked_by <> ''"
-        " AND OLD.approval = '' OR OLD.state = 'queued' AND (OLD.has_effects OR OLD.asked_by <> ''))",
+        " AND OLD.approval = '' OR OLD.state = 'queued' AND (NEW.has_effects OR NEW.asked_by <> ''))",
         "it begins without the approval that was asked for, or with effects in one step",
     ),
 }
@@ -47,13 +47,13 @@ def _replace(
     if editor.connection.vendor == "sqlite":
         write = APPROVALS._in_sqlite
         gone = [f"DROP TRIGGER mcp_{name}" for name in [*rules, "call_made", "call_changed"]]
-    else:
+        made = [one for name, rule in rules.items() for one in write(name, *rule)]
+        statements = [*gone, *made, *events]
+    else:  # their functions alone: a trigger would wait for all who read the table, and they for it
         write = APPROVALS._in_postgresql
-        names = [*rules, "call_event"]
-        gone = [f"DROP TRIGGER mcp_{name} ON {CALL}" for name in names]
-        gone += [f"DROP FUNCTION mcp_{name}()" for name in names]
-    made = [one for name, rule in rules.items() for one in write(name, *rule)]
-    for statement in [*gone, *made, *events]:
+        functions = [*(write(name, *rule)[0] for name, rule in rules.items()), events[0]]
+        statements = [one.replace("CREATE", "CREATE OR REPLACE", 1) for one in functions]
+    for statement in statements:
         editor.execute(statement, params=None)
 
 
@@ -78,9 +78,7 @@ def _events_in_postgresql() -> list[str]:
     return [
         "CREATE FUNCTION mcp_call_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         f" IF TG_OP = 'UPDATE' THEN IF {IN_ONE_STEP} THEN {leased}; END IF; END IF;"
-        f" IF TG_OP = 'INSERT' OR NEW.state <> OLD.state THEN {event}; END IF; RETURN NULL; END $$",
-        f"CREATE TRIGGER mcp_call_event AFTER INSERT OR UPDATE ON {CALL}"
-        " FOR EACH ROW EXECUTE FUNCTION mcp_call_event()",
+        f" IF TG_OP = 'INSERT' OR NEW.state <> OLD.state THEN {event}; END IF; RETURN NULL; END $$"
     ]
 
 

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from accounts.tests import people
 from accounts.tests.people import Person
-from mcp import calls, enqueueing
+from mcp import calls, enqueueing, leasing
 from mcp.calls import Denial
 from mcp.models import Connector, ToolCall
 from mcp.states import Outcome, State, Verdict
@@ -97,6 +97,20 @@ def test_it_hands_out_the_oldest_first_and_no_more_than_asked(laptop: Connector)
     assert [call.id for call in found] == ids[:2]
     assert [call.fence for call in found] == [1, 1]
     assert calls.claim(holder_of(laptop), 0) == []
+
+
+def test_it_begins_what_has_no_effects_in_the_statement_that_hands_it_out(
+    laptop: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leasing, "start", None)  # nobody needs to ask for it
+    ids = [calls.enqueue(new_call(laptop, has_effects=effects)) for effects in (False, True)]
+    found = calls.claim_begun(holder_of(laptop), 2)
+    assert [(one.id, one.begun) for one in found] == [(ids[0], True), (ids[1], False)]
+    reads = row(ids[0])
+    assert (reads.state, reads.starts, reads.deliveries) == (State.RUNNING, 1, 1)
+    assert reads.started_at is not None
+    assert list(reads.events.values_list("state", flat=True)) == ["queued", "leased", "running"]
+    assert (row(ids[1]).state, row(ids[1]).starts) == (State.LEASED, 0)
 
 
 def test_it_hands_out_no_more_than_fit(laptop: Connector) -> None:

@@ -23,6 +23,7 @@ time_ = queues.time_
 ROUNDS = 5
 WAIT_S = 30
 Both = Callable[..., list[Any]]
+Claim = Callable[[calls.Holder, int], list[calls.Claimed]]
 
 
 @pytest.fixture
@@ -53,14 +54,21 @@ def laptop(alice: Person) -> Connector:
     return connector_of(alice, max_in_flight=3)
 
 
-def test_it_hands_a_call_out_once(laptop: Connector, both: Both) -> None:
+HANDED_OUT = [(calls.claim, State.LEASED), (calls.claim_begun, State.RUNNING)]
+by_way = pytest.mark.parametrize(("claim", "state"), HANDED_OUT, ids=["leased", "in one step"])
+
+
+@by_way
+def test_it_hands_a_call_out_once(
+    laptop: Connector, both: Both, claim: Claim, state: State
+) -> None:
     holder = holder_of(laptop)
     for _ in range(6):
-        calls.enqueue(new_call(laptop))
-    claims = both(*[partial(calls.claim, holder, 2)] * 4)
+        calls.enqueue(new_call(laptop, has_effects=False))
+    claims = both(*[partial(claim, holder, 2)] * 4)
     found = [call.id for each in claims for call in each]
     assert len(found) == len(set(found)) == laptop.max_in_flight
-    assert ToolCall.objects.filter(state=State.LEASED).count() == laptop.max_in_flight
+    assert ToolCall.objects.filter(state=state).count() == laptop.max_in_flight
 
 
 def test_it_starts_a_call_once_though_asked_twice(laptop: Connector, both: Both) -> None:
@@ -85,17 +93,18 @@ def test_it_starts_or_cancels(laptop: Connector, both: Both) -> None:
         calls.finish(holder, call.id, call.fence, Outcome.CANCELLED, None)
 
 
-def test_it_hands_out_or_cancels(laptop: Connector, both: Both) -> None:
+@by_way
+def test_it_hands_out_or_cancels(laptop: Connector, both: Both, claim: Claim, state: State) -> None:
     holder = holder_of(laptop)
     for _ in range(ROUNDS):
-        call_id = calls.enqueue(new_call(laptop))
+        call_id = calls.enqueue(new_call(laptop, has_effects=False))
         claims, cancelled = both(
-            partial(calls.claim, holder, 1),
+            partial(claim, holder, 1),
             partial(calls.cancel, holder.organization_id, call_id),
         )
         assert cancelled
         found = row(call_id)
-        assert found.state == (State.LEASED if claims else State.CANCELLED)
+        assert found.state == (state if claims else State.CANCELLED)
         calls.release(holder, call_id, found.fence)
 
 

@@ -1,6 +1,7 @@
 """One session over either transport, in this process: who waits, who is woken, who ends."""
 
 import asyncio
+import threading
 import uuid
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from accounts.tests import people
 from accounts.tests.people import Person
-from mcp import bell, calls, frames, tools
+from mcp import bell, calls, frames, tools, waiting
 from mcp.closing import BAD_FRAME, NEWER_SESSION, SILENT, TOO_OFTEN, SessionError
 from mcp.models import Connector
 from mcp.session import Session
@@ -69,6 +70,32 @@ async def test_it_is_woken_by_the_bell(alice: Person, monkeypatch: pytest.Monkey
     running = run(alice)
     call = await asyncio.wait_for(waiting, 10)
     await finished(session, call)
+    assert (await asyncio.wait_for(running, 10)).state == State.SUCCEEDED
+
+
+async def test_an_end_is_heard_of_though_its_machine_left_in_that_moment(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bell, "POLL_S", LONG_S)
+    monkeypatch.setattr(waiting, "LOOK_S", LONG_S)
+    written, may_go_on = threading.Event(), threading.Event()
+    conclude = calls.conclude
+
+    def concluded(*args: Any) -> Any:
+        found = conclude(*args)
+        written.set()
+        may_go_on.wait(LONG_S)
+        return found
+
+    monkeypatch.setattr(calls, "conclude", concluded)
+    session = await opened(alice)
+    running = run(alice)
+    call = await begun(session)
+    taking = asyncio.create_task(finished(session, call))
+    assert await asyncio.to_thread(written.wait, 10)
+    taking.cancel()
+    await asyncio.wait([taking])
+    may_go_on.set()
     assert (await asyncio.wait_for(running, 10)).state == State.SUCCEEDED
 
 
