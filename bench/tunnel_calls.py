@@ -37,6 +37,14 @@ async def run(client: Client, port: int, key: str, tool: str, word: str) -> floa
     return answer.total_s
 
 
+async def settle(port: int, key: str, count: int) -> None:
+    """Run calls that nobody measures."""
+    client = await connect(port)
+    for number in range(count):
+        await run(client, port, key, "look", f"s{number}")
+    client.close()
+
+
 async def measure(
     port: int, key: str, gateways: Sequence[int], connector: int, *, count: int
 ) -> dict[str, float]:
