@@ -102,7 +102,7 @@ def test_it_hands_out_the_oldest_first_and_no_more_than_asked(laptop: Connector)
 def test_it_begins_what_has_no_effects_in_the_statement_that_hands_it_out(
     laptop: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leasing, "start", None)  # nobody needs to ask for it
+    monkeypatch.setattr(leasing, "start", None)  # a second statement would fail
     ids = [calls.enqueue(new_call(laptop, has_effects=effects)) for effects in (False, True)]
     found = calls.claim_begun(holder_of(laptop), 2)
     assert [(one.id, one.begun) for one in found] == [(ids[0], True), (ids[1], False)]

@@ -1,13 +1,15 @@
 """A call goes straight to a session that waits for it in the process that put it in."""
 
 import asyncio
+import logging
 import uuid
 
 import pytest
+from django.db import DatabaseError, IntegrityError
 
 from accounts.tests import people
 from accounts.tests.people import Person
-from mcp import bell, frames, tools
+from mcp import bell, calls, frames, handout, tools
 from mcp.session import Session
 from mcp.states import State
 from mcp.tests.test_session import LONG_S, begun, finished, opened
@@ -66,6 +68,27 @@ async def test_it_is_not_handed_more_than_fits(alice: Person) -> None:
     (fifth,) = await asyncio.wait_for(session.next_due(LONG_S), 10)
     assert isinstance(fifth, frames.Call)
     assert {one.id for one in (*handed, fifth) if isinstance(one, frames.Call)} < set(ids)
+
+
+@pytest.mark.parametrize(("error", "level"), [(IntegrityError, "ERROR"), (DatabaseError, "DEBUG")])
+async def test_it_says_aloud_what_a_rule_of_the_tables_forbids(
+    alice: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: type[DatabaseError],
+    level: str,
+) -> None:
+    def fails(*_: object) -> list[calls.Claimed]:
+        raise error("no such step")
+
+    session = await opened(alice)
+    # A gateway on tables of another release, which the tests' own tables cannot be.
+    monkeypatch.setattr(calls, "claim_begun", fails)
+    with caplog.at_level(logging.DEBUG, "mcp.handout"):
+        assert handout.lease(session.tray.holder, {uuid.uuid4()}).claimed == []
+    (record,) = [one for one in caplog.records if one.name == "mcp.handout"]
+    assert record.levelname == level
+    assert "no such step" in record.getMessage()
 
 
 async def is_waited_at(session: Session) -> bool:

@@ -76,8 +76,8 @@ async def test_it_is_woken_by_the_bell(alice: Person, monkeypatch: pytest.Monkey
 async def test_an_end_is_heard_of_though_its_machine_left_in_that_moment(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bell, "POLL_S", LONG_S)
-    monkeypatch.setattr(waiting, "LOOK_S", LONG_S)
+    monkeypatch.setattr(bell, "POLL_S", LONG_S)  # what is heard was rung for,
+    monkeypatch.setattr(waiting, "LOOK_S", LONG_S)  # and not found by a look
     written, may_go_on = threading.Event(), threading.Event()
     conclude = calls.conclude
 
@@ -87,7 +87,7 @@ async def test_an_end_is_heard_of_though_its_machine_left_in_that_moment(
         may_go_on.wait(LONG_S)
         return found
 
-    monkeypatch.setattr(calls, "conclude", concluded)
+    monkeypatch.setattr(calls, "conclude", concluded)  # holds the thread where the row is written
     session = await opened(alice)
     running = run(alice)
     call = await begun(session)
