@@ -6,6 +6,7 @@ from hashlib import blake2b
 from django.db import connection
 
 from accounts import planned
+from accounts.planned import Statement
 
 # What PostgreSQL allows a transaction of ours before it ends it. Whoever waits for the writer is
 # told after 10 s (writer.WAIT_S).
@@ -39,17 +40,19 @@ def take_turns(names: Iterable[str]) -> None:
 
     Two processes that change the same sums would else wait for each other in a circle.
     """
+    for statement in turns(names):
+        planned.run(statement)
+
+
+def turns(names: Iterable[str]) -> list[Statement]:
+    """What `take_turns` says to the database: a statement or none."""
     if connection.vendor == "sqlite":
-        return
+        return []
     numbers = sorted(
         {
             int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
             for name in names
         }
     )
-    if numbers:
-        with planned.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(pg_advisory_xact_lock(one)) FROM unnest(%s::bigint[]) AS one",
-                [numbers],
-            )
+    lock = "SELECT count(pg_advisory_xact_lock(one)) FROM unnest(%s::bigint[]) AS one"
+    return [Statement(lock, [numbers], lambda cursor: None)] if numbers else []

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
+from accounts import planned
 from billing import ledger, locking
 from mcp import clock, conditions, denied, prepared, questions, texts
 from mcp.models import ToolCall
@@ -71,11 +72,12 @@ def enqueue_or_find(new: NewCall) -> tuple[UUID, bool]:
     if len(new.params.encode()) > MAX_ARGUMENT_BYTES:
         raise ArgumentsTooLargeError(f"The arguments have more than {MAX_ARGUMENT_BYTES} bytes.")
     try:
-        with transaction.atomic():
-            # One at a time in an organization, or two would both see the last free place.
-            locking.take_turns([f"tool-calls:{new.organization_id}"])
-            _require_room(new)
+        if new.question is None:
             return _put(new), True
+        with transaction.atomic():
+            call_id = _put(new)
+            questions.put(ToolCall.objects.get(id=call_id), new.question)
+            return call_id, True
     except (IntegrityError, QueueFullError):
         if (known := _known(new)) is None:
             raise
@@ -112,7 +114,7 @@ def _put(new: NewCall) -> UUID:
     call_id = ledger.new_id()  # rises with time, so that calls of one moment keep their order
     lasts = timedelta(seconds=min(max(new.deadline_s, 0.0), MAX_DEADLINE_S))
     waits = new.question is not None
-    _insert(
+    insert = _insert.statement(
         call_id=call_id,
         organization_id=new.organization_id,
         user_id=new.user_id,
@@ -133,13 +135,17 @@ def _put(new: NewCall) -> UUID:
         state=State.APPROVAL.value if waits else State.QUEUED.value,
         asked_by=Asker.ORGANIZATION.value if waits else "",
         until=timedelta(seconds=questions.APPROVAL_S) if waits else lasts,
+        most=MAX_QUEUED,
+        most_everywhere=MAX_QUEUED_ORGANIZATION,
     )
-    if new.question is not None:
-        questions.put(ToolCall.objects.get(id=call_id), new.question)
+    # One at a time in an organization, or two would both see the last free place.
+    turn = locking.turns([f"tool-calls:{new.organization_id}"])
+    while not planned.together([*turn, insert])[-1]:
+        _require_room(new)  # there is none, unless a call has ended meanwhile
     return call_id
 
 
-@prepared.insert
+@prepared.insert_unless
 def _insert(
     *,
     call_id: UUID,
@@ -162,8 +168,12 @@ def _insert(
     state: str,
     asked_by: str,
     until: timedelta,
-) -> ToolCall:
-    return ToolCall(
+    most: int,
+    most_everywhere: int,
+) -> prepared.Put:
+    calls = _open_calls_of(organization_id, connector_id)
+    is_full = Q(here__gte=most) | Q(everywhere__gte=most_everywhere)
+    row = ToolCall(
         id=call_id,
         organization_id=organization_id,
         user_id=user_id,
@@ -185,6 +195,7 @@ def _insert(
         lasts=lasts,
         deadline=clock.now() + until,
     )
+    return row, calls.filter(is_full)
 
 
 def _known(new: NewCall) -> UUID | None:
@@ -220,7 +231,11 @@ def _require_room(new: NewCall) -> None:
 
 @prepared.select
 def _open_calls(*, organization_id: UUID, connector_id: UUID) -> QuerySet[Any, Any]:
-    """How many there are, and how many of them are the connector's."""
+    return _open_calls_of(organization_id, connector_id)
+
+
+def _open_calls_of(organization_id: UUID, connector_id: UUID) -> QuerySet[Any, Any]:
+    """How many there are, and how many of them are the connector's; no row where there are none."""
     calls = ToolCall.objects.filter(conditions.is_open(), organization_id=organization_id)
     return (
         calls.values("organization_id")

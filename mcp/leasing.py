@@ -9,9 +9,10 @@ from django.db.models import Case, F, Func, IntegerField, QuerySet, Subquery, Va
 from django.db.models.expressions import Combinable
 from django.db.models.functions import RowNumber
 
+from accounts import planned
 from mcp import clock, conditions, policies, prepared, questions
 from mcp.conditions import LEASE_S, Holder
-from mcp.holding import Denial, SupersededError, mine_of, ms_between, start
+from mcp.holding import Denial, SupersededError, mine_of, ms_between, require_newest, start
 from mcp.models import Connector, ToolCall
 from mcp.states import HELD, Decision, State
 
@@ -34,26 +35,27 @@ class Claimed:
 
 def claim(holder: Holder, most: int) -> list[Claimed]:
     """Lease at most `most` calls to the holder, the oldest first. Raises SupersededError."""
-    with transaction.atomic():
-        return _claim(holder, most, begins=False)
+    return _claim(holder, most, begins=False)
 
 
 def claim_begun(holder: Holder, most: int) -> list[Claimed]:
     """As `claim`, and those without effects begin at once: nothing is lost if they never do."""
-    with transaction.atomic():
-        return [_begun(holder, one) for one in _claim(holder, most, begins=True)]
+    return [_begun(holder, one) for one in _claim(holder, most, begins=True)]
 
 
 def _claim(holder: Holder, most: int, *, begins: bool) -> list[Claimed]:
+    if most <= 0:
+        require_newest(holder)
+        return []
     mine = mine_of(holder)
     # Locked: two processes must not both count the same free places of one connector. What counts
     # them is a statement of its own, so that it sees what was committed while this one waited.
-    if not (locked := _locked(**mine, epoch=holder.epoch)):
+    lock = _lock.statement(**mine, epoch=holder.epoch)
+    lease = _lease.statement(**mine, epoch=holder.epoch, most=most, begins=begins)
+    is_newest, rows = planned.together([lock, lease])
+    if not is_newest:
         raise SupersededError("A newer session of this machine is there.")
-    if most <= 0:
-        return []
-    # What is cancelled meanwhile is not leased; what is, is ours until the commit.
-    rows = _lease(**mine, places=locked[0][0], most=most, begins=begins)
+    # Whoever dies here has leased what nobody runs: it is handed out again, and looked at again.
     leased = [row for row in rows if _is_allowed(row)]
     return [_claimed(row) for row in sorted(leased, key=_by_age)]
 
@@ -72,11 +74,11 @@ def _calls_of(connector_id: UUID, organization_id: UUID) -> QuerySet[ToolCall]:
 
 
 @prepared.select
-def _locked(*, connector_id: UUID, organization_id: UUID, epoch: int) -> QuerySet[Any, Any]:
-    """Room for how many, where the holder is the connector's newest session."""
+def _lock(*, connector_id: UUID, organization_id: UUID, epoch: int) -> QuerySet[Any, Any]:
+    """The connector, where the holder is its newest session."""
     holder = Holder(connector_id=connector_id, organization_id=organization_id, epoch=epoch)
     rows = Connector.objects.select_for_update(no_key=True).filter(conditions.newest(holder))
-    return rows.values_list("max_in_flight")
+    return rows.values_list("id")
 
 
 def _in_flight(calls: QuerySet[ToolCall]) -> Combinable:
@@ -87,13 +89,15 @@ def _in_flight(calls: QuerySet[ToolCall]) -> Combinable:
 
 @prepared.changed
 def _lease(
-    *, connector_id: UUID, organization_id: UUID, places: int, most: object, begins: bool
+    *, connector_id: UUID, organization_id: UUID, epoch: int, most: object, begins: bool
 ) -> prepared.Told:
+    holder = Holder(connector_id=connector_id, organization_id=organization_id, epoch=epoch)
+    places = Subquery(Connector.objects.filter(conditions.newest(holder)).values("max_in_flight"))
     # Open: so that an index of those alone serves, also where the plan does not know the state.
     open_calls = _calls_of(connector_id, organization_id).filter(conditions.is_open())
     waiting = open_calls.filter(conditions.claimable())
     place = Window(RowNumber(), order_by=["created_at", "id"])
-    free = conditions.room(Value(places), _in_flight(open_calls))
+    free = conditions.room(places, _in_flight(open_calls))
     oldest = (
         waiting.annotate(place=place).filter(place__lte=free).order_by("place").values("id")[:most]
     )
@@ -138,7 +142,10 @@ def _is_allowed(row: tuple[Any, ...]) -> bool:
     """What the organization allowed, or somebody approved for it, must still be so."""
     _, call_id, *_, decision, version, _, _, newest = row
     is_as_it_was = decision != Decision.ASK and version == newest
-    return is_as_it_was or questions.is_as_approved(call_id)
+    if is_as_it_was:
+        return True
+    with transaction.atomic():
+        return questions.is_as_approved(call_id)
 
 
 def _by_age(row: tuple[Any, ...]) -> Any:

@@ -15,15 +15,18 @@ from typing import Any, Generic, TypeVar, get_args
 from uuid import UUID, uuid4
 
 from django.core.exceptions import EmptyResultSet
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Model, QuerySet
+from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
 
 from accounts import planned
+from accounts.planned import Statement
 
 Rows = list[Any]
 Form = Callable[[Any], Any]  # from a value to what the database's driver is given
 Change = tuple[QuerySet[Any, Any], Mapping[str, Any]]
+Put = tuple[Model, QuerySet[Any, Any]]
 Told = tuple[QuerySet[Any, Any], Mapping[str, Any], QuerySet[Any, Any]]
 R = TypeVar("R")
 
@@ -56,14 +59,12 @@ class _Written:
     places: tuple[tuple[int, str, Form], ...]
     read: Callable[[Any], Any]  # what comes of the cursor
 
-    def run(self, values: Mapping[str, Any]) -> Any:
+    def with_values(self, values: Mapping[str, Any]) -> Statement:
         params = list(self.params)
         for at, name, form in self.places:
             value = values[name]
             params[at] = None if value is None else form(value)
-        with planned.cursor() as cursor:
-            cursor.execute(self.sql, params)
-            return self.read(cursor)
+        return Statement(self.sql, params, self.read)
 
 
 class Prepared(Generic[R]):
@@ -85,20 +86,26 @@ class Prepared(Generic[R]):
         _all.append(self)
 
     def __call__(self, **values: Any) -> R:
-        shape = tuple([values[name] for name in self._shaping])
         try:
-            written = self._written.get(shape) or self._put_down(shape, values)
+            statement = self.statement(**values)
         except EmptyResultSet:  # no row can be meant
             return self._nothing
-        found: R = written.run(values)
+        found: R = planned.run(statement)
         return found
+
+    def statement(self, **values: Any) -> Statement:
+        """To be run with others. Raises EmptyResultSet where no row can be meant."""
+        shape = tuple([values[name] for name in self._shaping])
+        written = self._written.get(shape) or self._put_down(shape, values)
+        return written.with_values(values)
 
     def forget(self) -> None:
         self._written.clear()
 
     def _put_down(self, shape: tuple[Any, ...], values: Mapping[str, Any]) -> _Written:
         marks = {name: _MARKS[kind]() for name, kind in self._marked.items()}
-        sql, params, read = self._turn(self._write(**{**values, **marks}))
+        with transaction.atomic():  # outside of one Django writes no lock of rows
+            sql, params, read = self._turn(self._write(**{**values, **marks}))
         places = tuple(
             (at, name, form)
             for at, param in enumerate(params)
@@ -129,8 +136,8 @@ def changed(write: Callable[..., Told]) -> Prepared[Rows]:
     return Prepared(write, _telling, [])
 
 
-def insert(write: Callable[..., Model]) -> Prepared[int]:
-    """Of a model that is to be a new row: one."""
+def insert_unless(write: Callable[..., Put]) -> Prepared[int]:
+    """Of a model that is to be a new row, and a query: one, or none where that finds anything."""
     return Prepared(write, _inserting, 0)
 
 
@@ -199,8 +206,19 @@ def _telling(told: Told) -> tuple[str, Sequence[Any], Callable[[Any], Rows]]:
     return f"{sql} RETURNING {returning}", [*params, *more], _reading(compiler)
 
 
-def _inserting(row: Model) -> tuple[str, Sequence[Any], Callable[[Any], int]]:
+def _inserting(put: Put) -> tuple[str, Sequence[Any], Callable[[Any], int]]:
+    row, others = put
     query = InsertQuery(type(row))
-    query.insert_values(row._meta.concrete_fields, [row])
+    said = vars(row)
+    fields = [one for one in row._meta.concrete_fields if not _is_default(said[one.attname])]
+    query.insert_values(fields, [row])
     ((sql, params),) = query.get_compiler(connection=connection).as_sql()
-    return sql, params, lambda cursor: cursor.rowcount
+    unless, more, _ = _selecting(others)
+    into, _, values = sql.partition(" VALUES ")
+    text = f"{into} SELECT {values[1:-1]} WHERE NOT EXISTS ({unless})"
+    return text, [*params, *more], lambda cursor: cursor.rowcount
+
+
+def _is_default(value: Any) -> bool:
+    """Whether the database is to say it, as it does where a new row has no such column."""
+    return isinstance(value, DatabaseDefault)

@@ -81,6 +81,22 @@ def test_it_says_which_queue_is_full(
     calls.enqueue(new_call(two))
 
 
+def test_a_place_that_comes_free_meanwhile_is_taken(
+    laptop: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueueing, "MAX_QUEUED", 1)
+    open_calls = enqueueing._open_calls
+    first = calls.enqueue(new_call(laptop))
+
+    def ended(**asked: Any) -> Any:
+        calls.cancel(laptop.organization_id, first)
+        return open_calls(**asked)
+
+    monkeypatch.setattr(enqueueing, "_open_calls", ended)  # it ends between the two looks
+    second = calls.enqueue(new_call(laptop))
+    assert [row(one).state for one in (first, second)] == [State.CANCELLED, State.QUEUED]
+
+
 def test_it_bounds_arguments_and_deadlines(laptop: Connector, time_: Clock) -> None:
     with pytest.raises(calls.ArgumentsTooLargeError):
         calls.enqueue(new_call(laptop, params=json.dumps("é" * 2**19, ensure_ascii=False)))

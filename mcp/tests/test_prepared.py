@@ -38,6 +38,26 @@ def waited_for(*, call_id: UUID, waiter: UUID | None) -> prepared.Change:
     return ToolCall.objects.filter(id=call_id), {"waiter": waiter}
 
 
+@prepared.insert_unless
+def put(*, laptop: Connector, call_id: UUID, server: str, waiter: UUID | None) -> prepared.Put:
+    row = ToolCall(
+        id=call_id,
+        organization_id=laptop.organization_id,
+        user_id=laptop.user_id,
+        connector_id=laptop.id,
+        server=server,
+        tool="read",
+        params="{}",
+        has_effects=False,
+        request_id="r",
+        tool_use_id=server,
+        waiter=waiter,
+        state="queued",
+        deadline=clock.now(),
+    )
+    return row, ToolCall.objects.filter(server=server).values_list("id")
+
+
 @pytest.fixture
 def laptop(alice: Person) -> Connector:
     written.clear()
@@ -78,6 +98,16 @@ def test_a_value_may_be_nothing(laptop: Connector) -> None:
     for value in (waiter, None, waiter):
         assert waited_for(call_id=call_id, waiter=value) == 1
         assert ToolCall.objects.get(id=call_id).waiter == value
+
+
+def test_a_row_is_put_in_unless_there_is_another(laptop: Connector) -> None:
+    for server, waiter in [("files", None), ("shell", uuid4())]:
+        first = uuid4()
+        for call_id, rows in [(first, 1), (uuid4(), 0)]:
+            assert put(laptop=laptop, call_id=call_id, server=server, waiter=waiter) == rows
+        row = ToolCall.objects.get(server=server)
+        assert (row.id, row.waiter, row.state, row.params) == (first, waiter, "queued", "{}")
+        assert abs(row.created_at - row.deadline) < timedelta(seconds=9)  # the database's own word
 
 
 def test_it_is_written_anew_once_forgotten(laptop: Connector, time_: Clock) -> None:

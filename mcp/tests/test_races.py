@@ -63,12 +63,15 @@ def test_it_hands_a_call_out_once(
     laptop: Connector, both: Both, claim: Claim, state: State
 ) -> None:
     holder = holder_of(laptop)
-    for _ in range(6):
-        calls.enqueue(new_call(laptop, has_effects=False))
-    claims = both(*[partial(claim, holder, 2)] * 4)
-    found = [call.id for each in claims for call in each]
-    assert len(found) == len(set(found)) == laptop.max_in_flight
-    assert ToolCall.objects.filter(state=state).count() == laptop.max_in_flight
+    for _ in range(ROUNDS):
+        ids = [calls.enqueue(new_call(laptop, has_effects=False)) for _ in range(6)]
+        claims = both(*[partial(claim, holder, 2)] * 4)
+        found = [call.id for each in claims for call in each]
+        assert len(found) == len(set(found)) == laptop.max_in_flight
+        assert ToolCall.objects.filter(state=state).count() == laptop.max_in_flight
+        for call_id in ids:
+            calls.release(holder, call_id, 1)
+            calls.cancel(laptop.organization_id, call_id)
 
 
 def test_it_starts_a_call_once_though_asked_twice(laptop: Connector, both: Both) -> None:
